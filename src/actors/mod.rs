@@ -1,0 +1,4 @@
+//! The actors: each owns one concern, and the Agent restarts the ones that fail.
+
+pub mod committer;
+pub mod read_path;

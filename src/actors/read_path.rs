@@ -1,0 +1,44 @@
+//! What LogActor and the committer publish for readers; a read takes no message and no lock.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::{storage::LogView, types::Offset};
+
+/// A reader's handle on the log. Cheap to clone; outlives restarts of LogActor.
+#[derive(Clone, Debug)]
+pub struct ReadPath {
+    view: Arc<ArcSwap<LogView>>,
+    high_watermark: watch::Receiver<Offset>,
+}
+
+impl ReadPath {
+    /// A handle on what LogActor (the view) and the committer (the high watermark) publish.
+    #[must_use]
+    pub fn new(view: Arc<ArcSwap<LogView>>, high_watermark: watch::Receiver<Offset>) -> Self {
+        Self { view, high_watermark }
+    }
+
+    /// The log as it is now.
+    #[must_use]
+    pub fn view(&self) -> Arc<LogView> {
+        self.view.load_full()
+    }
+
+    /// First offset that is not committed; readers see what is below.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        *self.high_watermark.borrow()
+    }
+
+    /// Waits until the high watermark is above `offset`, and answers it. `None` when the node is stopping.
+    ///
+    /// Cancel: safe, nothing is consumed.
+    pub async fn wait_above(&self, offset: Offset) -> Option<Offset> {
+        let mut high_watermark = self.high_watermark.clone();
+        let reached = high_watermark.wait_for(|watermark| *watermark > offset).await;
+        reached.ok().map(|watermark| *watermark)
+    }
+}

@@ -1,0 +1,16 @@
+//! Annals: a replicated commit log in one binary, built as a system of actors.
+//!
+//! Dependencies point one way: `storage` <- `actors` <- `net`, `cli`. `types`, `error`, `invariant`, `clock` and
+//! `record_set` are below all. `tests/architecture.rs` holds it.
+
+pub mod types;
+
+pub mod error;
+#[macro_use]
+pub mod invariant;
+pub mod clock;
+pub mod proto;
+
+pub mod storage;
+
+pub mod actors;

@@ -1,0 +1,39 @@
+//! What `build.rs` makes of `proto/`: the public view for clients, and the server's, in which records stay encoded.
+
+#![allow(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from proto/, where each message is documented"
+)]
+
+/// All files of `proto/` as an encoded `FileDescriptorSet`, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The public view: messages, and the clients of the services.
+pub mod log {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/log.v1.rs"));
+    }
+}
+
+/// The public view: messages, and the clients of the services.
+pub mod annals {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/annals.v1.rs"));
+    }
+}
+
+/// The server's view of the same wire: `RecordSet` (and log.v1's produced `Record`) as raw bytes.
+pub mod raw {
+    pub mod log {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/raw/log.v1.rs"));
+        }
+    }
+    pub mod annals {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/raw/annals.v1.rs"));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The numbers that everything else is about, each with a type of its own.
+
+use std::fmt;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The first one.
+            pub const ZERO: Self = Self(0);
+
+            /// The number as such.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The one `count` further.
+            ///
+            /// Panics: on overflow of 64 bits, which no log reaches (at 10^9 a second it takes 584 years).
+            #[must_use]
+            pub const fn plus(self, count: u64) -> Self {
+                Self(self.0.checked_add(count).expect("64-bit numbers of a log do not run out"))
+            }
+
+            /// How far `self` is past `other`; 0 when it is not.
+            #[must_use]
+            pub const fn distance_from(self, other: Self) -> u64 {
+                self.0.saturating_sub(other.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<u64> for $name {
+            fn from(number: u64) -> Self {
+                Self(number)
+            }
+        }
+    };
+}
+
+number! {
+    /// Number of a record, from 0, gapless, the same on every node.
+    Offset
+}
+number! {
+    /// Number of an entry; also counts entries that hold no record. The first entry has 1; 0 means "before the first".
+    LogIndex
+}
+number! {
+    /// Byte in a store file.
+    Position
+}
+number! {
+    /// Number of a leader's reign.
+    Term
+}
+number! {
+    /// A node's identity: chosen at random at its first start, never 0, kept in the data directory.
+    NodeId
+}
+
+/// A cluster's identity: chosen at random when the cluster is bootstrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimestampMs(pub u64);
+
+impl fmt::Display for TimestampMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
