@@ -234,7 +234,7 @@ fn small() -> Sequencer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn every_batch_gets_what_the_model_says_also_after_reopening(
