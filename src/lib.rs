@@ -11,6 +11,8 @@ pub mod invariant;
 pub mod clock;
 pub mod proto;
 
+pub mod config;
+
 pub mod storage;
 
 pub mod actors;
