@@ -12,6 +12,7 @@ pub mod clock;
 pub mod proto;
 
 pub mod config;
+pub mod telemetry;
 
 pub mod storage;
 

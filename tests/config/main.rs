@@ -3,6 +3,7 @@
 mod errors;
 mod files;
 mod layers;
+mod telemetry;
 
 use annals::config::{self, ConfigErrors, Loaded};
 
