@@ -4,6 +4,7 @@
 //! [`frame`], lies in a segment (a store and its index), and all segments in order are the [`Log`]. Readers see a
 //! [`LogView`]. `docs/format.md` has the bytes and the recovery steps.
 
+pub mod data_dir;
 pub mod entry;
 pub mod fs;
 
