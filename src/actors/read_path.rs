@@ -5,13 +5,52 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{storage::LogView, types::Offset};
+use crate::{check, storage::LogView, types::Offset};
 
 /// A reader's handle on the log. Cheap to clone; outlives restarts of LogActor.
 #[derive(Clone, Debug)]
 pub struct ReadPath {
     view: Arc<ArcSwap<LogView>>,
     high_watermark: watch::Receiver<Offset>,
+}
+
+/// The committer's end: moves the high watermark. Outlives restarts of the committer, so that the watermark never
+/// falls on this node (LOG-3).
+#[derive(Clone, Debug)]
+pub struct HighWatermark {
+    sender: Arc<watch::Sender<Offset>>,
+}
+
+impl HighWatermark {
+    /// At 0, with nobody reading yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(Offset::ZERO)) }
+    }
+
+    /// Everything below `to` is committed. Wakes whoever waits for that.
+    ///
+    /// Panics: when the watermark would fall (LOG-3).
+    pub fn advance(&self, to: Offset) {
+        self.sender.send_if_modified(|current| {
+            check!(LOG_3, to >= *current, "high watermark would fall from {current} to {to}");
+            let moves = to > *current;
+            *current = to;
+            moves
+        });
+    }
+
+    /// The watermark for readers.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Offset> {
+        self.sender.subscribe()
+    }
+}
+
+impl Default for HighWatermark {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl ReadPath {
