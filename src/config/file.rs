@@ -30,17 +30,19 @@ impl Source {
     /// Reads the file.
     ///
     /// Errors: it cannot be read, or is not text. Blocking: reads the disk.
-    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let fault = |problem, line, column, help: &str| ConfigError {
-            problem,
-            origin: Origin::File {
-                path: path.to_owned(),
-                line,
-                column,
-            },
-            excerpt: None,
-            notes: Vec::new(),
-            help: help.to_owned(),
+    pub(super) fn read(path: &Path) -> Result<Self, Box<ConfigError>> {
+        let fault = |problem, line, column, help: &str| {
+            Box::new(ConfigError {
+                problem,
+                origin: Origin::File {
+                    path: path.to_owned(),
+                    line,
+                    column,
+                },
+                excerpt: None,
+                notes: Vec::new(),
+                help: help.to_owned(),
+            })
         };
         let bytes = std::fs::read(path).map_err(|source| {
             fault(

@@ -14,6 +14,7 @@ mod options;
 mod origin;
 mod units;
 mod value;
+mod words;
 
 use std::path::Path;
 
@@ -22,7 +23,8 @@ pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
 pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
-pub use value::{LogFormat, LogLevel, NodeName, Refusal};
+pub use value::Refusal;
+pub use words::{LogFormat, LogLevel, NodeName};
 
 /// A configuration and where each value of it comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +49,7 @@ pub fn load(
         // What is in the file is unknown, so only what is wrong whatever it says is reported with it.
         Err(unreadable) => {
             return Err(ConfigErrors::new(
-                environment.errors.into_iter().chain([unreadable]).collect(),
+                environment.errors.into_iter().chain([*unreadable]).collect(),
             ));
         }
     };
