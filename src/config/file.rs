@@ -157,12 +157,21 @@ impl<'a> FileLayer<'a> {
         layer
     }
 
-    /// What stands in a line that the parser could not read was guessed by it: nothing is concluded from that.
+    /// The parser fills in what it could not read. Of that nothing is concluded: not from the values in a broken line,
+    /// nor from the keys that have lost their section to a broken header.
     fn forget_guesses(&mut self, source: &Source, syntax: Vec<ConfigError>) {
+        let is_header = |error: &ConfigError| {
+            error
+                .excerpt
+                .as_ref()
+                .is_some_and(|excerpt| excerpt.text.trim_start().starts_with('['))
+        };
+        let header_is_broken = syntax.iter().any(is_header);
+        self.errors.retain(|error| match error.problem {
+            Problem::NoSection { .. } | Problem::UnknownSection { .. } if header_is_broken => false,
+            _ => syntax.iter().all(|other| other.origin != error.origin),
+        });
         let broken: Vec<usize> = syntax.iter().filter_map(line_of).collect();
-        self.errors
-            .retain(|error| !line_of(error).is_some_and(|line| broken.contains(&line)));
-        self.errors.extend(syntax);
         let line = |value: &Spanned<DeValue<'_>>| line_and_column(&source.text, value.span().start).0;
         let guessed = |value: &Spanned<DeValue<'_>>| broken.contains(&line(value));
         self.unread.extend(
@@ -172,6 +181,7 @@ impl<'a> FileLayer<'a> {
                 .map(|(key, _)| *key),
         );
         self.values.retain(|key, _| !self.unread.contains(key));
+        self.errors.extend(syntax);
     }
 
     fn take_section(&mut self, source: &Source, name: &Spanned<Cow<'a, str>>, item: Spanned<DeValue<'a>>) {
@@ -240,7 +250,8 @@ fn line_of(error: &ConfigError) -> Option<usize> {
 fn syntax_remedy(line: &str) -> String {
     if let Some((name, value)) = line.split_once('=') {
         let (name, value) = (name.trim(), value.split('#').next().unwrap_or_default().trim());
-        if !value.is_empty() && !value.contains(['"', '\'']) {
+        if !name.is_empty() && !value.is_empty() && !value.contains(['"', '\'']) {
+            let value = value.replace(' ', "");
             return format!("sizes, lengths of time and texts stand in quotes, as in {name} = \"{value}\"");
         }
     }
