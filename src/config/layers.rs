@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use super::{
     environment::EnvironmentLayer,
     error::{ConfigError, Excerpt, Problem},
-    file::{FileLayer, Source},
+    file::FileLayer,
     options::Key,
     origin::{Origin, Origins},
+    source::Source,
     value::{Refusal, Value},
 };
 

@@ -12,6 +12,7 @@ mod layers;
 mod nearest;
 mod options;
 mod origin;
+mod source;
 mod units;
 mod value;
 mod words;
@@ -44,7 +45,7 @@ pub fn load(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigErrors> {
     let environment = environment::EnvironmentLayer::parse(environment);
-    let source = match file.map(file::Source::read).transpose() {
+    let source = match file.map(source::Source::read).transpose() {
         Ok(source) => source,
         // What is in the file is unknown, so only what is wrong whatever it says is reported with it.
         Err(unreadable) => {
