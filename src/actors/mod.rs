@@ -3,5 +3,10 @@
 pub mod supervision;
 
 pub mod agent;
-pub mod committer;
 pub mod read_path;
+
+mod segment;
+
+pub mod log;
+
+pub mod committer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{check, storage::LogView, types::Offset};
+use crate::{storage::LogView, types::Offset};
 
 /// A reader's handle on the log. Cheap to clone; outlives restarts of LogActor.
 #[derive(Clone, Debug)]
@@ -25,7 +25,9 @@ impl HighWatermark {
     /// At 0, with nobody reading yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { sender: Arc::new(watch::Sender::new(Offset::ZERO)) }
+        Self {
+            sender: Arc::new(watch::Sender::new(Offset::ZERO)),
+        }
     }
 
     /// Everything below `to` is committed. Wakes whoever waits for that.
@@ -33,7 +35,11 @@ impl HighWatermark {
     /// Panics: when the watermark would fall (LOG-3).
     pub fn advance(&self, to: Offset) {
         self.sender.send_if_modified(|current| {
-            check!(LOG_3, to >= *current, "high watermark would fall from {current} to {to}");
+            check!(
+                LOG_3,
+                to >= *current,
+                "high watermark would fall from {current} to {to}"
+            );
             let moves = to > *current;
             *current = to;
             moves

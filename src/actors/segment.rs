@@ -17,7 +17,6 @@ use super::{
     supervision::{Lifeline, Reply, Unanswered},
 };
 use crate::{
-    check,
     error::Disposition,
     storage::{Placed, SegmentWriter, WriteError, frame::PlacedEntry},
 };
@@ -133,7 +132,12 @@ impl Handler<super::supervision::Sabotage> for SegmentActor {
 }
 
 impl SegmentActor {
-    pub(super) fn new(writer: SegmentWriter, fence: Fence, board: ConditionBoard, lifeline: Lifeline) -> Self {
+    pub(super) fn new(
+        writer: SegmentWriter,
+        fence: Fence,
+        board: ConditionBoard,
+        lifeline: Lifeline,
+    ) -> Self {
         Self {
             writer: Some(writer),
             waiting: Vec::new(),
@@ -149,7 +153,9 @@ impl SegmentActor {
     fn write(&mut self, write: Write, context: &mut Context<Self>) {
         let Some(writer) = self.writer.as_mut().filter(|_| !self.fence.is_closed()) else {
             // Dropping the callback says that nobody knows; here it is known that nothing was written.
-            write.on_persisted.call(Err(AppendFailed::Refused { cause: "the segment is closed".to_owned() }));
+            write.on_persisted.call(Err(AppendFailed::Refused {
+                cause: "the segment is closed".to_owned(),
+            }));
             return;
         };
         let result = write.entries.iter().try_for_each(|entry| writer.append(entry));
@@ -164,7 +170,9 @@ impl SegmentActor {
     }
 
     fn flush(&mut self, context: &mut Context<Self>) {
-        let Some(writer) = self.writer.as_mut().filter(|_| !self.fence.is_closed()) else { return };
+        let Some(writer) = self.writer.as_mut().filter(|_| !self.fence.is_closed()) else {
+            return;
+        };
         match writer.flush() {
             Ok(_) => self.persisted(context),
             Err(error) => self.fail(&error, context),
@@ -211,7 +219,9 @@ impl SegmentActor {
         context: &mut Context<Self>,
     ) {
         self.flush(context);
-        let Some(writer) = self.writer.take().filter(|_| !self.fence.is_closed()) else { return };
+        let Some(writer) = self.writer.take().filter(|_| !self.fence.is_closed()) else {
+            return;
+        };
         match last(writer) {
             Ok(()) => {
                 self.lifeline.retire();

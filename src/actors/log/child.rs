@@ -47,8 +47,9 @@ impl Child for LogChild {
     fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
         let (opening, opened) = Reply::channel();
         let setup = self.setup.clone();
-        let address =
-            LogActor::start_in_arbiter(&self.shared.thread, move |_| LogActor::new(setup, opening, lifeline));
+        let address = LogActor::start_in_arbiter(&self.shared.thread, move |_| {
+            LogActor::new(setup, opening, lifeline)
+        });
         self.shared.log.set(address);
         opened.boxed_local()
     }
@@ -60,7 +61,7 @@ impl Child for LogChild {
         async move {
             if posted.is_ok() {
                 // Unanswered: it died on the way, which its lifeline tells.
-                drop(closed.await);
+                closed.await.unwrap_or(());
             }
         }
         .boxed_local()

@@ -42,7 +42,10 @@ impl ConditionBoard {
     /// That of a log that is not open yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { condition: Arc::new(watch::Sender::new(Condition::Opening)), tail: Arc::default() }
+        Self {
+            condition: Arc::new(watch::Sender::new(Condition::Opening)),
+            tail: Arc::default(),
+        }
     }
 
     /// The condition now.
@@ -83,7 +86,9 @@ impl ConditionBoard {
 
     /// The disk has failed: no appends until the process restarts.
     pub(in crate::actors) fn fail(&self, cause: &str) {
-        self.set(Condition::Failsafe { cause: cause.to_owned() });
+        self.set(Condition::Failsafe {
+            cause: cause.to_owned(),
+        });
     }
 
     pub(super) fn set_tail(&self, tail: Offset) {
@@ -108,7 +113,9 @@ mod tests {
         assert!(board.set(Condition::Writable));
         assert_eq!(board.refusal(), None);
         assert!(!board.set(Condition::Writable));
-        let failsafe = Condition::Failsafe { cause: "disk on fire".to_owned() };
+        let failsafe = Condition::Failsafe {
+            cause: "disk on fire".to_owned(),
+        };
         assert!(board.set(failsafe.clone()));
         assert!(!board.set(Condition::Writable));
         assert_eq!(board.refusal(), Some(failsafe));

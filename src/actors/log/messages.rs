@@ -53,6 +53,12 @@ pub enum AppendFailed {
         /// Why.
         cause: String,
     },
+    /// Nothing of them is in the log: too much waits for it already.
+    #[error("too much is waiting to be written")]
+    Overloaded,
+    /// Nothing of them is in the log: it is being opened, or closed.
+    #[error("the log is not open")]
+    Unavailable,
     /// The disk failed while they were written: they may be in the log after a restart or not.
     #[error("the outcome is unknown: {cause}")]
     Unknown {

@@ -11,11 +11,7 @@ mod child;
 mod condition;
 mod messages;
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -31,8 +27,9 @@ use super::{
     segment::{Fence, Finish, Seal, SegmentActor, Write, causes},
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
-use crate::storage::{
-    Damage, LogOptions, LogState, LogView, OpenReport, Opened, SegmentWriter, fs::FileSystem,
+use crate::{
+    error::Disposition,
+    storage::{Damage, LogOptions, LogState, LogView, OpenReport, Opened, SegmentWriter, fs::FileSystem},
 };
 
 /// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
@@ -68,6 +65,13 @@ pub struct LogActor {
     lifeline: Lifeline,
 }
 
+/// What came while the active segment was being replaced; it is done in this order.
+enum Waiting {
+    Append(Append),
+    Describe(Describe),
+    Truncate(Truncate),
+}
+
 /// The log while it is open.
 struct Open {
     state: LogState,
@@ -76,7 +80,7 @@ struct Open {
     damage: Option<Damage>,
     /// The active segment is being sealed; what comes meanwhile.
     rolling: bool,
-    waiting: VecDeque<Append>,
+    waiting: VecDeque<Waiting>,
     /// Bytes placed since the free space was looked at.
     unchecked_bytes: u64,
 }
@@ -110,9 +114,7 @@ impl Handler<Describe> for LogActor {
     type Result = ();
 
     fn handle(&mut self, describe: Describe, _: &mut Self::Context) {
-        if let Some(open) = &self.open {
-            describe.reply.send(Ok(open.standing()));
-        }
+        self.describe(describe);
     }
 }
 
@@ -137,7 +139,11 @@ impl Handler<RetentionDue> for LogActor {
 
     fn handle(&mut self, due: RetentionDue, _: &mut Self::Context) {
         if let Some(open) = &self.open {
-            due.reply.send(open.state.retention_due(&due.retention, due.now).map_err(LogFailed::Read));
+            due.reply.send(
+                open.state
+                    .retention_due(&due.retention, due.now)
+                    .map_err(LogFailed::Read),
+            );
         }
     }
 }
@@ -174,12 +180,19 @@ impl LogActor {
     /// Opens the log when it is started, and answers `opening` then.
     fn new(setup: LogSetup, opening: Reply<(), StartError>, lifeline: Lifeline) -> Self {
         let logger = setup.logger.new(o!("actor" => "log"));
-        Self { setup: LogSetup { logger, ..setup }, opening: Some(opening), open: None, lifeline }
+        Self {
+            setup: LogSetup { logger, ..setup },
+            opening: Some(opening),
+            open: None,
+            lifeline,
+        }
     }
 
     /// Blocking: this thread is there for it.
     fn open(&mut self, context: &mut Context<Self>) {
-        let Some(opening) = self.opening.take() else { return };
+        let Some(opening) = self.opening.take() else {
+            return;
+        };
         let (file_system, options) = (self.setup.file_system.clone(), self.setup.options.clone());
         match LogState::open(file_system, options, &self.setup.view) {
             Err(error) => {
@@ -187,7 +200,11 @@ impl LogActor {
                 opening.send(Err(StartError::new(error.disposition(), error)));
                 context.stop();
             }
-            Ok(Opened { state, writer, report }) => {
+            Ok(Opened {
+                state,
+                writer,
+                report,
+            }) => {
                 self.report(&report);
                 let fence = Fence::default();
                 let open = Open {
@@ -205,7 +222,9 @@ impl LogActor {
                 self.setup.board.set_tail(open.state.checkpoint().next_offset());
                 self.setup.board.set(match &open.damage {
                     None => Condition::Writable,
-                    Some(damage) => Condition::Failsafe { cause: damage.to_string() },
+                    Some(damage) => Condition::Failsafe {
+                        cause: damage.to_string(),
+                    },
                 });
                 self.open = Some(open);
                 self.look_at_free_space();
@@ -235,16 +254,26 @@ impl LogActor {
         open.segment.set(actor.start());
     }
 
+    fn describe(&mut self, describe: Describe) {
+        match &mut self.open {
+            None => {}
+            Some(open) if open.rolling => open.waiting.push_back(Waiting::Describe(describe)),
+            Some(open) => describe.reply.send(Ok(open.standing())),
+        }
+    }
+
     fn append(&mut self, append: Append, context: &mut Context<Self>) {
         let Some(open) = &mut self.open else { return };
         if let Some(damage) = &open.damage {
-            append.on_persisted.call(Err(AppendFailed::Refused { cause: damage.to_string() }));
+            append.on_persisted.call(Err(AppendFailed::Refused {
+                cause: damage.to_string(),
+            }));
             return;
         }
         if open.rolling {
-            open.waiting.push_back(append);
+            open.waiting.push_back(Waiting::Append(append));
         } else if open.roll_is_due(&append) {
-            open.waiting.push_back(append);
+            open.waiting.push_back(Waiting::Append(append));
             self.roll(context);
         } else {
             open.write(append);
@@ -280,11 +309,20 @@ impl LogActor {
             Ok(writer) => {
                 self.start_segment(&open, writer);
                 open.rolling = false;
-                let waiting = std::mem::take(&mut open.waiting);
                 self.open = Some(open);
-                for append in waiting {
-                    self.append(append, context);
-                }
+                self.resume(context);
+            }
+        }
+    }
+
+    /// The active segment is there again: does what has waited, in order.
+    fn resume(&mut self, context: &mut Context<Self>) {
+        let waiting = self.open.as_mut().map(|open| std::mem::take(&mut open.waiting));
+        for waiting in waiting.unwrap_or_default() {
+            match waiting {
+                Waiting::Append(append) => self.append(append, context),
+                Waiting::Describe(describe) => self.describe(describe),
+                Waiting::Truncate(truncate) => self.truncate(truncate, context),
             }
         }
     }
@@ -313,6 +351,10 @@ impl LogActor {
             truncate.reply.send(Err(LogFailed::ReadOnly { cause }));
             return;
         }
+        if open.rolling {
+            open.waiting.push_back(Waiting::Truncate(truncate));
+            return;
+        }
         let (reply, finished) = Reply::channel();
         drop(open.segment.post(Finish { reply }));
         open.rolling = true;
@@ -331,17 +373,19 @@ impl LogActor {
             Ok(writer) => {
                 self.start_segment(&open, writer);
                 open.rolling = false;
-                let waiting = std::mem::take(&mut open.waiting);
                 self.setup.board.set_tail(open.state.checkpoint().next_offset());
                 self.open = Some(open);
                 truncate.reply.send(Ok(()));
-                for append in waiting {
-                    self.append(append, context);
-                }
+                self.resume(context);
             }
             Err(error) => {
                 self.open = Some(open);
-                self.fail(&error, error.disposition().max_restart(), context);
+                // Even where nothing was cut: the active segment's actor has ended, so the log is opened again.
+                let disposition = match error.disposition() {
+                    Disposition::Reject | Disposition::Retry => Disposition::Restart,
+                    other => other,
+                };
+                self.fail(&error, disposition, context);
                 truncate.reply.send(Err(LogFailed::Cut(error)));
             }
         }
@@ -356,15 +400,19 @@ impl LogActor {
         let (segment_reply, finished) = Reply::channel();
         drop(open.segment.post(Finish { reply: segment_reply }));
         // A segment that does not answer is dead; there is nothing left to sync.
-        let then = finished.into_actor(self).map(|_, _, context: &mut Context<Self>| {
-            reply.send(Ok(()));
-            context.stop();
-        });
+        let then = finished
+            .into_actor(self)
+            .map(|_, _, context: &mut Context<Self>| {
+                reply.send(Ok(()));
+                context.stop();
+            });
         context.spawn(then);
     }
 
     fn look_at_free_space(&mut self) {
-        let Some(open) = self.open.as_mut().filter(|open| open.damage.is_none()) else { return };
+        let Some(open) = self.open.as_mut().filter(|open| open.damage.is_none()) else {
+            return;
+        };
         open.unchecked_bytes = 0;
         let floor_bytes = self.setup.free_bytes_min;
         let free_bytes = match open.state.free_bytes() {
@@ -376,7 +424,14 @@ impl LogActor {
         };
         let full = free_bytes < floor_bytes;
         let was_full = matches!(self.setup.board.condition(), Condition::StorageFull { .. });
-        let next = if full { Condition::StorageFull { free_bytes, floor_bytes } } else { Condition::Writable };
+        let next = if full {
+            Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            }
+        } else {
+            Condition::Writable
+        };
         self.setup.board.set(next);
         if full && !was_full {
             warn!(self.setup.logger, "the disk is nearly full: appends are refused until there is room";
@@ -386,14 +441,9 @@ impl LogActor {
         }
     }
 
-    fn fail(
-        &mut self,
-        error: &dyn std::error::Error,
-        disposition: crate::error::Disposition,
-        context: &mut Context<Self>,
-    ) {
+    fn fail(&mut self, error: &dyn std::error::Error, disposition: Disposition, context: &mut Context<Self>) {
         let cause = causes(error);
-        if disposition == crate::error::Disposition::Failsafe {
+        if disposition == Disposition::Failsafe {
             self.setup.board.fail(&cause);
         }
         self.lifeline.fail(disposition, cause);
@@ -431,12 +481,18 @@ impl Open {
                 // Consensus hands over consecutive entries of fair size; what does not fit is a bug there, and is
                 // answered as one: those before it are in the log, it and those behind it are not.
                 Err(error) => {
-                    append.on_persisted.call(Err(AppendFailed::Refused { cause: error.to_string() }));
+                    append.on_persisted.call(Err(AppendFailed::Refused {
+                        cause: error.to_string(),
+                    }));
                     panic!("an entry that cannot be placed: {error}");
                 }
             }
         }
-        let write = Write { entries, placed: all_placed, on_persisted: append.on_persisted };
+        let write = Write {
+            entries,
+            placed: all_placed,
+            on_persisted: append.on_persisted,
+        };
         // When it cannot be posted the segment's actor is dead: the callback is dropped, which says that nobody knows,
         // and the lifeline of the segment restarts the log.
         drop(self.segment.post(write));

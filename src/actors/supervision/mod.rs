@@ -7,6 +7,8 @@
 
 pub mod policy;
 mod reply;
+#[cfg(feature = "fault-injection")]
+mod sabotage;
 
 mod actor_ref;
 mod lifeline;
@@ -26,5 +28,7 @@ pub use lifeline::{Died, Exit, Lifeline};
 pub use policy::Part;
 pub use pulse::Heartbeat;
 pub use reply::{Answer, Reply, Unanswered};
+#[cfg(feature = "fault-injection")]
+pub use sabotage::Sabotage;
 pub use status::{PartStatus, State};
 pub use timing::Timing;
