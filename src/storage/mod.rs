@@ -1,8 +1,10 @@
 //! The log on disk. Synchronous; knows no actor, no socket, no runtime, no service.
 
+pub mod data_dir;
 pub mod entry;
 mod error;
 pub mod fs;
+pub mod sequencer;
 mod view;
 
 pub use error::ReadError;
