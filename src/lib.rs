@@ -15,3 +15,5 @@ pub mod record_set;
 pub mod storage;
 
 pub mod actors;
+
+pub mod net;

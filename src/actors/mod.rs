@@ -4,4 +4,5 @@ pub mod supervision;
 
 pub mod agent;
 pub mod committer;
+pub mod gateway;
 pub mod read_path;
