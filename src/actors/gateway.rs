@@ -7,17 +7,34 @@
 //! Fails    a panic closes the listeners at once; they are bound again, at the same ports, by the next instance, while the
 //!          connections of the old one end as in a drain.
 //!
-//! The servers run on the multi-thread runtime; this actor only starts and ends them.
+//! The servers run on the multi-thread runtime; this actor only starts and ends them, and knows of them no more than
+//! [`Servers`] says: the network is above the actors.
+
+use std::{fmt, rc::Rc};
 
 use actix::prelude::*;
 use futures::future::{self, LocalBoxFuture};
-use tokio::runtime::Handle;
 
 use super::supervision::{ActorRef, Child, Heartbeat, Lifeline, Part, Reply, StartError, Unanswered};
-use crate::net::{
-    context::Parts,
-    server::{Ports, Servers},
-};
+
+/// Servers that are running.
+pub trait Servers: fmt::Debug {
+    /// Takes no more connections, and waits for the calls in flight, for a limited time; then gives the addresses up.
+    ///
+    /// Cancel: the drain goes on in the background.
+    fn drain(&self) -> LocalBoxFuture<'static, ()>;
+
+    /// Gives the addresses up at once; calls in flight end in the background. More than once is as once.
+    fn close(&self);
+}
+
+/// Starts servers, each time at the same addresses.
+pub trait Launch: fmt::Debug {
+    /// Starts them.
+    ///
+    /// Errors: when an address cannot be listened on.
+    fn launch(&mut self) -> Result<Rc<dyn Servers>, StartError>;
+}
 
 /// Take no more connections, let the calls in flight end, and stop. Answered when the last connection has ended.
 #[derive(Debug, Message)]
@@ -30,7 +47,7 @@ pub struct Drain {
 /// See the module.
 #[derive(Debug)]
 pub struct GrpcGatewayActor {
-    servers: Servers,
+    servers: Rc<dyn Servers>,
     lifeline: Lifeline,
 }
 
@@ -63,14 +80,13 @@ impl Handler<Heartbeat> for GrpcGatewayActor {
 impl GrpcGatewayActor {
     /// The actor of servers that are running.
     #[must_use]
-    pub fn new(servers: Servers, lifeline: Lifeline) -> Self {
+    pub fn new(servers: Rc<dyn Servers>, lifeline: Lifeline) -> Self {
         Self { servers, lifeline }
     }
 
     fn drain(&mut self, reply: Reply<(), Unanswered>, ctx: &mut Context<Self>) {
         self.lifeline.retire();
-        let servers = self.servers.clone();
-        let drained = async move { servers.drain().await };
+        let drained = self.servers.drain();
         ctx.spawn(drained.into_actor(self).map(|(), _, ctx| {
             reply.send(Ok(()));
             ctx.stop();
@@ -78,34 +94,24 @@ impl GrpcGatewayActor {
     }
 }
 
-/// Builds the gateway for the Agent, each time on the same ports.
+/// Builds the gateway for the Agent.
 #[derive(Debug)]
 pub struct GatewayChild {
-    runtime: Handle,
-    parts: Parts,
-    ports: Ports,
+    launcher: Box<dyn Launch>,
     /// Of the present instance. Kept here too, since an instance that is stuck never lets go of its listeners.
-    servers: Option<Servers>,
+    servers: Option<Rc<dyn Servers>>,
     actor: ActorRef<GrpcGatewayActor>,
 }
 
 impl GatewayChild {
-    /// A gateway whose servers run on `runtime`, a multi-thread one.
+    /// A gateway of the servers that `launcher` starts.
     #[must_use]
-    pub fn new(runtime: Handle, parts: Parts) -> Self {
+    pub fn new(launcher: Box<dyn Launch>) -> Self {
         Self {
-            runtime,
-            parts,
-            ports: Ports::default(),
+            launcher,
             servers: None,
             actor: ActorRef::new(),
         }
-    }
-
-    /// Where the gateway listens, once it has been started.
-    #[must_use]
-    pub fn ports(&self) -> Ports {
-        self.ports
     }
 
     /// The present instance.
@@ -114,21 +120,16 @@ impl GatewayChild {
         self.actor.clone()
     }
 
-    fn launch(&mut self, lifeline: Lifeline) -> Result<(), StartError> {
-        self.clear_away();
-        let servers = Servers::start(&self.runtime, &self.parts, &mut self.ports)
-            .map_err(|error| StartError::new(error.disposition(), error))?;
-        self.servers = Some(servers.clone());
-        self.actor.set(GrpcGatewayActor::new(servers, lifeline).start());
-        Ok(())
-    }
-
-    /// Ends what an instance that died, or is stuck, left behind.
-    fn clear_away(&mut self) {
+    fn start_actor(&mut self, lifeline: Lifeline) -> Result<(), StartError> {
+        // What an instance that died, or is stuck, left behind would be in the way.
         self.actor.clear();
         if let Some(servers) = self.servers.take() {
             servers.close();
         }
+        let servers = self.launcher.launch()?;
+        self.servers = Some(Rc::clone(&servers));
+        self.actor.set(GrpcGatewayActor::new(servers, lifeline).start());
+        Ok(())
     }
 }
 
@@ -138,20 +139,21 @@ impl Child for GatewayChild {
     }
 
     fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
-        Box::pin(future::ready(self.launch(lifeline)))
+        Box::pin(future::ready(self.start_actor(lifeline)))
     }
 
     fn stop(&mut self) -> LocalBoxFuture<'static, ()> {
-        let (reply, drained) = Reply::channel();
-        let asked = self.actor.post(Drain { reply }).is_ok();
+        let (reply, drained) = Reply::<(), Unanswered>::channel();
+        // When nobody takes the message its reply is dropped, and `drained` answers at once.
+        drop(self.actor.post(Drain { reply }));
         let servers = self.servers.take();
         let actor = self.actor.clone();
         Box::pin(async move {
-            // Dead already: nobody answers, and the answer says so at once.
-            if asked && drained.await.is_err() || !asked {
-                servers.inspect(Servers::close);
-            }
+            let outcome = drained.await;
             actor.clear();
+            if let (Err(Unanswered), Some(servers)) = (outcome, servers) {
+                servers.close();
+            }
         })
     }
 

@@ -2,9 +2,11 @@
 
 use std::{
     net::SocketAddr,
+    rc::Rc,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::future::LocalBoxFuture;
 use slog::{info, warn};
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,6 +27,10 @@ use super::{
     listener::{BindError, Connection, Connections, Door, accept_loop, bind},
     services::{annals_v1::AnnalsV1, log_v1::LogV1},
 };
+use crate::actors::{
+    gateway::{Launch, Servers},
+    supervision::StartError,
+};
 use crate::proto::{
     DESCRIPTORS,
     raw::{annals::v1::log_service_server::LogServiceServer, log::v1::log_server::LogServer},
@@ -36,7 +42,7 @@ const ACCEPTED_MAX: usize = 64;
 /// HTTP/2 frames from clients. A frame is read whole; the default of 16 KiB makes a large batch of many frames.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 
-/// The addresses that a gateway was bound to; where the next generation binds again.
+/// The addresses that servers were bound to; where the next generation binds again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ports {
     /// Of clients.
@@ -45,9 +51,45 @@ pub struct Ports {
     pub admin: Option<SocketAddr>,
 }
 
+/// Starts [`RunningServers`] for the gateway's actor.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    runtime: Handle,
+    parts: Parts,
+    ports: Arc<Mutex<Ports>>,
+}
+
+impl Launcher {
+    /// Servers on `runtime`, a multi-thread one, made of `parts`.
+    #[must_use]
+    pub fn new(runtime: Handle, parts: Parts) -> Self {
+        Self {
+            runtime,
+            parts,
+            ports: Arc::default(),
+        }
+    }
+
+    /// Where the servers listen, once they have been started; shared by all clones.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Launch for Launcher {
+    fn launch(&mut self) -> Result<Rc<dyn Servers>, StartError> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        match RunningServers::start(&self.runtime, &self.parts, &mut ports) {
+            Ok(servers) => Ok(Rc::new(servers)),
+            Err(error) => Err(StartError::new(error.disposition(), error)),
+        }
+    }
+}
+
 /// The servers, for whoever starts and ends them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Servers {
+pub struct RunningServers {
     /// Taken when the addresses are given up. Nobody else owns the listeners.
     listeners: Arc<Mutex<Option<Listeners>>>,
     addresses: (SocketAddr, SocketAddr),
@@ -64,7 +106,7 @@ struct Listeners {
     admin: Arc<TcpListener>,
 }
 
-impl Servers {
+impl RunningServers {
     /// Binds and serves, on `runtime`. The addresses in `ports`, when there are some, go before those in the options;
     /// those bound are put there.
     ///
@@ -120,28 +162,6 @@ impl Servers {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.addresses.1
-    }
-
-    /// Stops accepting, says NOT_SERVING, ends consumers that follow, answers what producers have sent, and waits for the
-    /// calls in flight, up to `drain_timeout`; then closes what is left, the admin server last.
-    ///
-    /// Cancel: the drain goes on in the background.
-    pub async fn drain(&self) {
-        self.draining.cancel();
-        self.finished.cancelled().await;
-        self.close();
-    }
-
-    /// Gives the addresses up at once. Calls in flight end as in a drain, in the background.
-    pub fn close(&self) {
-        self.draining.cancel();
-        self.closing.cancel();
-        let listeners = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(listeners);
     }
 
     fn spawn_rpc(
@@ -207,6 +227,30 @@ impl Servers {
                 warn!(log, "the admin server ended"; "error" => %error);
             }
         });
+    }
+}
+
+impl Servers for RunningServers {
+    /// Stops accepting, says NOT_SERVING, ends consumers that follow, answers what producers have sent, and waits for the
+    /// calls in flight, up to `drain_timeout`; then closes what is left, the admin server last.
+    fn drain(&self) -> LocalBoxFuture<'static, ()> {
+        let servers = self.clone();
+        Box::pin(async move {
+            servers.draining.cancel();
+            servers.finished.cancelled().await;
+            servers.close();
+        })
+    }
+
+    fn close(&self) {
+        self.draining.cancel();
+        self.closing.cancel();
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(listeners);
     }
 }
 
