@@ -51,17 +51,18 @@ impl Default for Options {
             connections_max: 1024,
             // hyper's own default (200) is below what one pooled client connection of a busy service needs.
             streams_per_connection_max: 1024,
-            message_bytes_max: (4 << 20) + (64 << 10),
-            batch_bytes_max: 4 << 20,
-            admission_bytes: 64 << 20,
+            // Well above a batch, so that one which is too large is refused by us, with a reason, and not by the transport.
+            message_bytes_max: 4 << 20,
+            batch_bytes_max: 1 << 20,
+            admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,
-            request_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(20),
-            keepalive_timeout: Duration::from_secs(20),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
             // One stream's rate is window / round trip: 1 GB/s at 1 ms, 20 MB/s at 50 ms.
             stream_window_bytes: 1 << 20,
             // Twice a stream's, so that one stalled stream does not stop its connection.

@@ -306,3 +306,6 @@ fn read_verdict(error: &ReadError) -> Verdict {
         ReadError::Io { .. } => Verdict::new(Code::Unavailable, "READ_FAILED").retry(RETRY_RESTART),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,3 +4,6 @@ pub mod portion;
 
 pub mod cursor;
 pub mod start;
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,6 @@ pub mod gather;
 pub mod answers;
 pub mod stream;
 pub mod unary;
+
+#[cfg(test)]
+mod tests;
