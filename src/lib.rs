@@ -18,3 +18,5 @@ pub mod telemetry;
 pub mod storage;
 
 pub mod actors;
+
+pub mod net;

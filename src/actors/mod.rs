@@ -3,6 +3,7 @@
 pub mod supervision;
 
 pub mod agent;
+
 pub mod read_path;
 
 mod segment;
@@ -10,3 +11,5 @@ mod segment;
 pub mod log;
 
 pub mod committer;
+
+pub mod gateway;

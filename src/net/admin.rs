@@ -1,0 +1,165 @@
+//! The admin listener: plain HTTP for those who run the node. Loopback by default, since it asks nobody who he is.
+
+use std::{fmt::Write, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{RawQuery, State},
+    http::StatusCode,
+    routing::get,
+};
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    listener::Connections,
+    vitals::{Check, Readiness},
+};
+
+const ROUTES: &str = "/livez    200 while the process answers
+/readyz   200 while reads and writes are served; /readyz?verbose names each check
+/startupz 200 once the log has been opened
+/status   the node, its log and its actors, as JSON
+";
+
+#[derive(Clone, Debug)]
+struct Admin {
+    context: Arc<Context>,
+    connections: Arc<Connections>,
+}
+
+/// The routes.
+pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/startupz", get(startupz))
+        .route("/status", get(status))
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                format!("there is nothing here; there is\n{ROUTES}"),
+            )
+        })
+        .with_state(Admin { context, connections })
+}
+
+async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let checks = checks(&admin.context);
+    let verbose = query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|name| name.split('=').next() == Some("verbose"))
+    });
+    let code = if checks.iter().all(|check| check.problem.is_none()) {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, describe(&checks, verbose))
+}
+
+async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
+    match &*admin.context.parts.readiness.borrow() {
+        Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the log is being opened\n"),
+        Readiness::Ready | Readiness::Failsafe { .. } | Readiness::Draining => (StatusCode::OK, "ok\n"),
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Json<Value> {
+    let Admin { context, connections } = admin;
+    let parts = &context.parts;
+    let leadership = parts.leadership.borrow().clone();
+    let readiness = parts.readiness.borrow().clone();
+    let failsafe = match &readiness {
+        Readiness::Failsafe { cause } => Some(cause),
+        Readiness::Starting | Readiness::Ready | Readiness::Draining => None,
+    };
+    // Ids use all 64 bits, of which JSON's numbers keep 53.
+    Json(json!({
+        "node": {
+            "id": parts.identity.node_id.to_string(),
+            "name": parts.identity.node_name,
+            "cluster_id": context.cluster_id_text,
+            "rpc_address": context.rpc_address,
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "readiness": readiness_name(&readiness),
+        "failsafe": failsafe,
+        "leadership": {
+            "term": leadership.term.get(),
+            "leader": leadership.leader.map(|leader| leader.to_string()),
+            "is_this_node": leadership.leader == Some(parts.identity.node_id),
+        },
+        "log": {
+            "earliest": parts.read_path.view().earliest().get(),
+            "high_watermark": parts.read_path.high_watermark().get(),
+            "tail": parts.vitals.tail().get(),
+        },
+        "gateway": {
+            "connections": connections.open(),
+            "connections_refused": connections.refused(),
+            "admission_bytes_free": context.admission.free_bytes(),
+            "admission_bytes_max": context.admission.bytes_max(),
+        },
+        "checks": checks(&context).into_iter().map(|check| json!({
+            "name": check.name,
+            "problem": check.problem,
+        })).collect::<Vec<_>>(),
+        "supervision": parts.vitals.supervision(),
+    }))
+}
+
+fn readiness_name(readiness: &Readiness) -> &'static str {
+    match readiness {
+        Readiness::Starting => "starting",
+        Readiness::Ready => "ready",
+        Readiness::Failsafe { .. } => "failsafe",
+        Readiness::Draining => "draining",
+    }
+}
+
+/// What must hold for the node to be ready: the gateway's own checks, then the node's.
+fn checks(context: &Context) -> Vec<Check> {
+    let log = match &*context.parts.readiness.borrow() {
+        Readiness::Ready => None,
+        Readiness::Starting => Some("the log is being opened".to_owned()),
+        Readiness::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
+        Readiness::Draining => Some("the node is stopping".to_owned()),
+    };
+    let leader = context.parts.leadership.borrow().leader;
+    let gateway = context
+        .draining
+        .is_cancelled()
+        .then(|| "the gateway is draining".to_owned());
+    let mut checks = vec![
+        Check {
+            name: "log",
+            problem: log,
+        },
+        Check {
+            name: "leader",
+            problem: leader.is_none().then(|| "no leader is known".to_owned()),
+        },
+        Check {
+            name: "gateway",
+            problem: gateway,
+        },
+    ];
+    checks.extend(context.parts.vitals.checks());
+    checks
+}
+
+/// One line for each check: all of them, or those that do not hold.
+fn describe(checks: &[Check], verbose: bool) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let written = match &check.problem {
+            None if verbose => writeln!(text, "[+] {} ok", check.name),
+            None => Ok(()),
+            Some(problem) => writeln!(text, "[-] {} failed: {problem}", check.name),
+        };
+        written.expect("writing to a string does not fail");
+    }
+    if text.is_empty() { "ok\n".to_owned() } else { text }
+}

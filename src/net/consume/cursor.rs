@@ -1,0 +1,196 @@
+//! One consumer's place in the log.
+//!
+//! It holds one read's batches (`consume_chunk_bytes`, or one batch) and reads on only when they have been taken, so a
+//! client that does not read holds no more than that and what HTTP/2 has been handed.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::{Stream, stream};
+use slog::error;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::portion::{Limits, take_portion, trimmed};
+use crate::{
+    net::{context::Context, status::Refusal},
+    storage::{Chunk, LogView, ReadError, StoredBatch},
+    types::Offset,
+};
+
+/// A consumer's place, and how far it goes.
+#[derive(Debug)]
+pub struct Cursor {
+    context: Arc<Context>,
+    /// First offset not yet given out.
+    next: Offset,
+    limits: Limits,
+    follow: bool,
+    /// Read, trimmed, and not yet given out.
+    ready: VecDeque<StoredBatch>,
+}
+
+impl Cursor {
+    /// Starts at `next`; with `follow` it waits at the tail.
+    #[must_use]
+    pub fn new(context: Arc<Context>, next: Offset, limits: Limits, follow: bool) -> Self {
+        Self {
+            context,
+            next,
+            limits,
+            follow,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// First offset not yet given out.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    /// The next batches, of about `bytes_max` bytes but at least one record; `None` at the end of the read.
+    ///
+    /// Errors: `OutOfRange` when the place was trimmed away; `Read`; `ShuttingDown` while it waits at the tail.
+    /// Cancel: safe; nothing is given out or skipped.
+    pub async fn next(&mut self, bytes_max: usize) -> Result<Option<Vec<StoredBatch>>, Refusal> {
+        if self.limits.is_reached(self.next) {
+            return Ok(None);
+        }
+        if self.ready.is_empty() && !self.fill().await? {
+            return Ok(None);
+        }
+        let portion = take_portion(&mut self.ready, bytes_max, &mut self.limits);
+        let Some(last) = portion.last() else {
+            return Ok(None);
+        };
+        self.next = last.base_offset.plus(u64::from(last.record_count));
+        Ok(Some(portion))
+    }
+
+    /// Reads on; false when there is nothing and the read does not wait.
+    async fn fill(&mut self) -> Result<bool, Refusal> {
+        let Some(below) = self.readable_below().await? else {
+            return Ok(false);
+        };
+        let from = self.next;
+        let chunk = read(&self.context, from, below).await?;
+        self.ready.extend(
+            chunk
+                .batches
+                .into_iter()
+                .filter_map(|batch| trimmed(batch, from, below)),
+        );
+        match self.ready.front() {
+            Some(first) if first.base_offset == from => Ok(true),
+            _ => Err(Refusal::Internal {
+                what: "a read did not give the record it was asked for (LOG-1)",
+            }),
+        }
+    }
+
+    /// The bound below which there is something to read; `None` when there is nothing and the read does not wait.
+    async fn readable_below(&self) -> Result<Option<Offset>, Refusal> {
+        let mut high_watermark = self.context.parts.read_path.high_watermark();
+        if self.next >= high_watermark {
+            if !self.follow {
+                return Ok(None);
+            }
+            high_watermark = tokio::select! {
+                reached = self.context.parts.read_path.wait_above(self.next) => reached.ok_or(Refusal::ShuttingDown)?,
+                () = self.context.draining.cancelled() => return Err(Refusal::ShuttingDown),
+            };
+        }
+        Ok(Some(
+            self.limits
+                .end_offset
+                .map_or(high_watermark, |end| end.min(high_watermark)),
+        ))
+    }
+
+    /// All portions of `consume_chunk_bytes`, until the read or `deadline` ends.
+    pub fn into_stream(
+        self,
+        deadline: Option<Instant>,
+    ) -> impl Stream<Item = Result<Portion, Status>> + Send {
+        stream::try_unfold(self, move |mut cursor| async move {
+            let bytes_max = cursor.context.options.consume_chunk_bytes;
+            let batches = match deadline {
+                None => cursor.next(bytes_max).await?,
+                Some(deadline) => timeout_at(deadline, cursor.next(bytes_max))
+                    .await
+                    .map_err(|_| Refusal::StreamDeadline)??,
+            };
+            Ok(batches.map(|batches| {
+                (
+                    Portion {
+                        batches,
+                        next_offset: cursor.next,
+                    },
+                    cursor,
+                )
+            }))
+        })
+    }
+}
+
+/// What goes into one response.
+#[derive(Debug)]
+pub struct Portion {
+    /// Batches in order, cut to what the client asked for.
+    pub batches: Vec<StoredBatch>,
+    /// Where to go on.
+    pub next_offset: Offset,
+}
+
+/// Batches from `from` on: from memory where it is there, else from files.
+async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, Refusal> {
+    let bytes_max = context.options.consume_chunk_bytes;
+    let view = context.parts.read_path.view();
+    if from < view.earliest() {
+        return Err(out_of_range(context, from));
+    }
+    if let Some(chunk) = view.read_cached(from, below, bytes_max) {
+        return Ok(chunk);
+    }
+    blocking_read(context, move |view| view.read(from, below, bytes_max)).await
+}
+
+/// Runs a read of files where it may block. At most `reads_max` run at a time; more wait in line.
+///
+/// Errors: what `read` says. Cancel: the read itself runs to its end, and its result is dropped.
+pub async fn blocking_read<T, F>(context: &Context, read: F) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    F: FnOnce(&LogView) -> Result<T, ReadError> + Send + 'static,
+{
+    let permit = Arc::clone(&context.reads)
+        .acquire_owned()
+        .await
+        .map_err(|_| Refusal::ShuttingDown)?;
+    let view = context.parts.read_path.view();
+    let result = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        read(&view)
+    });
+    match result.await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(ReadError::Trimmed { offset, .. })) => Err(out_of_range(context, offset)),
+        Ok(Err(error)) => {
+            error!(context.parts.log, "a read failed"; "error" => %error);
+            Err(Refusal::Read(error))
+        }
+        Err(_) => Err(Refusal::Internal {
+            what: "a read panicked",
+        }),
+    }
+}
+
+/// The refusal of `offset`, with the bounds as they are now.
+#[must_use]
+pub fn out_of_range(context: &Context, offset: Offset) -> Refusal {
+    Refusal::OutOfRange {
+        offset,
+        earliest: context.parts.read_path.view().earliest(),
+        high_watermark: context.parts.read_path.high_watermark(),
+    }
+}

@@ -1,0 +1,120 @@
+//! What every service stands on: one immutable value, shared by all calls of a generation of the gateway.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use slog::Logger;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actors::{committer::Leadership, read_path::ReadPath},
+    net::{
+        Options,
+        admission::Admission,
+        port::CommitterPort,
+        status::Refusal,
+        vitals::{Readiness, Vitals},
+    },
+    proto::raw::annals::v1::ResponseHeader,
+    types::{ClusterId, NodeId},
+};
+
+/// The name of the one log there is.
+pub const DEFAULT_LOG: &str = "default";
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its cluster.
+    pub cluster_id: ClusterId,
+    /// Its number, for ever.
+    pub node_id: NodeId,
+    /// Its name, by configuration.
+    pub node_name: String,
+}
+
+/// What the gateway is given by the rest of the node; outlives its restarts.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Addresses, limits and times.
+    pub options: Options,
+    /// Who this node is.
+    pub identity: Identity,
+    /// Whoever commits.
+    pub committer: CommitterPort,
+    /// The log, for reading.
+    pub read_path: ReadPath,
+    /// Who leads.
+    pub leadership: watch::Receiver<Leadership>,
+    /// How far the node is.
+    pub readiness: watch::Receiver<Readiness>,
+    /// What the node says about itself.
+    pub vitals: Arc<dyn Vitals>,
+    /// Where events are logged.
+    pub log: Logger,
+}
+
+/// Shared by all services.
+#[derive(Debug)]
+pub struct Context {
+    /// What the rest of the node gave.
+    pub parts: Parts,
+    /// `parts.options`, nearer.
+    pub options: Options,
+    /// The cluster's id as clients see it.
+    pub cluster_id_text: String,
+    /// What clients are told to connect to.
+    pub rpc_address: String,
+    /// Room for batches that wait for their commit.
+    pub admission: Admission,
+    /// Room for reads of files.
+    pub reads: Arc<Semaphore>,
+    /// Cancelled when the gateway drains or is dropped.
+    pub draining: CancellationToken,
+}
+
+impl Context {
+    /// For a gateway that listens on `rpc_address`.
+    #[must_use]
+    pub fn new(parts: Parts, rpc_address: SocketAddr, draining: CancellationToken) -> Self {
+        let options = parts.options.clone();
+        Self {
+            cluster_id_text: parts.identity.cluster_id.to_string(),
+            rpc_address: options
+                .rpc_address_advertised
+                .clone()
+                .unwrap_or_else(|| rpc_address.to_string()),
+            admission: Admission::new(options.admission_bytes, options.batch_bytes_max),
+            reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
+            draining,
+            options,
+            parts,
+        }
+    }
+
+    /// The header of a response that is sent now.
+    #[must_use]
+    pub fn header(&self) -> ResponseHeader {
+        let leadership = self.parts.leadership.borrow();
+        ResponseHeader {
+            cluster_id: self.cluster_id_text.clone(),
+            node_id: self.parts.identity.node_id.get(),
+            leader_id: leadership.leader.map_or(0, NodeId::get),
+            term: leadership.term.get(),
+            high_watermark: self.parts.read_path.high_watermark().get(),
+        }
+    }
+
+    /// Checks the name of a log in a request.
+    ///
+    /// Errors: `UnknownLog`.
+    pub fn check_log(&self, name: &str) -> Result<(), Refusal> {
+        if name.is_empty() || name == DEFAULT_LOG {
+            Ok(())
+        } else {
+            Err(Refusal::UnknownLog {
+                name: name.to_owned(),
+            })
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Listening, accepting, and the connections that come of it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use slog::{Logger, warn};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::error::Disposition;
+
+/// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {address} for {purpose}: the address is in use; stop what uses it (`ss -ltnp` shows it), \
+         or choose another port"
+    )]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+    },
+    /// The system does not allow it.
+    #[error("cannot listen on {address} for {purpose}: not permitted; ports below 1024 need privileges")]
+    NotPermitted {
+        /// The address.
+        address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+    },
+    /// The machine has no such address.
+    #[error("cannot listen on {address} for {purpose}: this machine does not have that address")]
+    NoSuchAddress {
+        /// The address.
+        address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+    },
+    /// Anything else that the system says.
+    #[error("cannot listen on {address} for {purpose}")]
+    Io {
+        /// The address.
+        address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn new(address: SocketAddr, purpose: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, purpose },
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { address, purpose },
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address, purpose },
+            _ => Self::Io {
+                address,
+                purpose,
+                source,
+            },
+        }
+    }
+
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            // An address may be free, or up, a moment later.
+            Self::InUse { .. } | Self::NoSuchAddress { .. } | Self::Io { .. } => Disposition::Retry,
+            Self::NotPermitted { .. } => Disposition::Reject,
+        }
+    }
+}
+
+/// Listens on `address`. Must be called inside a tokio runtime, which then drives the listener.
+///
+/// Errors: see [`BindError`].
+pub fn bind(address: SocketAddr, purpose: &'static str) -> Result<Arc<TcpListener>, BindError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    bound
+        .map(Arc::new)
+        .map_err(|source| BindError::new(address, purpose, source))
+}
+
+/// A listener as its accept loop sees it. The loop does not own it, so that who does can close it at once, and listen on
+/// the same address again, without waiting for a task on another thread.
+#[derive(Clone, Debug)]
+pub struct Door {
+    listener: Weak<TcpListener>,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// The door of `listener`, which is bound to `address`.
+    #[must_use]
+    pub fn new(listener: &Arc<TcpListener>, address: SocketAddr) -> Self {
+        Self {
+            listener: Arc::downgrade(listener),
+            address,
+        }
+    }
+
+    /// The next connection; never again one when the listener is closed.
+    ///
+    /// Cancel: safe.
+    async fn next(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            let accepted = std::future::poll_fn(|cx| match self.listener.upgrade() {
+                Some(listener) => listener.poll_accept(cx),
+                // Whoever closed the listener also ends this loop.
+                None => Poll::Pending,
+            });
+            match accepted.await {
+                Ok(connection) => return connection,
+                Err(_) => tokio::time::sleep(ACCEPT_REST).await,
+            }
+        }
+    }
+}
+
+impl axum::serve::Listener for Door {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        self.next().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+/// Counts of connections.
+#[derive(Debug)]
+pub struct Connections {
+    slots: Arc<Semaphore>,
+    max: usize,
+    refused: AtomicU64,
+}
+
+impl Connections {
+    /// At most `max` at a time.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Self {
+            slots: Arc::new(Semaphore::new(max)),
+            max,
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Open at the moment.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.max - self.slots.available_permits()
+    }
+
+    /// Closed at once since the gateway's start, because there were too many.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Accepts connections until `stop`, and hands them on. `kill` closes those that are still open then.
+pub async fn accept_loop(
+    door: Door,
+    connections: Arc<Connections>,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    log: Logger,
+) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            connection = door.next() => connection,
+            () = stop.cancelled() => return,
+        };
+        let Ok(slot) = Arc::clone(&connections.slots).try_acquire_owned() else {
+            let refused = connections.refused.fetch_add(1, Ordering::Relaxed) + 1;
+            // Under attack this would be a line per connection: tell the 1st, 2nd, 4th, 8th ...
+            if refused.is_power_of_two() {
+                warn!(log, "too many connections; closed a new one at once";
+                    "peer" => %peer, "connections_max" => connections.max, "refused" => refused);
+            }
+            continue;
+        };
+        // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
+        drop(stream.set_nodelay(true));
+        let connection = Connection::new(stream, slot, &kill);
+        if accepted.send(Ok(connection)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A client's connection: holds its place among `connections_max`, and can be closed from outside.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    kill: Pin<Box<WaitForCancellationFutureOwned>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, slot: OwnedSemaphorePermit, kill: &CancellationToken) -> Self {
+        Self {
+            stream,
+            kill: Box::pin(kill.clone().cancelled_owned()),
+            _slot: slot,
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.kill.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

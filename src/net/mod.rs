@@ -1,0 +1,26 @@
+//! The node as clients see it: listeners, services, and the one mapping from errors to statuses.
+//!
+//! `services` hold the calls, one file per proto service; `produce` and `consume` hold what they do. Both stand on one
+//! [`context::Context`]. `server` puts the services behind a listener, `listener` accepts connections.
+
+mod options;
+
+pub mod admission;
+pub mod context;
+pub mod deadline;
+pub mod port;
+pub mod status;
+pub mod vitals;
+
+pub mod produce;
+
+pub mod consume;
+
+pub mod services;
+
+pub mod admin;
+pub mod health;
+pub mod listener;
+pub mod server;
+
+pub use options::Options;

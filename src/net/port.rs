@@ -1,0 +1,81 @@
+//! The gateway's way to whoever commits: two messages, and what it means when one cannot be delivered.
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::status::Refusal;
+use crate::{
+    actors::{
+        committer::{Committed, Propose, ProposeError, ReadIndex},
+        supervision::{Answer, PostError, RecipientRef, Reply},
+    },
+    storage::entry::Batch,
+    types::Offset,
+};
+
+/// A proposal's answer, once it is there.
+pub type CommitAnswer = Answer<Committed, ProposeError>;
+
+/// Addresses of the committer.
+#[derive(Clone, Debug)]
+pub struct CommitterPort {
+    /// Takes batches.
+    pub proposals: RecipientRef<Propose>,
+    /// Takes questions for the read index.
+    pub read_indexes: RecipientRef<ReadIndex>,
+}
+
+/// A proposal that was not delivered. Nothing of it is stored.
+#[derive(Debug)]
+pub enum Undelivered {
+    /// The committer's mailbox is full; here the proposal is back, with its permit.
+    Full(Box<(Batch, Option<OwnedSemaphorePermit>)>),
+    /// The committer is being restarted, or the node is stopping.
+    Gone,
+}
+
+impl From<Undelivered> for Refusal {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::Full(_) => Self::Overloaded,
+            Undelivered::Gone => Self::Propose(ProposeError::Unavailable),
+        }
+    }
+}
+
+impl CommitterPort {
+    /// Hands a batch to the committer; its permit goes with it.
+    ///
+    /// Errors: when it was not delivered.
+    pub fn propose(
+        &self,
+        batch: Batch,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<CommitAnswer, Undelivered> {
+        let (reply, answer) = Reply::channel();
+        match self.proposals.post(Propose { batch, permit, reply }) {
+            Ok(()) => Ok(answer),
+            Err(PostError::Full(message)) => {
+                Err(Undelivered::Full(Box::new((message.batch, message.permit))))
+            }
+            Err(PostError::Gone(_)) => Err(Undelivered::Gone),
+        }
+    }
+
+    /// From which offset on a linearizable read that begins now may miss records.
+    ///
+    /// Errors: `Overloaded`; `Propose` when the committer is not there or cannot say.
+    /// Cancel: safe.
+    pub async fn read_index(&self) -> Result<Offset, Refusal> {
+        let (reply, answer) = Reply::channel();
+        match self.read_indexes.post(ReadIndex { reply }) {
+            Ok(()) => {}
+            Err(PostError::Full(_)) => return Err(Refusal::Overloaded),
+            Err(PostError::Gone(_)) => return Err(Refusal::Propose(ProposeError::Unavailable)),
+        }
+        answer.await.map_err(|error| match error {
+            // A read changes nothing, so its outcome is no riddle: it may simply be tried again.
+            ProposeError::OutcomeUnknown => Refusal::Propose(ProposeError::Unavailable),
+            error => Refusal::Propose(error),
+        })
+    }
+}

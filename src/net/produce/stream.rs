@@ -1,0 +1,400 @@
+//! A stream of requests, pipelined: many batches in flight, answers in order.
+//!
+//! There is no task and no channel per stream or record. Whoever polls for answers (the HTTP/2 connection) also drives the
+//! intake, so a client that does not read its answers is not read from either.
+//!
+//! 1. Requests that have arrived are checked and gathered ([`Gather`]), as long as there is room.
+//! 2. When no more have arrived, what is gathered is proposed; but while [`HOLD_BACK_FROM`] batches are under
+//!    way an answer will come soon, and until then the batch may grow.
+//! 3. Answers come back in order; each answers all requests of its batch.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Code, Status};
+
+use super::{
+    answers::{Answered, answer},
+    gather::{ChainId, Gather, Gathered, Item},
+};
+use crate::net::{
+    admission::Room,
+    context::Context,
+    port::{CommitAnswer, Undelivered},
+    status::Refusal,
+};
+
+/// Batches in flight from which on an incomplete one waits for more. Enough to keep every stage (network, log, sync)
+/// busy with one batch each; with more, batches get smaller and nothing gets faster.
+const HOLD_BACK_FROM: usize = 4;
+
+/// Requests and batches whose answers are outstanding; bounds a client that sends nothing but mistakes (ACT-2).
+const PENDING_MAX: usize = 1024;
+
+/// How soon a full mailbox is tried again, when no answer comes first: about the time of one sync.
+const RETRY_FULL: Duration = Duration::from_millis(1);
+
+/// Checks a request.
+pub type CheckRequest<R> = fn(&Context, R) -> Result<Item, Refusal>;
+
+/// What follows a refused request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterRefusal {
+    /// The stream goes on with the next request.
+    GoOn,
+    /// Nothing more is taken from the client: the protocol has no way to say which request was refused.
+    End,
+}
+
+/// See the module.
+pub struct ProduceStream<S, R> {
+    context: Arc<Context>,
+    check: CheckRequest<R>,
+    after_refusal: AfterRefusal,
+    /// `None` once nothing more is taken from the client.
+    requests: Option<S>,
+    /// A checked request that has to wait for room, or for the batch before it.
+    stalled: Option<Result<Item, Refusal>>,
+    gather: Gather,
+    room: Room,
+    /// A sealed batch that the committer has not taken yet.
+    unsent: Option<Unsent>,
+    pending: VecDeque<Pending>,
+    /// How many of `pending` are with the committer, and their bytes.
+    in_flight: usize,
+    in_flight_bytes: usize,
+    /// What the stream ends with after its last answer; a plain end when absent.
+    end: Option<Status>,
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    stream_deadline: Option<Pin<Box<Sleep>>>,
+    answer_timer: Pin<Box<Sleep>>,
+}
+
+struct Unsent {
+    gathered: Gathered,
+    permit: Option<OwnedSemaphorePermit>,
+    deadline: Instant,
+    retry: Option<Pin<Box<Sleep>>>,
+}
+
+enum Pending {
+    Proposed {
+        answer: CommitAnswer,
+        deadline: Instant,
+        requests: Vec<u32>,
+        chain: ChainId,
+        bytes: usize,
+    },
+    Refused {
+        refusal: Refusal,
+        requests: usize,
+    },
+}
+
+impl<S, R> ProduceStream<S, R>
+where
+    S: Stream<Item = Result<R, Status>> + Unpin,
+{
+    /// Answers `requests` until they end, the node drains, or `deadline` has passed.
+    pub fn new(
+        context: Arc<Context>,
+        requests: S,
+        check: CheckRequest<R>,
+        after_refusal: AfterRefusal,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            check,
+            after_refusal,
+            requests: Some(requests),
+            stalled: None,
+            gather: Gather::new(context.options.batch_bytes_max),
+            room: Room::new(&context.admission),
+            unsent: None,
+            pending: VecDeque::new(),
+            in_flight: 0,
+            in_flight_bytes: 0,
+            end: None,
+            draining: Box::pin(context.draining.clone().cancelled_owned()),
+            stream_deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+            answer_timer: Box::pin(sleep(context.options.request_timeout)),
+            context,
+        }
+    }
+
+    /// What the answers' headers are made of.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The next answer, in the order of the requests; `None` after the last.
+    ///
+    /// An error is the end of the stream.
+    pub fn poll_answered(&mut self, cx: &mut Task<'_>) -> Poll<Option<Result<Answered, Status>>> {
+        if let Some(deadline) = &mut self.stream_deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(Refusal::StreamDeadline.into_status())));
+        }
+        self.take_in(cx);
+        if let Some(answered) = ready!(self.poll_front(cx)) {
+            return Poll::Ready(Some(Ok(answered)));
+        }
+        if self.requests.is_some()
+            || self.stalled.is_some()
+            || self.unsent.is_some()
+            || !self.gather.is_empty()
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.end.take().map(Err))
+    }
+
+    /// Reads, gathers and proposes as much as is there and has room.
+    fn take_in(&mut self, cx: &mut Task<'_>) {
+        if self.requests.is_some() && self.draining.as_mut().poll(cx).is_ready() {
+            self.stop_intake(Some(Refusal::ShuttingDown.into_status()));
+        }
+        while self.send(cx) {
+            let in_flight_bytes = self.in_flight_bytes + self.gather.bytes();
+            if self.pending.len() >= PENDING_MAX
+                || in_flight_bytes >= self.context.options.stream_inflight_bytes
+            {
+                break;
+            }
+            let Some(request) = self.poll_request(cx) else {
+                break;
+            };
+            if self.gather_or_stall(cx, request).is_pending() {
+                return;
+            }
+        }
+        if self.unsent.is_none() && (self.in_flight < HOLD_BACK_FROM || self.requests.is_none()) {
+            self.seal();
+            // When it is not taken at once, `send` has asked to be woken.
+            let _taken = self.send(cx);
+        }
+        if self.gather.is_empty() {
+            self.room.release();
+        }
+    }
+
+    /// The next request, checked; `None` when none is there, or none will come.
+    fn poll_request(&mut self, cx: &mut Task<'_>) -> Option<Result<Item, Refusal>> {
+        if self.stalled.is_some() {
+            return self.stalled.take();
+        }
+        match self.requests.as_mut()?.poll_next_unpin(cx) {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(request))) => Some((self.check)(&self.context, request)),
+            Poll::Ready(Some(Err(status))) => {
+                self.stop_intake(Some(of_transport(status)));
+                None
+            }
+            Poll::Ready(None) => {
+                self.stop_intake(None);
+                None
+            }
+        }
+    }
+
+    /// Adds a request to what is gathered, or seals that and stalls the request until it is its turn.
+    ///
+    /// Pending: there is no room; the stream is woken when there is.
+    fn gather_or_stall(&mut self, cx: &mut Task<'_>, request: Result<Item, Refusal>) -> Poll<()> {
+        let item = match request {
+            Ok(item) => item,
+            Err(refusal) if self.gather.is_empty() => {
+                self.refuse(refusal, 1);
+                return Poll::Ready(());
+            }
+            Err(refusal) => {
+                self.seal();
+                self.stalled = Some(Err(refusal));
+                return Poll::Ready(());
+            }
+        };
+        let fits = self.gather.takes(&item) && self.room.try_hold(self.gather.bytes() + item.bytes());
+        if !fits && !self.gather.is_empty() {
+            // Either it must not share the batch, or the batch's room comes back only when it is answered.
+            self.seal();
+            self.stalled = Some(Ok(item));
+            return Poll::Ready(());
+        }
+        if !fits && self.room.poll_hold(cx, item.bytes()).is_pending() {
+            self.stalled = Some(Ok(item));
+            return Poll::Pending;
+        }
+        if let Err(error) = self.gather.push(item) {
+            self.stalled = Some(Err(error.into()));
+        }
+        Poll::Ready(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal, requests: usize) {
+        self.pending.push_back(Pending::Refused { refusal, requests });
+        if self.after_refusal == AfterRefusal::End {
+            self.stop_intake(None);
+        }
+    }
+
+    fn stop_intake(&mut self, end: Option<Status>) {
+        self.requests = None;
+        if self.end.is_none() {
+            self.end = end;
+        }
+    }
+
+    /// Closes the batch that is gathered; `unsent` must be free.
+    fn seal(&mut self) {
+        if let Some(gathered) = self.gather.seal() {
+            let deadline = Instant::now() + self.context.options.request_timeout;
+            let permit = self.room.take(gathered.bytes);
+            self.unsent = Some(Unsent {
+                gathered,
+                permit,
+                deadline,
+                retry: None,
+            });
+        }
+    }
+
+    /// Hands the sealed batch to the committer; false when it stays here, and the stream is woken to try again.
+    fn send(&mut self, cx: &mut Task<'_>) -> bool {
+        let Some(mut unsent) = self.unsent.take() else {
+            return true;
+        };
+        if let Some(retry) = &mut unsent.retry
+            && retry.as_mut().poll(cx).is_pending()
+        {
+            self.unsent = Some(unsent);
+            return false;
+        }
+        let Unsent {
+            gathered,
+            permit,
+            deadline,
+            ..
+        } = unsent;
+        let Gathered {
+            batch,
+            requests,
+            chain,
+            bytes,
+        } = gathered;
+        match self.context.parts.committer.propose(batch, permit) {
+            Ok(answer) => {
+                self.in_flight += 1;
+                self.in_flight_bytes += bytes;
+                self.pending.push_back(Pending::Proposed {
+                    answer,
+                    deadline,
+                    requests,
+                    chain,
+                    bytes,
+                });
+                true
+            }
+            Err(Undelivered::Full(back)) if Instant::now() < deadline => {
+                let (batch, permit) = *back;
+                let mut retry = Box::pin(sleep(RETRY_FULL));
+                let waiting = retry.as_mut().poll(cx).is_pending();
+                let gathered = Gathered {
+                    batch,
+                    requests,
+                    chain,
+                    bytes,
+                };
+                self.unsent = Some(Unsent {
+                    gathered,
+                    permit,
+                    deadline,
+                    retry: waiting.then_some(retry),
+                });
+                false
+            }
+            Err(undelivered) => {
+                self.gather.not_stored();
+                self.refuse(undelivered.into(), requests.len());
+                true
+            }
+        }
+    }
+
+    /// The answer to the oldest requests; `None` when all are answered.
+    fn poll_front(&mut self, cx: &mut Task<'_>) -> Poll<Option<Answered>> {
+        let result = match self.pending.front_mut() {
+            None => return Poll::Ready(None),
+            Some(Pending::Refused { .. }) => None,
+            Some(Pending::Proposed { answer, deadline, .. }) => match Pin::new(answer).poll(cx) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => {
+                    ready!(poll_until(&mut self.answer_timer, *deadline, cx));
+                    None
+                }
+            },
+        };
+        let Some(front) = self.pending.pop_front() else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(match front {
+            Pending::Refused { refusal, requests } => Answered::Refused { refusal, requests },
+            Pending::Proposed {
+                requests,
+                chain,
+                bytes,
+                ..
+            } => {
+                self.in_flight -= 1;
+                self.in_flight_bytes -= bytes;
+                let answered = match result {
+                    Some(result) => answer(requests, result),
+                    None => Answered::Refused {
+                        refusal: Refusal::ProduceDeadline,
+                        requests: requests.len(),
+                    },
+                };
+                match &answered {
+                    Answered::Stored { repeated: false, .. } => self.gather.stored(chain),
+                    Answered::Stored { repeated: true, .. } => {}
+                    Answered::Refused { .. } => self.gather.not_stored(),
+                }
+                answered
+            }
+        }))
+    }
+}
+
+/// Waits until `deadline` with a timer that may stand earlier: deadlines rise from batch to batch, so the timer is moved
+/// once in a while and not for each of them.
+fn poll_until(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Task<'_>) -> Poll<()> {
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
+}
+
+/// The transport calls a message above its limit OUT_OF_RANGE, which here means an offset.
+fn of_transport(status: Status) -> Status {
+    if status.code() == Code::OutOfRange {
+        return Refusal::MessageTooLarge {
+            what: status.message().to_owned(),
+        }
+        .into_status();
+    }
+    status
+}

@@ -1,0 +1,325 @@
+//! The running servers of one generation of the gateway: what is served, on which listeners, and how it ends.
+
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::future::LocalBoxFuture;
+use slog::{info, warn};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{self, Server},
+};
+use tonic_health::{
+    ServingStatus,
+    server::{HealthReporter, HealthService},
+};
+
+use super::{
+    Options, admin,
+    context::{Context, Parts},
+    health,
+    listener::{BindError, Connection, Connections, Door, accept_loop, bind},
+    services::{annals_v1::AnnalsV1, log_v1::LogV1},
+};
+use crate::actors::{
+    gateway::{Launch, Servers},
+    supervision::StartError,
+};
+use crate::proto::{
+    DESCRIPTORS,
+    raw::{annals::v1::log_service_server::LogServiceServer, log::v1::log_server::LogServer},
+};
+
+/// Connections that are accepted and wait for the server to take them: it takes them at once, so this is slack only.
+const ACCEPTED_MAX: usize = 64;
+
+/// HTTP/2 frames from clients. A frame is read whole; the default of 16 KiB makes a large batch of many frames.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+
+/// The addresses that servers were bound to; where the next generation binds again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// Of clients.
+    pub rpc: Option<SocketAddr>,
+    /// Of operators.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Starts [`RunningServers`] for the gateway's actor.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    runtime: Handle,
+    parts: Parts,
+    ports: Arc<Mutex<Ports>>,
+}
+
+impl Launcher {
+    /// Servers on `runtime`, a multi-thread one, made of `parts`.
+    #[must_use]
+    pub fn new(runtime: Handle, parts: Parts) -> Self {
+        Self {
+            runtime,
+            parts,
+            ports: Arc::default(),
+        }
+    }
+
+    /// Where the servers listen, once they have been started; shared by all clones.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Launch for Launcher {
+    fn launch(&mut self) -> Result<Rc<dyn Servers>, StartError> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        match RunningServers::start(&self.runtime, &self.parts, &mut ports) {
+            Ok(servers) => Ok(Rc::new(servers)),
+            Err(error) => Err(StartError::new(error.disposition(), error)),
+        }
+    }
+}
+
+/// The servers, for whoever starts and ends them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RunningServers {
+    /// Taken when the addresses are given up. Nobody else owns the listeners.
+    listeners: Arc<Mutex<Option<Listeners>>>,
+    addresses: (SocketAddr, SocketAddr),
+    draining: CancellationToken,
+    /// Ends the admin server.
+    closing: CancellationToken,
+    /// Set when the last connection has ended.
+    finished: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Listeners {
+    rpc: Arc<TcpListener>,
+    admin: Arc<TcpListener>,
+}
+
+impl RunningServers {
+    /// Binds and serves, on `runtime`. The addresses in `ports`, when there are some, go before those in the options;
+    /// those bound are put there.
+    ///
+    /// Errors: when an address cannot be listened on.
+    pub fn start(runtime: &Handle, parts: &Parts, ports: &mut Ports) -> Result<Self, BindError> {
+        let _inside = runtime.enter();
+        let options = &parts.options;
+        let listeners = Listeners {
+            rpc: bind(ports.rpc.unwrap_or(options.rpc_address), "clients")?,
+            admin: bind(ports.admin.unwrap_or(options.admin_address), "administration")?,
+        };
+        let rpc_address = address_of(&listeners.rpc, options.rpc_address)?;
+        let admin_address = address_of(&listeners.admin, options.admin_address)?;
+        *ports = Ports {
+            rpc: Some(rpc_address),
+            admin: Some(admin_address),
+        };
+
+        let draining = CancellationToken::new();
+        let context = Arc::new(Context::new(parts.clone(), rpc_address, draining.clone()));
+        let connections = Arc::new(Connections::new(options.connections_max));
+        let servers = Self {
+            addresses: (rpc_address, admin_address),
+            draining,
+            closing: CancellationToken::new(),
+            finished: CancellationToken::new(),
+            listeners: Arc::new(Mutex::new(None)),
+        };
+        servers.spawn_rpc(
+            runtime,
+            &context,
+            &connections,
+            Door::new(&listeners.rpc, rpc_address),
+        );
+        servers.spawn_admin(
+            runtime,
+            context,
+            connections,
+            Door::new(&listeners.admin, admin_address),
+        );
+        *servers.listeners.lock().unwrap_or_else(PoisonError::into_inner) = Some(listeners);
+        info!(parts.log, "listening"; "rpc" => %rpc_address, "admin" => %admin_address);
+        Ok(servers)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn rpc_address(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses.1
+    }
+
+    fn spawn_rpc(
+        &self,
+        runtime: &Handle,
+        context: &Arc<Context>,
+        connections: &Arc<Connections>,
+        door: Door,
+    ) {
+        let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
+        let kill = CancellationToken::new();
+        let log = context.parts.log.clone();
+        runtime.spawn(accept_loop(
+            door,
+            Arc::clone(connections),
+            accepted,
+            self.draining.clone(),
+            kill.clone(),
+            log.clone(),
+        ));
+        let reporter = HealthReporter::new();
+        runtime.spawn(serve(
+            Arc::clone(context),
+            reporter.clone(),
+            incoming,
+            self.finished.clone(),
+        ));
+        runtime.spawn(health::follow(
+            reporter,
+            context.parts.readiness.clone(),
+            self.draining.clone(),
+        ));
+
+        let (draining, finished) = (self.draining.clone(), self.finished.clone());
+        let drain_timeout = context.options.drain_timeout;
+        runtime.spawn(async move {
+            draining.cancelled().await;
+            if tokio::time::timeout(drain_timeout, finished.cancelled())
+                .await
+                .is_err()
+            {
+                warn!(log, "closing connections that did not end in time"; "drain_timeout" => ?drain_timeout);
+                kill.cancel();
+            }
+        });
+    }
+
+    fn spawn_admin(
+        &self,
+        runtime: &Handle,
+        context: Arc<Context>,
+        connections: Arc<Connections>,
+        door: Door,
+    ) {
+        let closing = self.closing.clone();
+        let log = context.parts.log.clone();
+        let router = admin::router(context, connections);
+        runtime.spawn(async move {
+            let served = axum::serve(door, router)
+                .with_graceful_shutdown(closing.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                warn!(log, "the admin server ended"; "error" => %error);
+            }
+        });
+    }
+}
+
+impl Servers for RunningServers {
+    /// Stops accepting, says NOT_SERVING, ends consumers that follow, answers what producers have sent, and waits for the
+    /// calls in flight, up to `drain_timeout`; then closes what is left, the admin server last.
+    fn drain(&self) -> LocalBoxFuture<'static, ()> {
+        let servers = self.clone();
+        Box::pin(async move {
+            servers.draining.cancel();
+            servers.finished.cancelled().await;
+            servers.close();
+        })
+    }
+
+    fn close(&self) {
+        self.draining.cancel();
+        self.closing.cancel();
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(listeners);
+    }
+}
+
+fn address_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, BindError> {
+    listener.local_addr().map_err(|source| BindError::Io {
+        address: asked,
+        purpose: "any",
+        source,
+    })
+}
+
+/// Serves until the context drains and every connection has ended.
+async fn serve(
+    context: Arc<Context>,
+    reporter: HealthReporter,
+    incoming: mpsc::Receiver<std::io::Result<Connection>>,
+    finished: CancellationToken,
+) {
+    // Whatever ends this task, who waits for it must hear of it.
+    let _finished = finished.drop_guard();
+    health::report(&reporter, ServingStatus::NotServing).await;
+    let routes = match routes(&context, reporter) {
+        Ok(routes) => routes,
+        Err(error) => {
+            warn!(context.parts.log, "cannot serve reflection"; "error" => %error);
+            return;
+        }
+    };
+    let draining = context.draining.clone();
+    let served = builder(&context.options)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        warn!(context.parts.log, "the rpc server ended"; "error" => %error);
+    }
+}
+
+/// Every service on the rpc port.
+fn routes(
+    context: &Arc<Context>,
+    reporter: HealthReporter,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let bytes_max = context.options.message_bytes_max;
+    let small = LogServer::new(LogV1::new(Arc::clone(context)))
+        .max_decoding_message_size(bytes_max)
+        .max_encoding_message_size(bytes_max);
+    let full = LogServiceServer::new(AnnalsV1::new(Arc::clone(context)))
+        .max_decoding_message_size(bytes_max)
+        .max_encoding_message_size(bytes_max);
+    let health = HealthService::from_health_reporter(reporter);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(small)
+        .add_service(full)
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+fn builder(options: &Options) -> Server {
+    transport::Server::builder()
+        .initial_stream_window_size(options.stream_window_bytes)
+        .initial_connection_window_size(options.connection_window_bytes)
+        .max_concurrent_streams(options.streams_per_connection_max)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .http2_keepalive_interval(Some(options.keepalive_interval))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+}
