@@ -14,3 +14,5 @@ pub mod proto;
 pub mod storage;
 
 pub mod actors;
+
+pub mod cli;
