@@ -10,6 +10,7 @@ pub mod error;
 pub mod invariant;
 pub mod clock;
 pub mod proto;
+pub mod record_set;
 
 pub mod storage;
 

@@ -3,6 +3,7 @@
 pub mod entry;
 mod error;
 pub mod fs;
+pub mod sequencer;
 mod view;
 
 pub use error::ReadError;
