@@ -20,10 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let descriptors = protox::compile(["log/v1/log.proto", "annals/v1/log.proto"], ["proto"])?;
-    std::fs::write(
-        out.join("descriptors.bin"),
-        prost_types_encode(&descriptors),
-    )?;
+    std::fs::write(out.join("descriptors.bin"), prost_types_encode(&descriptors))?;
 
     let raw = with_raw_records(descriptors.clone());
     tonic_prost_build::configure()

@@ -38,7 +38,12 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Target {
     /// The node's address, as host:port
-    #[arg(long, env = "ANNALS_ADDR", default_value = "127.0.0.1:8400", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "ANNALS_ADDR",
+        default_value = "127.0.0.1:8400",
+        value_name = "ADDR"
+    )]
     pub(super) addr: Address,
 }
 
@@ -63,7 +68,11 @@ impl FromStr for Address {
         let text = text.strip_prefix("http://").unwrap_or(text);
         let authority: http::uri::Authority = text.parse().map_err(|_| WANTED)?;
         let has_port = authority.as_str().len() > authority.host().len();
-        let port = if has_port { authority.port_u16().ok_or(WANTED)? } else { PORT };
+        let port = if has_port {
+            authority.port_u16().ok_or(WANTED)?
+        } else {
+            PORT
+        };
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(WANTED);
         }
@@ -111,7 +120,9 @@ impl Connection {
 
     async fn ready(&self) -> Result<Grpc<Channel>, CliError> {
         let mut grpc = Grpc::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        grpc.ready().await.map_err(|error| CliError::Lost { reason: connect_reason(&error) })?;
+        grpc.ready().await.map_err(|error| CliError::Lost {
+            reason: connect_reason(&error),
+        })?;
         Ok(grpc)
     }
 
@@ -122,7 +133,10 @@ impl Connection {
     ) -> Result<Streaming<v1::ProduceResponse>, CliError> {
         let path = PathAndQuery::from_static("/annals.v1.LogService/ProduceStream");
         let mut grpc = self.ready().await?;
-        Ok(grpc.streaming(Request::new(requests), path, ProstCodec::default()).await?.into_inner())
+        Ok(grpc
+            .streaming(Request::new(requests), path, ProstCodec::default())
+            .await?
+            .into_inner())
     }
 
     /// `LogService.Produce`.
@@ -132,7 +146,10 @@ impl Connection {
     ) -> Result<v1::ProduceResponse, CliError> {
         let path = PathAndQuery::from_static("/annals.v1.LogService/Produce");
         let mut grpc = self.ready().await?;
-        Ok(grpc.unary(Request::new(request), path, ProstCodec::default()).await?.into_inner())
+        Ok(grpc
+            .unary(Request::new(request), path, ProstCodec::default())
+            .await?
+            .into_inner())
     }
 
     /// `LogService.ConsumeStream`.
@@ -142,7 +159,10 @@ impl Connection {
     ) -> Result<Streaming<raw::annals::v1::ConsumeResponse>, CliError> {
         let path = PathAndQuery::from_static("/annals.v1.LogService/ConsumeStream");
         let mut grpc = self.ready().await?;
-        Ok(grpc.server_streaming(Request::new(request), path, ProstCodec::default()).await?.into_inner())
+        Ok(grpc
+            .server_streaming(Request::new(request), path, ProstCodec::default())
+            .await?
+            .into_inner())
     }
 
     /// `LogService.Consume`.
@@ -152,13 +172,19 @@ impl Connection {
     ) -> Result<raw::annals::v1::ConsumeResponse, CliError> {
         let path = PathAndQuery::from_static("/annals.v1.LogService/Consume");
         let mut grpc = self.ready().await?;
-        Ok(grpc.unary(Request::new(request), path, ProstCodec::default()).await?.into_inner())
+        Ok(grpc
+            .unary(Request::new(request), path, ProstCodec::default())
+            .await?
+            .into_inner())
     }
 
     /// `LogService.DescribeLog` of the default log.
     pub(super) async fn describe_log(&self) -> Result<v1::DescribeLogResponse, CliError> {
         let mut client = v1::log_service_client::LogServiceClient::new(self.channel());
-        Ok(client.describe_log(v1::DescribeLogRequest::default()).await?.into_inner())
+        Ok(client
+            .describe_log(v1::DescribeLogRequest::default())
+            .await?
+            .into_inner())
     }
 }
 

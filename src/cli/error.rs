@@ -175,7 +175,9 @@ impl From<Status> for CliError {
         let details = status.get_error_details();
         let info = details.error_info();
         if info.is_none() && is_broken_connection(status.code()) {
-            return Self::Lost { reason: root_cause(&status) };
+            return Self::Lost {
+                reason: root_cause(&status),
+            };
         }
         Self::Refused(Refusal {
             code: status.code(),
@@ -218,7 +220,9 @@ impl Refusal {
     fn exit(&self) -> Exit {
         match self.code {
             Code::OutOfRange | Code::NotFound => Exit::NotFound,
-            Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => Exit::Refused,
+            Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => {
+                Exit::Refused
+            }
             Code::Unavailable => Exit::CannotConnect,
             _ => Exit::Failed,
         }
@@ -229,7 +233,9 @@ impl Refusal {
         let hint = match self.reason.as_str() {
             "OFFSET_OUT_OF_RANGE" => match (field("earliest"), field("high_watermark")) {
                 (Some(earliest), Some(high_watermark)) => {
-                    return Some(format!("readable offsets are {earliest}..{high_watermark}; `--from earliest` starts at the first"));
+                    return Some(format!(
+                        "readable offsets are {earliest}..{high_watermark}; `--from earliest` starts at the first"
+                    ));
                 }
                 _ => "`annals log describe` shows which offsets are readable",
             },
@@ -238,16 +244,26 @@ impl Refusal {
                 None => "send it to the leader",
             },
             "NO_LEADER" => "the nodes are choosing a leader, or no majority of them is up; try again",
-            "CONDITION_FAILED" => "somebody else appended first; read on from the offset you expected, then try again",
-            "FENCED" => "another producer took over this producer's id; leave out --producer-id to get a new one",
+            "CONDITION_FAILED" => {
+                "somebody else appended first; read on from the offset you expected, then try again"
+            }
+            "FENCED" => {
+                "another producer took over this producer's id; leave out --producer-id to get a new one"
+            }
             "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",
             "OVERLOADED" => "the node has as much in work as it may; try again with less in flight",
-            "STORAGE_FULL" => "the node's disk is nearly full: add space or trim the log; it takes writes again by itself",
+            "STORAGE_FULL" => {
+                "the node's disk is nearly full: add space or trim the log; it takes writes again by itself"
+            }
             "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
             "ACL_DENIED" => "ask for a rule that allows it; the message names subject, object and action",
             "SHUTTING_DOWN" => "the node is stopping; try again or try another",
-            "OUTCOME_UNKNOWN" => "it may or may not be stored; a retry with the same --producer-id stores it once",
-            _ if self.code == Code::Unimplemented => "is this the address of an Annals node, and of this version?",
+            "OUTCOME_UNKNOWN" => {
+                "it may or may not be stored; a retry with the same --producer-id stores it once"
+            }
+            _ if self.code == Code::Unimplemented => {
+                "is this the address of an Annals node, and of this version?"
+            }
             _ => return None,
         };
         Some(hint.to_owned())
@@ -300,15 +316,23 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Usage { hint, .. } => hint,
-            Self::CannotConnect { .. } => "is a node running there? `annals dev` starts one; --addr names another",
-            Self::NoAnswer { .. } | Self::Lost { .. } => "is the node still running? its log says why it went; --timeout waits longer",
+            Self::CannotConnect { .. } => {
+                "is a node running there? `annals dev` starts one; --addr names another"
+            }
+            Self::NoAnswer { .. } | Self::Lost { .. } => {
+                "is the node still running? its log says why it went; --timeout waits longer"
+            }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
-            Self::Open { .. } => "give the path of a readable file, or leave out --file to read standard input",
+            Self::Open { .. } => {
+                "give the path of a readable file, or leave out --file to read standard input"
+            }
             Self::LineTooLong { .. } => "a record is one line here; is the input binary?",
             Self::SkippedPastEnd { .. } => "is it the input of the produce that is to be continued?",
             Self::PartlyDone { cause, go_on, .. } => return go_on.clone().or_else(|| cause.hint()),
-            Self::Read(_) | Self::Write(_) | Self::BrokenPipe | Self::Start(_) | Self::Interrupted => return None,
+            Self::Read(_) | Self::Write(_) | Self::BrokenPipe | Self::Start(_) | Self::Interrupted => {
+                return None;
+            }
         };
         Some(hint.to_string())
     }
@@ -331,7 +355,14 @@ mod tests {
 
     fn refused(code: Code, reason: &str, retry: Option<Duration>) -> CliError {
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason, "annals", HashMap::from([("earliest".into(), "3".into()), ("high_watermark".into(), "9".into())]));
+        details.set_error_info(
+            reason,
+            "annals",
+            HashMap::from([
+                ("earliest".into(), "3".into()),
+                ("high_watermark".into(), "9".into()),
+            ]),
+        );
         if retry.is_some() {
             details.set_retry_info(retry);
         }
@@ -371,12 +402,27 @@ mod tests {
     fn only_what_may_pass_is_tried_again() {
         let second = Some(Duration::from_secs(1));
         let table = [
-            (refused(Code::ResourceExhausted, "OVERLOADED", second), Disposition::Retry),
-            (refused(Code::ResourceExhausted, "OVERLOADED", None), Disposition::Reject),
-            (refused(Code::Unknown, "OUTCOME_UNKNOWN", None), Disposition::Retry),
+            (
+                refused(Code::ResourceExhausted, "OVERLOADED", second),
+                Disposition::Retry,
+            ),
+            (
+                refused(Code::ResourceExhausted, "OVERLOADED", None),
+                Disposition::Reject,
+            ),
+            (
+                refused(Code::Unknown, "OUTCOME_UNKNOWN", None),
+                Disposition::Retry,
+            ),
             (refused(Code::Aborted, "FENCED", None), Disposition::Reject),
-            (CliError::from(Status::unknown("h2 protocol error")), Disposition::Retry),
-            (CliError::from(Status::unimplemented("what?")), Disposition::Reject),
+            (
+                CliError::from(Status::unknown("h2 protocol error")),
+                Disposition::Retry,
+            ),
+            (
+                CliError::from(Status::unimplemented("what?")),
+                Disposition::Reject,
+            ),
             (CliError::Interrupted, Disposition::Escalate),
         ];
         for (error, disposition) in table {

@@ -71,12 +71,22 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     let (input, bytes_total) = open(args.file.as_ref())?;
     let interactive = input.is_terminal();
     let skip = args.skip.unwrap_or(0);
-    let stamp = Stamp { id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get), sequence: skip };
-    let progress = if interactive { Progress::hidden() } else { Progress::of_input(bytes_total) };
+    let stamp = Stamp {
+        id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get),
+        sequence: skip,
+    };
+    let progress = if interactive {
+        Progress::hidden()
+    } else {
+        Progress::of_input(bytes_total)
+    };
     let mut producer = Producer::new(args.target.addr.clone(), stamp, args.timeout, progress);
     let result = runtime::block_on(async {
         let connection = Connection::open(&args.target.addr).await?;
-        let limits = BatchLimits { records_max: args.batch, bytes_max: BATCH_BYTES_MAX };
+        let limits = BatchLimits {
+            records_max: args.batch,
+            bytes_max: BATCH_BYTES_MAX,
+        };
         let mut batches = spawn_reader(RecordLines::new(input, limits), skip)?;
         tokio::select! {
             result = producer.run(connection, &mut batches) => result,
@@ -101,7 +111,11 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
                     skip + acknowledged.records
                 )
             });
-            Err(CliError::PartlyDone { cause: Box::new(cause), acknowledged: acknowledged.to_string(), go_on })
+            Err(CliError::PartlyDone {
+                cause: Box::new(cause),
+                acknowledged: acknowledged.to_string(),
+                go_on,
+            })
         }
     }
 }
@@ -122,9 +136,16 @@ fn new_producer_id() -> u64 {
 /// The input, and its length when it is a regular file.
 fn open(file: Option<&PathBuf>) -> Result<(File, Option<u64>), CliError> {
     let input = match file {
-        Some(path) => File::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?,
+        Some(path) => File::open(path).map_err(|source| CliError::Open {
+            path: path.clone(),
+            source,
+        })?,
         // Not through `Stdin`: its buffer would hide from `has_more` what is already read.
-        None => io::stdin().as_fd().try_clone_to_owned().map_err(CliError::Read)?.into(),
+        None => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(CliError::Read)?
+            .into(),
     };
     let metadata = input.metadata().map_err(CliError::Read)?;
     let bytes = metadata.is_file().then(|| metadata.len());
@@ -143,7 +164,10 @@ fn spawn_reader(
             drop(batches.blocking_send(Err(error)));
         }
     };
-    thread::Builder::new().name("read".to_owned()).spawn(read).map_err(CliError::Start)?;
+    thread::Builder::new()
+        .name("read".to_owned())
+        .spawn(read)
+        .map_err(CliError::Start)?;
     Ok(receiver)
 }
 
@@ -185,6 +209,9 @@ fn read_batches<R: Read + AsFd>(
 /// Whether a read would return at once. An input that cannot be asked counts as one that would.
 fn has_more(input: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     poll(&mut fds, Some(&at_once)).map_or(true, |ready| ready > 0)
 }

@@ -13,13 +13,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{
     error::Disposition,
     proto::{annals::v1::ProduceResponse, raw::annals::v1 as raw},
+    storage::sequencer::RANGES_MAX,
 };
 
 use super::{
-    backoff::Backoff,
     connect::{Address, Connection},
     error::{CliError, ProtocolError},
     progress::Progress,
+    reconnect::{Backoff, reconnect},
     record_lines::RecordBatch,
 };
 
@@ -27,8 +28,9 @@ use super::{
 /// node syncs.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
-/// Requests handed to the connection and not yet written. They are counted in the bytes in flight.
-const REQUESTS_QUEUED_MAX: usize = 64;
+/// Requests sent and not acknowledged. A node remembers where so many of a producer's last batches are, even when other
+/// producers' lie between all of them; one more could be a repeat whose offsets nobody knows any longer.
+const IN_FLIGHT_REQUESTS_MAX: usize = RANGES_MAX;
 
 /// How often it is checked that answers still come.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,7 +50,12 @@ pub(super) struct Acknowledged {
 
 impl Default for Acknowledged {
     fn default() -> Self {
-        Self { records: 0, first_offset: None, next_offset: None, contiguous: true }
+        Self {
+            records: 0,
+            first_offset: None,
+            next_offset: None,
+            contiguous: true,
+        }
     }
 }
 
@@ -140,14 +147,14 @@ impl Producer {
             let Err(error) = self.run_stream(&connection, source).await else {
                 return Ok(());
             };
-            connection = self.reconnect(error, source).await?;
+            connection = self.recover(error, source).await?;
         }
     }
 
     /// Waits, and connects again, until that works or it is time to give up.
-    async fn reconnect(
+    async fn recover(
         &mut self,
-        mut error: CliError,
+        error: CliError,
         source: &mut mpsc::Receiver<Result<RecordBatch, CliError>>,
     ) -> Result<Connection, CliError> {
         if self.pending.is_empty() && error.disposition() == Disposition::Retry {
@@ -155,35 +162,7 @@ impl Producer {
             self.take(source.recv().await)?;
             self.backoff.progress();
         }
-        loop {
-            let at_least = match (error.disposition(), &error) {
-                (Disposition::Retry, CliError::Refused(refusal)) => refusal.retry_after,
-                (Disposition::Retry, _) => None,
-                (
-                    Disposition::Reject | Disposition::Restart | Disposition::Failsafe | Disposition::Escalate,
-                    _,
-                ) => return Err(error),
-            };
-            let Some(pause) = self.backoff.pause(at_least) else {
-                return Err(self.given_up(error));
-            };
-            time::sleep(pause).await;
-            match Connection::open(&self.addr).await {
-                Ok(connection) => return Ok(connection),
-                Err(next) => error = next,
-            }
-        }
-    }
-
-    fn given_up(&self, error: CliError) -> CliError {
-        match error {
-            CliError::Lost { reason } | CliError::CannotConnect { reason, .. } => CliError::NoAnswer {
-                addr: self.addr.to_string(),
-                waited: Duration::from_secs(self.backoff.waited().as_secs()),
-                reason,
-            },
-            other => other,
-        }
+        reconnect(&self.addr, &mut self.backoff, error).await
     }
 
     /// One stream from its start to its end. Sends first what an earlier one left unacknowledged.
@@ -193,7 +172,7 @@ impl Producer {
         source: &mut mpsc::Receiver<Result<RecordBatch, CliError>>,
     ) -> Result<(), CliError> {
         self.handed = 0;
-        let (requests, queue) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let (requests, queue) = mpsc::channel(IN_FLIGHT_REQUESTS_MAX);
         let responses = connection
             .produce_stream(ReceiverStream::new(queue))
             .map_ok(|responses| responses.map(|response| response.map_err(CliError::from)))
@@ -210,7 +189,7 @@ impl Producer {
                     let ended = |_| CliError::Lost { reason: "the node takes no more of the stream".to_owned() };
                     permit.map_err(ended)?.send(self.next_request());
                 }
-                batch = source.recv(), if !self.source_ended && self.pending_bytes < IN_FLIGHT_BYTES_MAX => {
+                batch = source.recv(), if self.wants_more() => {
                     self.take(batch)?;
                 }
                 _ = watch.tick(), if !self.pending.is_empty() => self.check_answers_come()?,
@@ -219,15 +198,19 @@ impl Producer {
         Ok(())
     }
 
+    fn wants_more(&self) -> bool {
+        !self.source_ended
+            && self.pending.len() < IN_FLIGHT_REQUESTS_MAX
+            && self.pending_bytes < IN_FLIGHT_BYTES_MAX
+    }
+
     fn check_answers_come(&self) -> Result<(), CliError> {
-        match self.backoff.deadline() {
-            Some(deadline) if crate::clock::now() >= deadline => Err(CliError::NoAnswer {
-                addr: self.addr.to_string(),
-                waited: Duration::from_secs(self.backoff.waited().as_secs()),
-                reason: "it is connected and does not acknowledge".to_owned(),
-            }),
-            _ => Ok(()),
+        if self.backoff.is_over() {
+            return Err(self
+                .backoff
+                .no_answer(&self.addr, "it does not acknowledge".to_owned()));
         }
+        Ok(())
     }
 
     fn take(&mut self, batch: Option<Result<RecordBatch, CliError>>) -> Result<(), CliError> {
@@ -252,7 +235,11 @@ impl Producer {
         raw::ProduceRequest {
             log: String::new(),
             records: pending.batch.records.clone(),
-            producer: Some(raw::Producer { id: self.stamp.id, epoch: 0, sequence: pending.sequence }),
+            producer: Some(raw::Producer {
+                id: self.stamp.id,
+                epoch: 0,
+                sequence: pending.sequence,
+            }),
             expected_offset: None,
         }
     }
@@ -265,10 +252,17 @@ impl Producer {
         if answered > self.handed {
             return Err(CliError::Protocol(ProtocolError::AnswerWithoutRequest));
         }
-        let sent = self.pending.range(..answered).map(|pending| pending.batch.count).sum();
+        let sent = self
+            .pending
+            .range(..answered)
+            .map(|pending| pending.batch.count)
+            .sum();
         let acknowledged = response.next_offset.saturating_sub(response.first_offset);
         if acknowledged != sent {
-            return Err(CliError::Protocol(ProtocolError::WrongCount { acknowledged, sent }));
+            return Err(CliError::Protocol(ProtocolError::WrongCount {
+                acknowledged,
+                sent,
+            }));
         }
         for Pending { batch, .. } in self.pending.drain(..answered) {
             self.pending_bytes -= batch.records.len();
@@ -292,36 +286,57 @@ mod tests {
         let stamp = Stamp { id: 7, sequence: 0 };
         let mut producer = Producer::new(addr, stamp, Duration::from_secs(1), Progress::hidden());
         for &count in counts {
-            let batch = RecordBatch { records: Bytes::from_static(b"..."), count, input_bytes: 1 };
+            let batch = RecordBatch {
+                records: Bytes::from_static(b"..."),
+                count,
+                input_bytes: 1,
+            };
             producer.take(Some(Ok(batch))).expect("it is no error");
         }
         producer
     }
 
     fn answer(first_offset: u64, next_offset: u64, requests: u32) -> ProduceResponse {
-        ProduceResponse { first_offset, next_offset, requests, ..Default::default() }
+        ProduceResponse {
+            first_offset,
+            next_offset,
+            requests,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn one_answer_may_acknowledge_several_requests() {
         let mut producer = producer_with(&[2, 3, 4]);
-        let sequences: Vec<_> = (0..3).filter_map(|_| producer.next_request().producer).map(|p| p.sequence).collect();
+        let sequences: Vec<_> = (0..3)
+            .filter_map(|_| producer.next_request().producer)
+            .map(|p| p.sequence)
+            .collect();
         assert_eq!(sequences, [0, 2, 5]);
         producer.acknowledge(answer(10, 15, 2)).expect("it is right");
         assert_eq!(producer.acknowledged().to_string(), "5 records at offsets 10..15");
         producer.acknowledge(answer(20, 24, 1)).expect("it is right");
         assert!(!producer.acknowledged().contiguous);
-        assert_eq!((producer.pending.len(), producer.handed, producer.pending_bytes), (0, 0, 0));
+        assert_eq!(
+            (producer.pending.len(), producer.handed, producer.pending_bytes),
+            (0, 0, 0)
+        );
     }
 
     #[test]
     fn an_answer_that_fits_no_request_is_not_believed() {
         let mut producer = producer_with(&[2]);
         let early = producer.acknowledge(answer(0, 2, 1));
-        assert!(matches!(early, Err(CliError::Protocol(ProtocolError::AnswerWithoutRequest))));
+        assert!(matches!(
+            early,
+            Err(CliError::Protocol(ProtocolError::AnswerWithoutRequest))
+        ));
         producer.next_request();
         let short = producer.acknowledge(answer(0, 1, 1));
-        let wrong = ProtocolError::WrongCount { acknowledged: 1, sent: 2 };
+        let wrong = ProtocolError::WrongCount {
+            acknowledged: 1,
+            sent: 2,
+        };
         assert!(matches!(short, Err(CliError::Protocol(error)) if error == wrong));
         assert_eq!(producer.acknowledged(), Acknowledged::default());
     }

@@ -25,12 +25,22 @@ impl Progress {
     /// Of an input of `bytes_total`, when that is known.
     pub(super) fn of_input(bytes_total: Option<u64>) -> Self {
         let started = stderr().is_terminal().then(clock::now);
-        Self { started, bytes_total, bytes: 0, bar: None }
+        Self {
+            started,
+            bytes_total,
+            bytes: 0,
+            bar: None,
+        }
     }
 
     /// Never drawn.
     pub(super) fn hidden() -> Self {
-        Self { started: None, bytes_total: None, bytes: 0, bar: None }
+        Self {
+            started: None,
+            bytes_total: None,
+            bytes: 0,
+            bar: None,
+        }
     }
 
     /// So many bytes more are acknowledged.

@@ -89,7 +89,10 @@ impl<R: Read> RecordLines<R> {
     /// Errors: `Read`, `LineTooLong`. Blocking: until the input has something or ends.
     pub(super) fn fill(&mut self) -> Result<(), CliError> {
         if self.unread.len() > LINE_BYTES_MAX {
-            return Err(CliError::LineTooLong { line: self.lines + 1, max: LINE_BYTES_MAX });
+            return Err(CliError::LineTooLong {
+                line: self.lines + 1,
+                max: LINE_BYTES_MAX,
+            });
         }
         let kept = self.unread.len();
         // A long line is read in steps that double, else each step would copy what is there.
@@ -167,7 +170,10 @@ impl<R: Read> RecordLines<R> {
         match memchr::memchr(b'\n', &self.unread[self.searched..]) {
             Some(at) => {
                 let value_len = self.searched + at;
-                Some(Line { value_len, len: value_len + 1 })
+                Some(Line {
+                    value_len,
+                    len: value_len + 1,
+                })
             }
             None if self.at_end && !self.unread.is_empty() => {
                 let len = self.unread.len();
@@ -217,13 +223,16 @@ pub(super) fn put_record(set: &mut BytesMut, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
     use crate::proto::annals::v1::RecordSet;
 
-    const LIMITS: BatchLimits = BatchLimits { records_max: 3, bytes_max: 64 };
+    const LIMITS: BatchLimits = BatchLimits {
+        records_max: 3,
+        bytes_max: 64,
+    };
 
     fn batches(input: impl Read, limits: BatchLimits) -> Vec<RecordBatch> {
         let mut lines = RecordLines::new(input, limits);
@@ -265,8 +274,20 @@ mod tests {
     #[test]
     fn a_batch_ends_at_its_limits() {
         let long = vec![b'x'; 200];
-        let input = [b"1\n2\n3\n4\n".as_slice(), &long, b"\n5\n", &[b'y'; 40], b"\n", &[b'z'; 40], b"\n"].concat();
-        let counts: Vec<_> = batches(input.as_slice(), LIMITS).iter().map(|batch| batch.count).collect();
+        let input = [
+            b"1\n2\n3\n4\n".as_slice(),
+            &long,
+            b"\n5\n",
+            &[b'y'; 40],
+            b"\n",
+            &[b'z'; 40],
+            b"\n",
+        ]
+        .concat();
+        let counts: Vec<_> = batches(input.as_slice(), LIMITS)
+            .iter()
+            .map(|batch| batch.count)
+            .collect();
         // 1 2 3 | 4 | the long one | 5 y | z
         assert_eq!(counts, [3, 1, 1, 2, 1]);
     }

@@ -9,6 +9,9 @@ use super::error::CliError;
 ///
 /// Errors: `Start`, and those of the work. Blocking: until it is done.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Start)?;
     runtime.block_on(work)
 }
