@@ -34,7 +34,7 @@ use super::{
 Examples:
   annals bench consume --records 10000000
   annals bench consume --seconds 10 --api log.v1 -o json")]
-pub(super) struct BenchConsumeArgs {
+pub(in crate::cli) struct BenchConsumeArgs {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]

@@ -35,7 +35,7 @@ use super::{
 Examples:
   annals bench produce --size 128 --in-flight 1000 --seconds 10
   annals bench produce --size 1024 --batch 100 --producers 4 -o json")]
-pub(super) struct BenchProduceArgs {
+pub(in crate::cli) struct BenchProduceArgs {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
