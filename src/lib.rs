@@ -12,6 +12,9 @@ pub mod clock;
 pub mod proto;
 pub mod record_set;
 
+pub mod config;
+pub mod telemetry;
+
 pub mod storage;
 
 pub mod actors;

@@ -1,0 +1,59 @@
+//! The configuration: strict, layered, and every fault reported at once with its place and its remedy.
+//!
+//! Layers, lowest first: defaults in the code, one TOML file, environment variables `ANNALS__SECTION__KEY`. What is not
+//! an option, in the file or in the environment, is an error. `options.rs` is the table of options; `config/default.toml`
+//! is the same for people, held equal by a test.
+
+mod checks;
+mod environment;
+mod error;
+mod file;
+mod layers;
+mod nearest;
+mod options;
+mod origin;
+mod units;
+mod value;
+
+use std::path::Path;
+
+pub use environment::{process_environment, variable};
+pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
+pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry};
+pub use origin::{Origin, Origins};
+pub use units::{ByteSize, UnitError, format_duration, parse_duration};
+pub use value::{LogFormat, LogLevel, NodeName, Refusal};
+
+/// A configuration and where each value of it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The effective values.
+    pub config: Config,
+    /// Where they come from.
+    pub origins: Origins,
+}
+
+/// Reads and checks a configuration: the defaults, then `file`, then the variables of `environment` that begin with
+/// `ANNALS__` (see [`process_environment`]).
+///
+/// Errors: everything that is wrong, at once, with its place and what to do about it. Blocking: reads the file.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigErrors> {
+    let environment = environment::EnvironmentLayer::parse(environment);
+    let source = match file.map(file::Source::read).transpose() {
+        Ok(source) => source,
+        // What is in the file is unknown, so only what is wrong whatever it says is reported with it.
+        Err(unreadable) => {
+            return Err(ConfigErrors::new(
+                environment.errors.into_iter().chain([unreadable]).collect(),
+            ));
+        }
+    };
+    let mut layers = layers::Layers::new(source.as_ref(), environment);
+    let config = Config::read(&mut layers);
+    checks::check(&config, &mut layers);
+    let origins = layers.finish().map_err(ConfigErrors::new)?;
+    Ok(Loaded { config, origins })
+}

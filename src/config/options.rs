@@ -1,0 +1,175 @@
+//! Every option: its name, type, default, allowed range and reason. All else about them is derived from this table.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    layers::Layers,
+    units::ByteSize,
+    value::{LogFormat, LogLevel, NodeName, Value},
+};
+
+/// Name of an option: its section and its key in that section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The table that it stands in.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.section, self.name)
+    }
+}
+
+/// Makes the structs, the list of keys, the reader and the writer from one table, so that they cannot disagree.
+macro_rules! options {
+    ($(
+        $(#[$section_doc:meta])*
+        $section:ident: $struct:ident {
+            $( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr $(, in $range:expr)?; )+
+        }
+    )+) => {
+        /// The effective configuration of one node, checked and complete.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $( $(#[$section_doc])* pub $section: $struct, )+
+        }
+
+        $(
+            $(#[$section_doc])*
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $struct {
+                $( $(#[$doc])* pub $name: $type, )+
+            }
+
+            impl Default for $struct {
+                fn default() -> Self {
+                    Self { $( $name: $default, )+ }
+                }
+            }
+        )+
+
+        #[expect(clippy::derivable_impls, reason = "written beside the structs' defaults, which cannot be derived")]
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $( $section: $struct::default(), )+ }
+            }
+        }
+
+        impl Config {
+            /// Every option there is, in the order of the files in `config/`.
+            pub const KEYS: &'static [Key] = &[
+                $($( Key { section: stringify!($section), name: stringify!($name) }, )+)+
+            ];
+
+            /// The value of each option, in the order of `KEYS`, as a TOML file would have it.
+            #[must_use]
+            pub fn values(&self) -> Vec<(Key, toml::Value)> {
+                vec![$($(
+                    (Key { section: stringify!($section), name: stringify!($name) }, self.$section.$name.to_toml()),
+                )+)+]
+            }
+
+            pub(super) fn read(layers: &mut Layers<'_>) -> Self {
+                Self {
+                    $( $section: $struct {
+                        $( $name: {
+                            let key = Key { section: stringify!($section), name: stringify!($name) };
+                            let value = layers.take(key, $default);
+                            $( layers.check_range(key, &value, &$range); )?
+                            value
+                        }, )+
+                    }, )+
+                }
+            }
+        }
+    };
+}
+
+options! {
+    /// Who this node is and where its data lives.
+    node: Node {
+        /// What people call this node. The name may change; the identity in the data directory may not.
+        name: NodeName = NodeName::numbered(0);
+        /// Where the log lives; a relative path starts at the working directory, so that a first try leaves its data
+        /// where the person stands.
+        data_dir: PathBuf = PathBuf::from("data");
+    }
+
+    /// Where this node listens.
+    listen: Listen {
+        /// For clients. The loopback interface, because a node without TLS trusts whoever reaches it.
+        rpc: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8400));
+        /// For probes and scrapers, over plain HTTP. The loopback interface, because it says much about the node.
+        admin: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8402));
+        /// Allows addresses that other machines can reach although nothing is encrypted and nobody is asked who they
+        /// are. Off, so that this is never so by accident.
+        insecure: bool = false;
+    }
+
+    /// The log on disk.
+    log: Log {
+        /// Size at which a segment is sealed and the next begun. Retention and repair work on whole segments: 64 MiB is
+        /// read in a fraction of a second, and a terabyte is still only 16 thousand files. The index of a segment
+        /// counts positions in 32 bits, which bounds it.
+        segment_bytes: ByteSize = ByteSize::mib(64), in ByteSize::mib(1)..=ByteSize::gib(1);
+        /// Age at which a segment is sealed even if it is not full, so that retention by age reaches quiet logs too.
+        segment_age: Duration = Duration::from_secs(7 * DAY), in Duration::from_secs(1)..=Duration::from_secs(3650 * DAY);
+        /// The largest batch taken. Memory and latency of everybody else grow with it; 1 MiB already fills the disk's
+        /// bandwidth. 8 MiB keeps one batch in one gRPC message of common limits.
+        batch_bytes_max: ByteSize = ByteSize::mib(1), in ByteSize::kib(1)..=ByteSize::mib(8);
+        /// Newest records kept in memory for readers at the tail: seconds of a busy log, so that they cause no reads.
+        tail_cache_bytes: ByteSize = ByteSize::mib(64), in ByteSize::kib(64)..=ByteSize::gib(64);
+        /// Zeros written ahead of the log, each second, in the background: a sync that does not grow the file is
+        /// cheaper. 16 MiB is little beside what a disk can do, and a busy log uses up no more. "0B" switches it off.
+        prezero_rate: ByteSize = ByteSize::mib(16), in ByteSize::from_bytes(0)..=ByteSize::gib(4);
+        /// Free space on the disk below which appends are refused while reads go on: four segments of the default
+        /// size, which is room to work in while somebody makes room.
+        free_bytes_min: ByteSize = ByteSize::mib(256), in ByteSize::from_bytes(0)..=ByteSize::gib(1024);
+        /// Sealed segments whose files are open at a time. Half of the 1024 files that a process usually may open, so
+        /// that connections keep the other half.
+        open_files_max: u32 = 512, in 8..=1_000_000;
+        /// Bytes above which the oldest sealed segments go. Unlimited, because data is never dropped unasked.
+        retention_bytes: Option<ByteSize> = None;
+        /// Age above which sealed segments go. Unlimited, because data is never dropped unasked.
+        retention_age: Option<Duration> = None;
+    }
+
+    /// What clients may ask of this node, so that its memory stays bounded.
+    limits: Limits {
+        /// Bytes of batches taken in and not yet answered, of all clients together; above it a batch is refused as
+        /// overloaded. Two seconds of a slow disk; more would only lengthen the queue.
+        admission_bytes: ByteSize = ByteSize::mib(128), in ByteSize::kib(1)..=ByteSize::gib(64);
+        /// The same of one producing stream, so that one client cannot take it all; enough to keep the disk busy.
+        stream_inflight_bytes: ByteSize = ByteSize::mib(8), in ByteSize::kib(1)..=ByteSize::gib(4);
+        /// Connections at a time; those above it are closed at once. Each costs a file and some tens of KiB.
+        connections_max: u32 = 1024, in 1..=1_000_000;
+        /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
+        /// enough that a caller who waits for ever is not kept for ever.
+        request_timeout: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=Duration::from_secs(3600);
+        /// Bytes read and sent to a consumer at a time: large reads are what make a disk fast, and each reader holds
+        /// one of them in memory.
+        consume_chunk_bytes: ByteSize = ByteSize::kib(256), in ByteSize::kib(4)..=ByteSize::mib(4);
+        /// Silence on a connection after which the node asks whether the client is still there; below the minute or
+        /// more after which common firewalls forget a connection.
+        keepalive_interval: Duration = Duration::from_secs(30), in Duration::from_secs(1)..=Duration::from_secs(3600);
+        /// How long the answer to that may take before the connection is closed.
+        keepalive_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(100)..=Duration::from_secs(600);
+        /// How long requests in progress may go on after SIGTERM; well below the 30 s after which common supervisors
+        /// kill.
+        drain_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(0)..=Duration::from_secs(600);
+    }
+
+    /// What this node says about itself.
+    telemetry: Telemetry {
+        /// The least important lines that are written. Info is a few lines an hour when all is well.
+        log_level: LogLevel = LogLevel::Info;
+        /// The form of the lines. Auto suits a person at a terminal and a collector behind a pipe.
+        log_format: LogFormat = LogFormat::Auto;
+    }
+}
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
