@@ -146,6 +146,9 @@ impl Consumer {
     fn take(&mut self, batches: Vec<Batch>) -> Result<Vec<Batch>, CliError> {
         let mut taken = Vec::with_capacity(batches.len());
         for mut batch in batches {
+            if self.span.count == Some(0) {
+                break;
+            }
             let expected = self.next_offset.unwrap_or(batch.base_offset);
             if batch.base_offset > expected {
                 let got = batch.base_offset;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::{error::Disposition, proto::annals::v1::Failure};
+use crate::{config::ConfigErrors, error::Disposition, proto::annals::v1::Failure};
 
 use super::exit::Exit;
 
@@ -50,6 +50,9 @@ pub enum CliError {
     /// The node answered something that its API does not allow.
     #[error("the node broke the protocol: {0}")]
     Protocol(ProtocolError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(ConfigErrors),
     /// The input could not be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
@@ -278,6 +281,7 @@ impl CliError {
             Self::CannotConnect { .. } | Self::Lost { .. } => Disposition::Retry,
             Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
+            Self::Config(errors) => errors.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::NoAnswer { .. }
             | Self::Protocol(_)
@@ -300,6 +304,7 @@ impl CliError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::BrokenPipe => Exit::Done,
             Self::PartlyDone { .. } => Exit::PartlyDone,
+            Self::Config(_) => Exit::WrongConfiguration,
             Self::Open { .. }
             | Self::Protocol(_)
             | Self::Read(_)
@@ -330,7 +335,12 @@ impl CliError {
             Self::LineTooLong { .. } => "a record is one line here; is the input binary?",
             Self::SkippedPastEnd { .. } => "is it the input of the produce that is to be continued?",
             Self::PartlyDone { cause, go_on, .. } => return go_on.clone().or_else(|| cause.hint()),
-            Self::Read(_) | Self::Write(_) | Self::BrokenPipe | Self::Start(_) | Self::Interrupted => {
+            Self::Config(_)
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::BrokenPipe
+            | Self::Start(_)
+            | Self::Interrupted => {
                 return None;
             }
         };

@@ -20,6 +20,8 @@ pub enum Exit {
     Refused = 5,
     /// Part of the records was acknowledged, the rest was not.
     PartlyDone = 6,
+    /// The configuration is wrong; the same number that a node ends with.
+    WrongConfiguration = 78,
 }
 
 impl From<Exit> for ExitCode {
@@ -28,8 +30,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The table of exit codes, as `annals --help` prints it. 70, 74 and 78 belong to the node itself: supervision
-/// chooses among them.
+/// The table of exit codes, as `annals --help` prints it. 70, 74 and 78 are what supervision ends a node with.
 pub const TABLE: &str = "\
 Exit codes:
    0  done
@@ -41,7 +42,7 @@ Exit codes:
    6  partly done: some records were acknowledged, the rest was not
   70  agent, dev: a part of the node failed and could not be restarted
   74  agent, dev: the disk failed; start again, recovery decides what is there
-  78  agent, dev: the configuration is wrong";
+  78  agent, dev, config: the configuration is wrong, or the node cannot start with it";
 
 #[cfg(test)]
 mod tests {
@@ -57,9 +58,10 @@ mod tests {
             Exit::NotFound,
             Exit::Refused,
             Exit::PartlyDone,
+            Exit::WrongConfiguration,
         ];
         for exit in all {
-            let code = format!("\n   {}  ", exit as u8);
+            let code = format!("\n  {:>2}  ", exit as u8);
             assert!(TABLE.contains(&code), "{exit:?} is not in the table");
         }
     }

@@ -1,12 +1,16 @@
 //! The command line: one file per verb, and what the verbs share.
 
-pub mod error;
-pub mod exit;
+pub mod agent;
+pub mod config;
+pub mod dev;
 
 mod bench;
 mod consume;
 mod log;
 mod produce;
+
+pub mod error;
+pub mod exit;
 
 mod connect;
 mod consumer;
@@ -24,6 +28,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+
+use crate::config::ConfigErrors;
 
 use self::{error::CliError, exit::Exit};
 
@@ -46,6 +52,9 @@ enum Command {
     Consume(consume::ConsumeArgs),
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// Check a configuration, or show what it comes to
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
@@ -81,7 +90,16 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),
+        Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
         Command::Bench(command) => bench::run(command),
+    }
+}
+
+/// Apart from a wrong configuration, only writing the output can fail there.
+fn config_error(error: anyhow::Error) -> CliError {
+    match error.downcast::<ConfigErrors>() {
+        Ok(errors) => CliError::Config(errors),
+        Err(error) => CliError::from_write(error.downcast().unwrap_or_else(io::Error::other)),
     }
 }
 

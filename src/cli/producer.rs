@@ -24,9 +24,9 @@ use super::{
     record_lines::RecordBatch,
 };
 
-/// Bytes sent and not acknowledged: some tens of milliseconds of a fast disk, so the pipe does not run dry while the
-/// node syncs.
-const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+/// Bytes sent and not acknowledged: milliseconds of a fast disk, so the pipe does not run dry while the node syncs, and
+/// half of what a node by default admits of one stream.
+const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Requests sent and not acknowledged. A node remembers where so many of a producer's last batches are, even when other
 /// producers' lie between all of them; one more could be a repeat whose offsets nobody knows any longer.
