@@ -7,9 +7,12 @@ use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    error::Disposition,
     storage::entry::{Batch, Outcome},
     types::{LogIndex, NodeId, Offset, Term},
 };
+
+use super::supervision::{Reply, Unanswered};
 
 /// Append a batch; answer when it is committed.
 #[derive(Message)]
@@ -17,10 +20,11 @@ use crate::{
 pub struct Propose {
     /// What to append.
     pub batch: Batch,
-    /// The batch's bytes in the node's admission budget; given back when the batch is answered.
-    pub permit: OwnedSemaphorePermit,
+    /// The batch's bytes in the node's admission budget; given back when the batch is answered. None for what the log
+    /// itself proposes.
+    pub permit: Option<OwnedSemaphorePermit>,
     /// Where the answer goes.
-    pub reply: tokio::sync::oneshot::Sender<Result<Committed, ProposeError>>,
+    pub reply: Reply<Committed, ProposeError>,
 }
 
 /// A batch has been committed; what became of it.
@@ -62,13 +66,32 @@ pub enum ProposeError {
     Unavailable,
 }
 
+impl ProposeError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::OutcomeUnknown | Self::Overloaded | Self::StorageFull { .. } | Self::Unavailable => {
+                Disposition::Retry
+            }
+            Self::Failsafe { .. } => Disposition::Failsafe,
+        }
+    }
+}
+
+impl From<Unanswered> for ProposeError {
+    fn from(_: Unanswered) -> Self {
+        Self::OutcomeUnknown
+    }
+}
+
 /// From which offset on a linearizable read that begins now may miss records: answer the high watermark once it is
 /// certain that no later leader has committed more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ReadIndex {
     /// Where the answer goes.
-    pub reply: tokio::sync::oneshot::Sender<Result<Offset, ProposeError>>,
+    pub reply: Reply<Offset, ProposeError>,
 }
 
 /// Who leads, as far as this node knows. Published on a watch channel.

@@ -2,9 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use super::segment::Damage;
 use crate::{
     error::Disposition,
-    types::{Offset, Position},
+    types::{ClusterId, LogIndex, Offset, Position},
 };
 
 /// A read could not be answered.
@@ -46,6 +47,127 @@ impl ReadError {
         match self {
             Self::Trimmed { .. } | Self::Corrupt { .. } => Disposition::Reject,
             Self::Io { .. } => Disposition::Retry,
+        }
+    }
+}
+
+/// A write or a sync has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "write", "sync", ..
+        operation: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier write to the file has failed; nothing is written any more (STO-3).
+    #[error("{} takes no writes after a failed one", path.display())]
+    Poisoned {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl WriteError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Io { .. } | Self::Poisoned { .. } => Disposition::Failsafe,
+        }
+    }
+}
+
+/// The log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What recovery had to write could not be written.
+    #[error("recovery could not write")]
+    Write(#[source] WriteError),
+    /// A segment cannot even be identified.
+    #[error("{0}; restore the file from a replica or a backup, or move the data directory away")]
+    Damaged(Damage),
+    /// The directory holds another cluster's log.
+    #[error("{} belongs to cluster {found}, this node to cluster {expected}; point data_dir at this node's own data", path.display())]
+    OtherCluster {
+        /// The segment's store.
+        path: PathBuf,
+        /// What its header says.
+        found: ClusterId,
+        /// What the node's identity says.
+        expected: ClusterId,
+    },
+}
+
+impl OpenError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Io { .. } => Disposition::Restart,
+            Self::Write(error) => error.disposition(),
+            Self::Damaged(_) | Self::OtherCluster { .. } => Disposition::Escalate,
+        }
+    }
+}
+
+/// The log cannot be trimmed or truncated.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// The disk refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What is to remain cannot be read.
+    #[error("what is to remain of the log cannot be read")]
+    Read(#[source] ReadError),
+    /// The segment that becomes the last one cannot be opened again.
+    #[error("the log cannot be opened again")]
+    Open(#[source] OpenError),
+    /// That entry is not in the log, or was trimmed.
+    #[error("entry {log_index} is not in the log, which holds [{first}, {next})")]
+    NotInLog {
+        /// The entry asked for.
+        log_index: LogIndex,
+        /// The first entry there is.
+        first: LogIndex,
+        /// The one behind the last.
+        next: LogIndex,
+    },
+}
+
+impl CutError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Io { .. } => Disposition::Failsafe,
+            Self::Read(_) => Disposition::Restart,
+            Self::Open(error) => error.disposition(),
+            Self::NotInLog { .. } => Disposition::Reject,
         }
     }
 }

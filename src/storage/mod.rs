@@ -1,10 +1,33 @@
 //! The log on disk. Synchronous; knows no actor, no socket, no runtime, no service.
+//!
+//! From the inside out: an [`entry::Entry`] is placed by the [`Sequencer`] (inside a [`Checkpoint`]), becomes a
+//! [`frame`], lies in a segment (a store and its index), and all segments in order are the [`Log`]. Readers see a
+//! [`LogView`]. `docs/format.md` has the bytes and the recovery steps.
 
+pub mod data_dir;
 pub mod entry;
-mod error;
 pub mod fs;
-pub mod sequencer;
+
+pub mod frame;
+mod sequencer;
+
+mod checkpoint;
+mod segment_header;
+
+mod index;
+mod names;
+mod segment;
+mod tail_cache;
+
+mod log;
 mod view;
 
-pub use error::ReadError;
+mod error;
+
+pub use checkpoint::{Checkpoint, PlaceError, StoredMembership};
+pub use error::{CutError, OpenError, ReadError, WriteError};
+pub use log::{AppendError, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
+pub use segment::{Damage, Flushed, SegmentWriter};
+pub use segment_header::FORMAT_VERSION;
+pub use sequencer::Sequencer;
 pub use view::{Chunk, LogView, SegmentDescription, StoredBatch};

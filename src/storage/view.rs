@@ -1,10 +1,12 @@
 //! What readers see: an immutable picture of the log, read without asking any actor.
 
+use std::{io, sync::Arc};
+
 use bytes::Bytes;
 
-use crate::types::{LogIndex, Offset, Term, TimestampMs};
+use crate::types::{LogIndex, Offset, Position, Term, TimestampMs};
 
-use super::ReadError;
+use super::{ReadError, segment::SegmentReader, tail_cache::TailCache};
 
 /// A batch as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,41 +36,186 @@ pub struct Chunk {
 
 /// An immutable picture of the log's segments.
 #[derive(Debug)]
-pub struct LogView {}
+pub struct LogView {
+    /// Oldest first.
+    segments: Vec<Arc<SegmentReader>>,
+    earliest: Offset,
+    cache: Arc<TailCache>,
+}
 
 impl LogView {
+    pub(super) fn new(segments: Vec<Arc<SegmentReader>>, earliest: Offset, cache: Arc<TailCache>) -> Self {
+        Self {
+            segments,
+            earliest,
+            cache,
+        }
+    }
+
+    pub(super) fn empty(cache: Arc<TailCache>) -> Self {
+        Self::new(Vec::new(), Offset::ZERO, cache)
+    }
+
     /// The oldest readable offset.
     #[must_use]
     pub fn earliest(&self) -> Offset {
-        unimplemented!()
+        self.earliest
     }
 
     /// Batches that hold records of `[from, below)`, up to about `bytes_max` of records but at least one batch.
-    /// Empty when `from >= below`.
+    /// Empty when `from >= below`. `below` is at most the high watermark (LOG-4).
     ///
     /// Blocking: reads files. Errors: `ReadError::Trimmed` when `from` is below the earliest offset; `ReadError::Corrupt`.
-    pub fn read(&self, _from: Offset, _below: Offset, _bytes_max: usize) -> Result<Chunk, ReadError> {
-        unimplemented!()
+    pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<Chunk, ReadError> {
+        if from < self.earliest {
+            return Err(ReadError::Trimmed {
+                offset: from,
+                earliest: self.earliest,
+            });
+        }
+        if from >= below {
+            return Ok(Chunk {
+                batches: Vec::new(),
+                next_offset: from,
+            });
+        }
+        let mut number = self.segment_of(from)?;
+        while let Some(segment) = self.segments.get(number) {
+            let chunk = segment
+                .read(from, below, bytes_max)
+                .map_err(|error| self.gone(error, from))?;
+            if !chunk.batches.is_empty() {
+                return Ok(chunk);
+            }
+            number += 1;
+            let Some(next) = self.segments.get(number) else {
+                break;
+            };
+            if next.face()?.first_offset > from {
+                return Err(self.missing(segment, from));
+            }
+        }
+        match self.segments.last() {
+            Some(last) => Err(self.missing(last, from)),
+            None => Err(ReadError::Trimmed {
+                offset: from,
+                earliest: self.earliest,
+            }),
+        }
     }
 
     /// The same from memory alone; `None` when the batch at `from` is not in the tail cache. Never blocks.
     #[must_use]
-    pub fn read_cached(&self, _from: Offset, _below: Offset, _bytes_max: usize) -> Option<Chunk> {
-        unimplemented!()
+    pub fn read_cached(&self, from: Offset, below: Offset, bytes_max: usize) -> Option<Chunk> {
+        if from < self.earliest || from >= below {
+            return None;
+        }
+        self.cache.read(from, below, bytes_max)
     }
 
     /// First offset of the first batch below `below` whose timestamp is `at` or later; `below` when there is none.
     ///
     /// Blocking: reads files.
-    pub fn offset_at(&self, _at: TimestampMs, _below: Offset) -> Result<Offset, ReadError> {
-        unimplemented!()
+    pub fn offset_at(&self, at: TimestampMs, below: Offset) -> Result<Offset, ReadError> {
+        // The last segment whose entries before it are all older than `at`: the batch is in it or behind it.
+        let number = self.partition_point(|segment| Ok(segment.face()?.previous_timestamp < at))?;
+        for segment in &self.segments[number.saturating_sub(1)..] {
+            if let Some(offset) = segment.offset_at(at)? {
+                return Ok(offset.min(below).max(self.earliest));
+            }
+        }
+        Ok(below)
     }
 
     /// The segments, oldest first.
     ///
     /// Blocking: may read segment headers.
     pub fn describe(&self) -> Result<Vec<SegmentDescription>, ReadError> {
-        unimplemented!()
+        self.segments.iter().map(|segment| segment.describe()).collect()
+    }
+
+    /// Reads every frame of every segment and checks it, and that each segment follows on the one before it. The
+    /// callback is told how many bytes were read, segment by segment.
+    ///
+    /// Blocking: reads the whole log. Errors: the first damage.
+    pub fn scrub(&self, mut progress: impl FnMut(u64)) -> Result<(), ReadError> {
+        let mut expected = self
+            .segments
+            .first()
+            .map_or(LogIndex(1), |segment| segment.first_log_index());
+        for segment in &self.segments {
+            let header = segment.header()?;
+            let mut checkpoint = header.checkpoint;
+            let mut fault = None;
+            if segment.first_log_index() != expected {
+                return Err(ReadError::Corrupt {
+                    path: segment.path().to_owned(),
+                    position: Position::ZERO,
+                    what: format!("entries from {expected} on are missing before this segment"),
+                });
+            }
+            segment.walk(|frame| {
+                if fault.is_none()
+                    && let Err(error) = checkpoint.replay(&frame.header, &frame.payload)
+                {
+                    fault = Some(ReadError::Corrupt {
+                        path: segment.path().to_owned(),
+                        position: frame.position,
+                        what: error.to_string(),
+                    });
+                }
+            })?;
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
+            expected = checkpoint.last_log_index().plus(1);
+            progress(segment.end()?);
+        }
+        Ok(())
+    }
+
+    /// Number of the segment that holds `offset`.
+    fn segment_of(&self, offset: Offset) -> Result<usize, ReadError> {
+        let behind = self.partition_point(|segment| Ok(segment.face()?.first_offset <= offset))?;
+        Ok(behind.saturating_sub(1))
+    }
+
+    /// As `slice::partition_point`, over segments whose headers may have to be read: only those that are looked at are.
+    /// One that was trimmed while this picture was held is older than all that are left, hence "before".
+    fn partition_point(
+        &self,
+        is_before: impl Fn(&SegmentReader) -> Result<bool, ReadError>,
+    ) -> Result<usize, ReadError> {
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let before = match is_before(&self.segments[middle]) {
+                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => true,
+                answer => answer?,
+            };
+            if before { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// A file that is not there any more was trimmed while this picture was held.
+    fn gone(&self, error: ReadError, offset: Offset) -> ReadError {
+        match error {
+            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ReadError::Trimmed {
+                offset,
+                earliest: self.earliest,
+            },
+            other => other,
+        }
+    }
+
+    fn missing(&self, segment: &SegmentReader, offset: Offset) -> ReadError {
+        let position = segment.end().unwrap_or(0);
+        ReadError::Corrupt {
+            path: segment.path().to_owned(),
+            position: Position(position),
+            what: format!("the segment ends before offset {offset}, which it should hold"),
+        }
     }
 }
 

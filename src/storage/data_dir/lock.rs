@@ -1,0 +1,55 @@
+//! `LOCK`: one process at a time.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use rustix::fs::FlockOperation;
+
+use super::DataDirError;
+
+/// Held by this process until dropped, or until the process ends in whatever way.
+///
+/// It is the system's lock on an open file, so nothing needs to be cleaned up after a crash. What the file says, the
+/// holder's pid, is for people only.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: fs::File,
+}
+
+impl Lock {
+    /// Locks `LOCK` in `directory`, without waiting.
+    pub(super) fn take(directory: &Path) -> Result<Self, DataDirError> {
+        let path = directory.join("LOCK");
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(DataDirError::io("open", &path))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(DataDirError::InUse {
+                    path: directory.to_owned(),
+                    pid: pid(&mut file),
+                });
+            }
+            Err(error) => return Err(DataDirError::io("lock", &path)(error.into())),
+        }
+        write_pid(&mut file).map_err(DataDirError::io("write", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn write_pid(file: &mut fs::File) -> io::Result<()> {
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// What the holder wrote, if it did.
+fn pid(file: &mut fs::File) -> Option<u32> {
+    let mut text = String::new();
+    // A pid has at most 10 digits; the file may hold anything.
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

@@ -1,0 +1,356 @@
+//! All segments in order.
+//!
+//! [`LogState`] knows which segments there are and places entries; a [`SegmentWriter`] writes the active one. LogActor
+//! holds the first and a SegmentActor the second. [`Log`] is both in one, for whoever needs no actors: tools, tests.
+
+mod open;
+mod state;
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use open::{OpenReport, Opened};
+pub use state::{LogState, Placed, Retention, Trimmed};
+
+use super::{
+    CutError, OpenError, PlaceError, SegmentWriter, WriteError, entry::Entry, fs::FileSystem, view::LogView,
+};
+use crate::types::{ClusterId, LogIndex, Offset};
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The directory of this log alone.
+    pub directory: PathBuf,
+    /// Whose log it is.
+    pub cluster_id: ClusterId,
+    /// A segment is full from this size on.
+    pub segment_bytes: u64,
+    /// A segment that is not empty is full from this age on.
+    pub segment_age_ms: u64,
+    /// Memory for the newest frames.
+    pub tail_cache_bytes: usize,
+    /// Sealed segments keep no more files open than this.
+    pub open_files_max: usize,
+    /// Zeros written ahead in the background, in bytes a second; 0: none.
+    pub prezero_bytes_per_second: u64,
+}
+
+/// A log without actors: appends, reads, rolls, trims and truncates, all in the caller's thread.
+#[derive(Debug)]
+pub struct Log {
+    state: LogState,
+    writer: Option<SegmentWriter>,
+}
+
+/// An append to a [`Log`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The entry cannot be the next one.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The disk failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The log is damaged and takes no writes.
+    #[error("the log takes no writes: it is damaged")]
+    Damaged,
+}
+
+impl Log {
+    /// Opens the log, recovering what a crash left, or begins a new one.
+    ///
+    /// Blocking.
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        options: LogOptions,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let Opened {
+            state,
+            writer,
+            report,
+        } = LogState::open(file_system, options)?;
+        Ok((Self { state, writer }, report))
+    }
+
+    /// Appends entries; they are durable after [`Log::sync`].
+    ///
+    /// Blocking. Errors: entries before the one that failed are appended.
+    pub fn append(&mut self, entries: Vec<Entry>) -> Result<Vec<Placed>, AppendError> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if self.state.roll_is_due(super::frame::payload_len(&entry.payload)) {
+                self.roll()?;
+            }
+            let writer = self.writer.as_mut().ok_or(AppendError::Damaged)?;
+            let (placed, outcome) = self.state.place(entry)?;
+            writer.append(&placed)?;
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// Makes everything appended durable and readable.
+    ///
+    /// Blocking.
+    pub fn sync(&mut self) -> Result<(), AppendError> {
+        self.writer.as_mut().ok_or(AppendError::Damaged)?.flush()?;
+        Ok(())
+    }
+
+    /// As an idle log does: says on disk that everything so far is synced.
+    ///
+    /// Blocking.
+    pub fn mark(&mut self) -> Result<(), AppendError> {
+        self.writer.as_mut().ok_or(AppendError::Damaged)?.mark()?;
+        Ok(())
+    }
+
+    /// Seals the active segment and starts the next.
+    ///
+    /// Blocking.
+    pub fn roll(&mut self) -> Result<(), AppendError> {
+        self.writer.take().ok_or(AppendError::Damaged)?.seal()?;
+        self.writer = Some(self.state.start_segment()?);
+        Ok(())
+    }
+
+    /// Drops whole sealed segments below `below`.
+    ///
+    /// Blocking.
+    pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
+        self.state.trim(below)
+    }
+
+    /// Drops the entry `from` and all behind it. Durable when it returns.
+    ///
+    /// Blocking. Errors: `CutError::NotInLog` changes nothing; after others the log must be opened again.
+    pub fn truncate(&mut self, from: LogIndex) -> Result<(), CutError> {
+        let writer = self.writer.as_mut();
+        if let Some(writer) = writer {
+            writer
+                .flush()
+                .map_err(|error| CutError::Open(OpenError::Write(error)))?;
+        }
+        let active = self.state.truncate(from)?;
+        self.writer = Some(active);
+        Ok(())
+    }
+
+    /// The log as readers see it now.
+    #[must_use]
+    pub fn view(&self) -> Arc<LogView> {
+        self.state.view().load_full()
+    }
+
+    /// What the log's entries amount to.
+    #[must_use]
+    pub fn state(&self) -> &LogState {
+        &self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        storage::{
+            ReadError,
+            entry::{Batch, Outcome, Payload},
+            fs::RealFileSystem,
+        },
+        types::{Term, TimestampMs},
+    };
+
+    fn options(directory: &Path) -> LogOptions {
+        LogOptions {
+            directory: directory.to_owned(),
+            cluster_id: ClusterId(9),
+            segment_bytes: 16 << 10,
+            segment_age_ms: u64::MAX,
+            tail_cache_bytes: 8 << 10,
+            open_files_max: 2,
+            prezero_bytes_per_second: 0,
+        }
+    }
+
+    fn open(directory: &Path) -> Log {
+        Log::open(Arc::new(RealFileSystem), options(directory)).unwrap().0
+    }
+
+    /// Entry `log_index` of a log in which every entry has one record.
+    fn entry(log_index: u64) -> Entry {
+        let records = Bytes::from(format!("record {log_index} {}", "x".repeat(200)));
+        Entry {
+            log_index: LogIndex(log_index),
+            term: Term(1),
+            timestamp: TimestampMs(1000 + log_index),
+            payload: Payload::Records(Batch {
+                producer: None,
+                expected_offset: None,
+                record_count: 1,
+                records,
+            }),
+        }
+    }
+
+    fn filled(directory: &Path, entries: u64) -> Log {
+        let mut log = open(directory);
+        for log_index in 1..=entries {
+            log.append(vec![entry(log_index)]).unwrap();
+            log.sync().unwrap();
+        }
+        log
+    }
+
+    fn read_all(log: &Log) -> Vec<u64> {
+        let (view, tail) = (log.view(), log.state().checkpoint().next_offset());
+        let mut at = view.earliest();
+        let mut offsets = Vec::new();
+        while at < tail {
+            let chunk = view.read(at, tail, 1000).unwrap();
+            for batch in &chunk.batches {
+                let Payload::Records(expected) = entry(batch.log_index.get()).payload else {
+                    unreachable!()
+                };
+                assert_eq!(batch.records, expected.records);
+                offsets.push(batch.base_offset.get());
+            }
+            at = chunk.next_offset;
+        }
+        offsets
+    }
+
+    #[test]
+    fn records_are_read_back_across_segments_before_and_after_reopening() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled(directory.path(), 300);
+        assert!(log.view().describe().unwrap().len() > 4);
+        assert_eq!(read_all(&log), (0..300).collect::<Vec<_>>());
+        drop(log);
+        let log = open(directory.path());
+        assert_eq!(read_all(&log), (0..300).collect::<Vec<_>>());
+        log.view().scrub(|_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_lost_or_wrong_index_is_rebuilt() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(directory.path(), 300));
+        for (number, file) in std::fs::read_dir(directory.path()).unwrap().enumerate() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "index") {
+                if number % 2 == 0 {
+                    std::fs::remove_file(&path)
+                } else {
+                    std::fs::write(&path, b"junk")
+                }
+                .unwrap();
+            }
+        }
+        let log = open(directory.path());
+        assert_eq!(read_all(&log), (0..300).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_trim_drops_whole_segments_and_readers_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = filled(directory.path(), 300);
+        let old_view = log.view();
+        let trimmed = log.trim(Offset(150)).unwrap();
+        assert!(trimmed.segments > 0 && trimmed.earliest <= Offset(150) && trimmed.earliest > Offset(80));
+        assert!(matches!(
+            log.view().read(Offset(0), Offset(300), 1),
+            Err(ReadError::Trimmed { .. })
+        ));
+        assert!(matches!(
+            old_view.read(Offset(0), Offset(300), 1),
+            Err(ReadError::Trimmed { .. })
+        ));
+        let expected: Vec<_> = (trimmed.earliest.get()..300).collect();
+        assert_eq!(read_all(&log), expected);
+        drop(log);
+        let log = open(directory.path());
+        assert_eq!(log.view().earliest(), trimmed.earliest);
+        assert_eq!(read_all(&log), expected);
+    }
+
+    #[test]
+    fn a_truncated_suffix_is_gone_and_other_entries_take_its_place() {
+        for from in [1, 2, 57, 150, 299, 300, 301] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut log = filled(directory.path(), 300);
+            log.truncate(LogIndex(from)).unwrap();
+            assert_eq!(log.state().checkpoint().last_log_index(), LogIndex(from - 1));
+            assert_eq!(read_all(&log), (0..from - 1).collect::<Vec<_>>());
+            for log_index in from..from + 10 {
+                log.append(vec![Entry {
+                    term: Term(2),
+                    ..entry(log_index)
+                }])
+                .unwrap();
+                log.sync().unwrap();
+            }
+            drop(log);
+            let log = open(directory.path());
+            assert_eq!(read_all(&log), (0..from + 9).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn only_entries_of_the_log_can_be_truncated() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = filled(directory.path(), 300);
+        assert!(matches!(
+            log.truncate(LogIndex(302)),
+            Err(CutError::NotInLog { .. })
+        ));
+        log.trim(Offset(150)).unwrap();
+        assert!(matches!(
+            log.truncate(LogIndex(1)),
+            Err(CutError::NotInLog { .. })
+        ));
+        assert_eq!(
+            log.append(vec![entry(301)]).unwrap()[0].outcome,
+            Outcome::Stored {
+                base_offset: Offset(300)
+            }
+        );
+    }
+
+    #[test]
+    fn a_time_finds_the_first_batch_that_is_not_older() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = filled(directory.path(), 300);
+        for (at, offset) in [
+            (0, 0),
+            (1001, 0),
+            (1002, 1),
+            (1150, 149),
+            (1300, 299),
+            (1301, 300),
+            (9999, 300),
+        ] {
+            assert_eq!(
+                log.view().offset_at(TimestampMs(at), Offset(300)).unwrap(),
+                Offset(offset),
+                "at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_clusters_log_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(directory.path(), 3));
+        let other = LogOptions {
+            cluster_id: ClusterId(10),
+            ..options(directory.path())
+        };
+        let refused = Log::open(Arc::new(RealFileSystem), other).unwrap_err();
+        assert!(matches!(refused, OpenError::OtherCluster { .. }), "{refused}");
+    }
+}

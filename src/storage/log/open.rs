@@ -1,0 +1,198 @@
+//! Opens a log: finds its segments, recovers the last one, or begins the first.
+
+use std::{io, path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{LogOptions, LogState};
+use crate::{
+    storage::{
+        Damage, OpenError, SegmentWriter,
+        checkpoint::Checkpoint,
+        fs::FileSystem,
+        names,
+        segment::{OpenFiles, Preparer, Recovered, SegmentContext, recover},
+        tail_cache::TailCache,
+        view::LogView,
+    },
+    types::{LogIndex, Offset},
+};
+
+/// An opened log, in the parts that its users keep apart.
+#[derive(Debug)]
+pub struct Opened {
+    /// The segments and the place of the next entry.
+    pub state: LogState,
+    /// Writes the active segment. `None`: the log is damaged, and only read.
+    pub writer: Option<SegmentWriter>,
+    /// What was found.
+    pub report: OpenReport,
+}
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenReport {
+    /// How many segments there are.
+    pub segments: usize,
+    /// The oldest readable offset.
+    pub earliest: Offset,
+    /// The offset behind the last record.
+    pub tail: Offset,
+    /// The last entry.
+    pub last_log_index: LogIndex,
+    /// Bytes behind the last intact frame that were never synced, and were cut off.
+    pub cut_bytes: u64,
+    /// Bytes that were synced are not what was written: the log is readable up to there and takes no writes.
+    pub damage: Option<Damage>,
+}
+
+impl LogState {
+    /// Opens the log in the directory of `options`, or begins one there. Reads the last segment only, however many there
+    /// are.
+    ///
+    /// Blocking.
+    pub fn open(file_system: Arc<dyn FileSystem>, options: LogOptions) -> Result<Opened, OpenError> {
+        let directory = options.directory.clone();
+        let in_directory = |operation| {
+            let path = directory.clone();
+            move |source| OpenError::Io {
+                path,
+                operation,
+                source,
+            }
+        };
+        file_system
+            .create_dir_all(&directory)
+            .map_err(in_directory("create"))?;
+        let firsts = find_segments(&*file_system, &directory).map_err(in_directory("list"))?;
+        let context = SegmentContext {
+            file_system: file_system.clone(),
+            directory: directory.clone(),
+            segment_bytes: options.segment_bytes,
+            cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
+        };
+        let open_files = Arc::new(OpenFiles::new(options.open_files_max));
+        let preparer = match options.prezero_bytes_per_second {
+            0 => None,
+            rate => Some(
+                Preparer::start(file_system, &directory, options.segment_bytes, rate)
+                    .map_err(in_directory("prepare segments in"))?,
+            ),
+        };
+        let mut state = LogState {
+            checkpoint: Checkpoint::new(),
+            segments: Vec::new(),
+            earliest: Offset::ZERO,
+            active: None,
+            view: Arc::new(ArcSwap::from_pointee(LogView::empty(context.cache.clone()))),
+            context,
+            options,
+            open_files,
+            preparer,
+        };
+        let Some((last, sealed)) = firsts.split_last() else {
+            let writer = state.start_segment().map_err(OpenError::Write)?;
+            let report = state.report(0, None);
+            return Ok(Opened {
+                state,
+                writer: Some(writer),
+                report,
+            });
+        };
+        let recovered = recover(&state.context, *last)?;
+        state.segments = sealed
+            .iter()
+            .map(|first| Arc::new(state.sealed_reader(*first, None)))
+            .collect();
+        state.adopt(*last, recovered)
+    }
+
+    /// Takes the last segment in.
+    fn adopt(mut self, last: LogIndex, recovered: Recovered) -> Result<Opened, OpenError> {
+        let Recovered {
+            checkpoint,
+            end,
+            writer,
+            damage,
+            cut_bytes,
+        } = recovered;
+        self.checkpoint = checkpoint;
+        match &writer {
+            Some(writer) => self.activate(writer).map_err(|source| OpenError::Io {
+                path: writer.path(),
+                operation: "read the size of",
+                source,
+            })?,
+            None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
+        }
+        self.check_cluster()?;
+        self.earliest = self.first_offset_of_first()?;
+        self.publish();
+        let report = self.report(cut_bytes, damage);
+        Ok(Opened {
+            state: self,
+            writer,
+            report,
+        })
+    }
+
+    fn check_cluster(&self) -> Result<(), OpenError> {
+        let Some(last) = self.segments.last() else {
+            return Ok(());
+        };
+        let face = last.face().map_err(read_failed)?;
+        if face.cluster_id == self.options.cluster_id {
+            return Ok(());
+        }
+        let (found, expected) = (face.cluster_id, self.options.cluster_id);
+        Err(OpenError::OtherCluster {
+            path: last.path().to_owned(),
+            found,
+            expected,
+        })
+    }
+
+    fn first_offset_of_first(&self) -> Result<Offset, OpenError> {
+        let Some(first) = self.segments.first() else {
+            return Ok(Offset::ZERO);
+        };
+        Ok(first.face().map_err(read_failed)?.first_offset)
+    }
+
+    fn report(&self, cut_bytes: u64, damage: Option<Damage>) -> OpenReport {
+        OpenReport {
+            segments: self.segments.len(),
+            earliest: self.earliest,
+            tail: self.checkpoint.next_offset(),
+            last_log_index: self.checkpoint.last_log_index(),
+            cut_bytes,
+            damage,
+        }
+    }
+}
+
+/// First log indexes of the segments, in order. Removes files that never became part of the log.
+fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<Vec<LogIndex>> {
+    let mut firsts = Vec::new();
+    for name in file_system.list(directory)? {
+        if names::is_preparing(&name) {
+            file_system.remove(&directory.join(&name))?;
+        }
+        firsts.extend(names::first_of_store(&name));
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+fn read_failed(error: crate::storage::ReadError) -> OpenError {
+    use crate::storage::ReadError;
+    match error {
+        ReadError::Corrupt { path, position, what } => OpenError::Damaged(Damage { path, position, what }),
+        ReadError::Io { path, source } => OpenError::Io {
+            path,
+            operation: "read",
+            source,
+        },
+        ReadError::Trimmed { .. } => unreachable!("a segment header has no offset to be trimmed"),
+    }
+}

@@ -1,0 +1,375 @@
+//! Which segments there are, and where the next entry goes. Writes no frames: that is the segment writer's.
+
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rand::Rng;
+
+use super::LogOptions;
+use crate::{
+    clock,
+    storage::{
+        CutError, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
+        checkpoint::Checkpoint,
+        entry::{Entry, Outcome},
+        frame::{self, PlacedEntry},
+        names,
+        segment::{
+            OpenFiles, PreparedFile, Preparer, SegmentContext, SegmentReader, recover, truncate_store,
+        },
+        segment_header::SegmentHeader,
+        view::LogView,
+    },
+    types::{LogIndex, Offset, TimestampMs},
+};
+
+/// A new log's first segment gets so many zeros before it takes its first append: enough for some seconds of a lone
+/// writer, while the next segment's file is prepared, and written within a few milliseconds.
+const FIRST_ZEROS_BYTES: u64 = 8 << 20;
+/// A segment is not left for a prepared one before it is worth a file.
+const EARLY_ROLL_BYTES: u64 = 4 << 20;
+
+/// All segments, and what their entries amount to.
+#[derive(Debug)]
+pub struct LogState {
+    pub(super) checkpoint: Checkpoint,
+    /// Oldest first; the last is the active one unless the log is damaged.
+    pub(super) segments: Vec<Arc<SegmentReader>>,
+    pub(super) earliest: Offset,
+    pub(super) active: Option<Active>,
+    pub(super) view: Arc<ArcSwap<LogView>>,
+    pub(super) context: SegmentContext,
+    pub(super) options: LogOptions,
+    pub(super) open_files: Arc<OpenFiles>,
+    pub(super) preparer: Option<Preparer>,
+}
+
+/// What is known of the active segment without asking its writer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    /// Where the frames placed so far end.
+    end: u64,
+    /// It holds zeros up to here.
+    zeroed_to: u64,
+    created: TimestampMs,
+    is_empty: bool,
+}
+
+/// Where an entry went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The entry.
+    pub log_index: LogIndex,
+    /// Stored, or void and why.
+    pub outcome: Outcome,
+}
+
+/// What a trim did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The oldest readable offset now.
+    pub earliest: Offset,
+    /// Segments dropped.
+    pub segments: usize,
+    /// Bytes given back.
+    pub bytes: u64,
+}
+
+impl LogState {
+    /// The state that the log amounts to.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// What is published to readers; replaced whenever the list of segments changes.
+    #[must_use]
+    pub fn view(&self) -> &Arc<ArcSwap<LogView>> {
+        &self.view
+    }
+
+    /// The oldest readable offset.
+    #[must_use]
+    pub fn earliest(&self) -> Offset {
+        self.earliest
+    }
+
+    /// Bytes that may still be written on the log's disk.
+    ///
+    /// Blocking.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.context.file_system.free_bytes(&self.options.directory)
+    }
+
+    /// Whether the active segment must be sealed before a frame with `payload_len` bytes is placed.
+    ///
+    /// It is full by size or age, or its zeros are used up and the next file is ready with zeros.
+    #[must_use]
+    pub fn roll_is_due(&self, payload_len: usize) -> bool {
+        let Some(active) = self.active else { return false };
+        if active.is_empty {
+            return false;
+        }
+        let end = active.end + frame::frame_len(payload_len);
+        let ready = || self.preparer.as_ref().is_some_and(Preparer::is_ready);
+        end > self.options.segment_bytes
+            || clock::wall().0.saturating_sub(active.created.0) >= self.options.segment_age_ms
+            || (end > active.zeroed_to && active.end >= EARLY_ROLL_BYTES && ready())
+    }
+
+    /// Gives an entry its place behind all others. It is to be given to the writer of the active segment next.
+    ///
+    /// Errors: nothing has changed.
+    pub fn place(&mut self, entry: Entry) -> Result<(PlacedEntry, Placed), PlaceError> {
+        let payload_len = frame::payload_len(&entry.payload);
+        if payload_len > frame::PAYLOAD_BYTES_MAX {
+            return Err(PlaceError::TooLarge {
+                log_index: entry.log_index,
+                bytes: payload_len,
+            });
+        }
+        let (placed, outcome) = self.checkpoint.place(entry)?;
+        if let Some(active) = &mut self.active {
+            active.end += frame::frame_len(payload_len);
+            active.is_empty = false;
+        }
+        let log_index = placed.entry.log_index;
+        Ok((placed, Placed { log_index, outcome }))
+    }
+
+    /// Starts the segment behind the last one, which must be sealed (STO-1).
+    ///
+    /// Blocking.
+    pub fn start_segment(&mut self) -> Result<SegmentWriter, WriteError> {
+        let header = SegmentHeader {
+            salt: rand::rng().random(),
+            cluster_id: self.options.cluster_id,
+            created: clock::wall(),
+            checkpoint: self.checkpoint.clone(),
+        };
+        if self.active.take().is_some() {
+            let sealed = self.segments.pop().expect("the active segment is the last");
+            self.segments
+                .push(Arc::new(self.sealed_reader(sealed.first_log_index(), None)));
+        }
+        let path = names::store(&self.options.directory, header.first_log_index());
+        let failed = |source| WriteError::Io {
+            path: path.clone(),
+            operation: "create",
+            source,
+        };
+        let prepared = self.next_file().map_err(failed)?;
+        let writer = SegmentWriter::create(self.context.clone(), &header, prepared)?;
+        self.activate(&writer).map_err(failed)?;
+        self.publish();
+        Ok(writer)
+    }
+
+    fn next_file(&self) -> io::Result<PreparedFile> {
+        let prepared = self
+            .preparer
+            .as_ref()
+            .filter(|_| !self.segments.is_empty())
+            .and_then(Preparer::take);
+        if let Some(prepared) = prepared {
+            return Ok(prepared);
+        }
+        let zeros = match self.options.prezero_bytes_per_second {
+            0 => 0,
+            _ => FIRST_ZEROS_BYTES.min(self.options.segment_bytes),
+        };
+        PreparedFile::create(&*self.context.file_system, &self.options.directory, "next", zeros)
+    }
+
+    /// Makes the writer's segment the active one.
+    pub(super) fn activate(&mut self, writer: &SegmentWriter) -> io::Result<()> {
+        let reader = writer.reader();
+        let created = reader.face().map_or(TimestampMs(0), |face| face.created);
+        self.active = Some(Active {
+            end: writer.end().get(),
+            zeroed_to: writer.file_size()?,
+            created,
+            is_empty: self.checkpoint.last_log_index() < writer.first_log_index(),
+        });
+        self.segments.push(Arc::new(reader));
+        Ok(())
+    }
+
+    /// Drops the whole sealed segments that end at or below `below`, oldest first.
+    ///
+    /// Blocking. Errors: some may be gone already; what remains is whole, and a second call goes on.
+    pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
+        let mut trimmed = Trimmed {
+            earliest: self.earliest,
+            segments: 0,
+            bytes: 0,
+        };
+        let mut keep_from = 0;
+        while let Some(next) = self.segments.get(keep_from + 1) {
+            if next.face().map_err(CutError::Read)?.first_offset > below {
+                break;
+            }
+            // A segment whose length cannot be read is dropped all the same; its bytes are not counted.
+            trimmed.bytes += self.segments[keep_from].end().unwrap_or(0);
+            keep_from += 1;
+        }
+        if keep_from == 0 {
+            return Ok(trimmed);
+        }
+        self.earliest = self.segments[keep_from]
+            .face()
+            .map_err(CutError::Read)?
+            .first_offset;
+        let dropped: Vec<_> = self.segments.drain(..keep_from).collect();
+        // Readers first: none begins to look for a file that is going away.
+        self.publish();
+        for segment in &dropped {
+            self.remove_segment(segment.first_log_index())?;
+        }
+        self.sync_directory()?;
+        Ok(Trimmed {
+            earliest: self.earliest,
+            segments: dropped.len(),
+            ..trimmed
+        })
+    }
+
+    /// Drops the entry `from` and all behind it, and opens the segment that is the last one then. The writer of the
+    /// active segment must have flushed, and is not to be used any more.
+    ///
+    /// Blocking. Errors: `NotInLog` changes nothing; after others the log must be opened again.
+    pub fn truncate(&mut self, from: LogIndex) -> Result<SegmentWriter, CutError> {
+        let first = self
+            .segments
+            .first()
+            .map_or(LogIndex(1), |segment| segment.first_log_index());
+        let next = self.checkpoint.last_log_index().plus(1);
+        if from < first || from > next {
+            return Err(CutError::NotInLog {
+                log_index: from,
+                first,
+                next,
+            });
+        }
+        // The segment with the entry before `from` stays, so that the log never is without a segment.
+        let keep = self
+            .segments
+            .partition_point(|segment| segment.first_log_index() < from)
+            .max(1);
+        self.active = None;
+        self.context.cache.clear();
+        // Newest first: whatever a crash leaves is a prefix of the log.
+        for segment in self.segments.split_off(keep).into_iter().rev() {
+            self.remove_segment(segment.first_log_index())?;
+            self.sync_directory()?;
+        }
+        let last = self.segments.pop().expect("at least one is kept");
+        truncate_store(&self.context, &last, from)?;
+        let recovered = recover(&self.context, last.first_log_index()).map_err(CutError::Open)?;
+        let Some(writer) = recovered.writer else {
+            let damage = recovered.damage.expect("without a writer there is damage");
+            return Err(CutError::Open(OpenError::Damaged(damage)));
+        };
+        self.checkpoint = recovered.checkpoint;
+        self.activate(&writer).map_err(|source| CutError::Io {
+            path: writer.path(),
+            operation: "read the size of",
+            source,
+        })?;
+        self.publish();
+        Ok(writer)
+    }
+
+    fn remove_segment(&self, first: LogIndex) -> Result<(), CutError> {
+        let (store, index) = (
+            names::store(&self.options.directory, first),
+            names::index(&self.options.directory, first),
+        );
+        // The index first: without a store it would mean nothing, and nobody would remove it.
+        for path in [index, store] {
+            match self.context.file_system.remove(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(CutError::Io {
+                        path,
+                        operation: "remove",
+                        source,
+                    });
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self) -> Result<(), CutError> {
+        let directory = &self.options.directory;
+        self.context
+            .file_system
+            .sync_dir(directory)
+            .map_err(|source| CutError::Io {
+                path: directory.clone(),
+                operation: "sync",
+                source,
+            })
+    }
+
+    pub(super) fn sealed_reader(&self, first: LogIndex, readable_end: Option<u64>) -> SegmentReader {
+        SegmentReader::sealed(
+            self.context.file_system.clone(),
+            &self.options.directory,
+            first,
+            self.open_files.clone(),
+            readable_end,
+        )
+    }
+
+    /// Shows readers the segments as they are now.
+    pub(super) fn publish(&self) {
+        let view = LogView::new(self.segments.clone(), self.earliest, self.context.cache.clone());
+        self.view.store(Arc::new(view));
+    }
+
+    /// What age and size alone would drop: the offset below which a trim is due. `None`: nothing.
+    ///
+    /// Blocking: reads headers and lengths of the segments that are dropped, and of no others once lengths are known.
+    pub fn retention_due(
+        &self,
+        retention: &Retention,
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, ReadError> {
+        let mut bytes_over = match retention.bytes_max {
+            None => 0,
+            Some(bytes_max) => {
+                let mut total = 0;
+                for segment in &self.segments {
+                    total += segment.end()?;
+                }
+                total.saturating_sub(bytes_max)
+            }
+        };
+        let mut due = None;
+        for pair in self.segments.windows(2) {
+            let bytes = pair[0].end()?;
+            let next = pair[1].face()?;
+            // All of the segment is at least as old as the entry before the next one.
+            let age = now.0.saturating_sub(next.previous_timestamp.0);
+            let too_old = retention.age_max_ms.is_some_and(|age_max| age > age_max);
+            let too_much = bytes_over >= bytes && bytes_over > 0;
+            if !too_old && !too_much {
+                break;
+            }
+            bytes_over = bytes_over.saturating_sub(bytes);
+            due = Some(next.first_offset);
+        }
+        Ok(due)
+    }
+}
+
+/// How much of the log is kept. Whole sealed segments go, so a little more stays than is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Keep no more than about this many bytes of store files; `None`: all.
+    pub bytes_max: Option<u64>,
+    /// Keep no records older than this; `None`: all.
+    pub age_max_ms: Option<u64>,
+}

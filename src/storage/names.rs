@@ -1,0 +1,57 @@
+//! Names of the files in a log's directory.
+
+use std::path::{Path, PathBuf};
+
+use crate::types::LogIndex;
+
+const STORE: &str = ".store";
+const INDEX: &str = ".index";
+const PREPARING: &str = ".preparing";
+
+/// The store of the segment whose first entry is `first`.
+pub(super) fn store(directory: &Path, first: LogIndex) -> PathBuf {
+    directory.join(format!("{:020}{STORE}", first.get()))
+}
+
+/// The index of the segment whose first entry is `first`.
+pub(super) fn index(directory: &Path, first: LogIndex) -> PathBuf {
+    directory.join(format!("{:020}{INDEX}", first.get()))
+}
+
+/// A file that is not part of the log until it is renamed to its name; start-up removes leftovers.
+pub(super) fn preparing(directory: &Path, what: &str) -> PathBuf {
+    directory.join(format!("{what}{PREPARING}"))
+}
+
+/// Whether `name` is such a file.
+pub(super) fn is_preparing(name: &str) -> bool {
+    name.ends_with(PREPARING)
+}
+
+/// The first entry of the segment whose store has `name`; `None` when it is no store's name.
+pub(super) fn first_of_store(name: &str) -> Option<LogIndex> {
+    let digits = name.strip_suffix(STORE)?;
+    let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    well_formed.then(|| digits.parse().ok().map(LogIndex)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_found_again_by_its_name_and_nothing_else_is() {
+        let path = store(Path::new("d"), LogIndex(42));
+        assert_eq!(path, Path::new("d/00000000000000000042.store"));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+        assert_eq!(first_of_store(name), Some(LogIndex(42)));
+        for other in [
+            "42.store",
+            "0000000000000000004x.store",
+            "00000000000000000042.index",
+            "+0000000000000000042.store",
+        ] {
+            assert_eq!(first_of_store(other), None, "{other}");
+        }
+    }
+}

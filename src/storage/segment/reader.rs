@@ -1,0 +1,363 @@
+//! Reads a segment, active or sealed, without asking whoever writes it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{FrameError, Frames, OpenFiles, frames::Frame, open_files::FileSlot};
+use crate::{
+    storage::{
+        ReadError,
+        frame::FrameFault,
+        fs::{File, FileSystem, OpenMode, read_exact_at},
+        index::{ActiveIndex, SealedIndex, Target},
+        names,
+        segment_header::{SegmentFace, SegmentHeader},
+        tail_cache::batch_of,
+        view::{Chunk, SegmentDescription},
+    },
+    types::{LogIndex, Offset, Position, TimestampMs},
+};
+
+/// Bytes read at a time when a whole segment is walked.
+pub(in crate::storage) const WALK_WINDOW: usize = 1 << 20;
+
+/// A segment as readers see it.
+#[derive(Debug)]
+pub(in crate::storage) struct SegmentReader {
+    file_system: Arc<dyn FileSystem>,
+    directory: PathBuf,
+    path: PathBuf,
+    first_log_index: LogIndex,
+    face: OnceLock<SegmentFace>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Active {
+        file: Arc<dyn File>,
+        index: Arc<ActiveIndex>,
+        /// Frames before this position are synced and may be read.
+        end: Arc<AtomicU64>,
+    },
+    Sealed {
+        slot: Arc<FileSlot>,
+        open_files: Arc<OpenFiles>,
+        index: OnceLock<SealedIndex>,
+        len: OnceLock<u64>,
+        /// Readable up to here although the file goes on: what follows is damaged.
+        readable_end: Option<u64>,
+    },
+}
+
+impl SegmentReader {
+    /// The active segment, up to what its writer publishes in `end`.
+    pub(in crate::storage) fn active(
+        file_system: Arc<dyn FileSystem>,
+        directory: &Path,
+        face: SegmentFace,
+        file: Arc<dyn File>,
+        index: Arc<ActiveIndex>,
+        end: Arc<AtomicU64>,
+    ) -> Self {
+        let first_log_index = face.first_log_index;
+        Self {
+            path: names::store(directory, first_log_index),
+            directory: directory.to_owned(),
+            file_system,
+            first_log_index,
+            face: OnceLock::from(face),
+            kind: Kind::Active { file, index, end },
+        }
+    }
+
+    /// A sealed segment. Nothing of it is read before it is used.
+    pub(in crate::storage) fn sealed(
+        file_system: Arc<dyn FileSystem>,
+        directory: &Path,
+        first_log_index: LogIndex,
+        open_files: Arc<OpenFiles>,
+        readable_end: Option<u64>,
+    ) -> Self {
+        Self {
+            path: names::store(directory, first_log_index),
+            directory: directory.to_owned(),
+            file_system,
+            first_log_index,
+            face: OnceLock::new(),
+            kind: Kind::Sealed {
+                slot: Arc::default(),
+                open_files,
+                index: OnceLock::new(),
+                len: OnceLock::new(),
+                readable_end,
+            },
+        }
+    }
+
+    pub(in crate::storage) fn first_log_index(&self) -> LogIndex {
+        self.first_log_index
+    }
+
+    pub(in crate::storage) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(in crate::storage) fn is_active(&self) -> bool {
+        matches!(self.kind, Kind::Active { .. })
+    }
+
+    /// Who the segment is.
+    pub(in crate::storage) fn face(&self) -> Result<&SegmentFace, ReadError> {
+        if let Some(face) = self.face.get() {
+            return Ok(face);
+        }
+        let mut bytes = [0; SegmentFace::LEN];
+        match read_exact_at(&*self.file()?, 0, &mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.corrupt(0, "the file ends inside the segment header"));
+            }
+            Err(error) => return Err(self.io(error)),
+        }
+        let face = SegmentFace::decode(&bytes).map_err(|error| self.corrupt(0, &error.to_string()))?;
+        if face.first_log_index != self.first_log_index {
+            let says = format!(
+                "the header says entry {}, the file's name another",
+                face.first_log_index
+            );
+            return Err(self.corrupt(0, &says));
+        }
+        Ok(self.face.get_or_init(|| face))
+    }
+
+    /// The whole header, with the checkpoint.
+    pub(in crate::storage) fn header(&self) -> Result<SegmentHeader, ReadError> {
+        let len = usize::try_from(self.face()?.header_len()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        let read = self
+            .file()?
+            .read_at(0, &mut bytes)
+            .map_err(|error| self.io(error))?;
+        SegmentHeader::decode(&bytes[..read]).map_err(|error| self.corrupt(0, &error.to_string()))
+    }
+
+    /// Where readable frames end.
+    pub(in crate::storage) fn end(&self) -> Result<u64, ReadError> {
+        match &self.kind {
+            Kind::Active { end, .. } => Ok(end.load(Ordering::Acquire)),
+            Kind::Sealed {
+                readable_end: Some(end),
+                ..
+            } => Ok(*end),
+            Kind::Sealed { len, .. } => {
+                if let Some(len) = len.get() {
+                    return Ok(*len);
+                }
+                let size = self.file()?.size().map_err(|error| self.io(error))?;
+                Ok(*len.get_or_init(|| size))
+            }
+        }
+    }
+
+    /// Batches that hold records of `[from, below)`, as [`crate::storage::LogView::read`] gives them. Empty when the
+    /// segment ends before `from`.
+    pub(in crate::storage) fn read(
+        &self,
+        from: Offset,
+        below: Offset,
+        bytes_max: usize,
+    ) -> Result<Chunk, ReadError> {
+        let mut chunk = Chunk {
+            batches: Vec::new(),
+            next_offset: from,
+        };
+        let file = self.file()?;
+        let window = bytes_max.clamp(4096, WALK_WINDOW) + 4096;
+        let mut frames = self.frames_from(&file, Target::Offset(from), window)?;
+        let mut bytes = 0;
+        while bytes < bytes_max && (chunk.batches.is_empty() || frames.next_is_in_window()) {
+            let Some(frame) = self.next_frame(&mut frames)? else {
+                break;
+            };
+            if frame.header.base_offset >= below {
+                break;
+            }
+            if frame.header.next_offset() <= from {
+                continue;
+            }
+            if chunk.batches.is_empty() && frame.header.base_offset > from {
+                let position = frame.position.get();
+                return Err(self.corrupt(position, &format!("offset {from} is missing before this frame")));
+            }
+            let Some(batch) = batch_of(&frame.header, || frame.content()) else {
+                continue;
+            };
+            bytes += batch.records.len();
+            chunk.next_offset = frame.header.next_offset().min(below);
+            chunk.batches.push(batch);
+        }
+        Ok(chunk)
+    }
+
+    /// First offset of the first batch whose timestamp is `at` or later; `None` when the segment has none.
+    pub(in crate::storage) fn offset_at(&self, at: TimestampMs) -> Result<Option<Offset>, ReadError> {
+        let file = self.file()?;
+        let mut frames = self.frames_from(&file, Target::Time(at), 64 << 10)?;
+        while let Some(frame) = self.next_frame(&mut frames)? {
+            if frame.header.timestamp >= at && frame.header.record_count > 0 {
+                return Ok(Some(frame.header.base_offset));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All frames, checked one by one; the callback sees each.
+    pub(in crate::storage) fn walk(&self, mut see: impl FnMut(&Frame)) -> Result<(), ReadError> {
+        let file = self.file()?;
+        let mut frames = self.frames_at(&file, self.face()?.header_len(), WALK_WINDOW)?;
+        while let Some(frame) = self.next_frame(&mut frames)? {
+            see(&frame);
+        }
+        Ok(())
+    }
+
+    /// As told to people.
+    pub(in crate::storage) fn describe(&self) -> Result<SegmentDescription, ReadError> {
+        let face = self.face()?;
+        Ok(SegmentDescription {
+            first_log_index: self.first_log_index,
+            first_offset: face.first_offset,
+            bytes: self.end()?,
+            active: self.is_active(),
+            created: face.created,
+        })
+    }
+
+    fn frames_from<'a>(
+        &self,
+        file: &'a Arc<dyn File>,
+        target: Target,
+        window: usize,
+    ) -> Result<Frames<'a>, ReadError> {
+        let header_len = self.face()?.header_len();
+        let found = match &self.kind {
+            Kind::Active { index, .. } => index.find(target),
+            Kind::Sealed { .. } => self.sealed_index()?.find(target),
+        };
+        self.frames_at(file, found.map_or(header_len, Position::get), window)
+    }
+
+    fn frames_at<'a>(
+        &self,
+        file: &'a Arc<dyn File>,
+        position: u64,
+        window: usize,
+    ) -> Result<Frames<'a>, ReadError> {
+        Ok(Frames::new(
+            file,
+            self.face()?.salt,
+            position,
+            self.end()?,
+            window,
+        ))
+    }
+
+    /// The next frame; a fault is damage, since all frames before the end are synced.
+    fn next_frame(&self, frames: &mut Frames<'_>) -> Result<Option<Frame>, ReadError> {
+        frames.next().map_err(|error| match error {
+            FrameError::Fault(fault) => self.fault(frames.position(), fault),
+            FrameError::Io(error) => self.io(error),
+        })
+    }
+
+    /// The index of a sealed segment: the file when it is whole, else rebuilt from the store and written again.
+    fn sealed_index(&self) -> Result<&SealedIndex, ReadError> {
+        let Kind::Sealed {
+            index, readable_end, ..
+        } = &self.kind
+        else {
+            unreachable!("asked for a sealed segment only")
+        };
+        if let Some(index) = index.get() {
+            return Ok(index);
+        }
+        let (face, len) = (*self.face()?, self.end()?);
+        let path = names::index(&self.directory, self.first_log_index);
+        let opened = self
+            .file_system
+            .open(&path, OpenMode::Read)
+            .and_then(|file| file.map());
+        if let Ok(mapping) = opened
+            && let Some(opened) = SealedIndex::open(&face, len, mapping)
+        {
+            return Ok(index.get_or_init(|| opened));
+        }
+        let rebuilt = ActiveIndex::new(&face, len);
+        self.walk(|frame| rebuilt.note(&frame.header, frame.position.get()))?;
+        let bytes = rebuilt.encode(face.salt, len);
+        if readable_end.is_none() {
+            // Only a cache: what cannot be written now is rebuilt at the next start.
+            drop(write_index(
+                &*self.file_system,
+                &self.directory,
+                self.first_log_index,
+                &bytes,
+            ));
+        }
+        let opened = SealedIndex::open(&face, len, Arc::new(bytes)).expect("an index just built is whole");
+        Ok(index.get_or_init(|| opened))
+    }
+
+    fn file(&self) -> Result<Arc<dyn File>, ReadError> {
+        match &self.kind {
+            Kind::Active { file, .. } => Ok(file.clone()),
+            Kind::Sealed { slot, open_files, .. } => open_files
+                .get(slot, &*self.file_system, &self.path)
+                .map_err(|error| self.io(error)),
+        }
+    }
+
+    fn fault(&self, position: u64, fault: FrameFault) -> ReadError {
+        self.corrupt(position, &fault.to_string())
+    }
+
+    fn corrupt(&self, position: u64, what: &str) -> ReadError {
+        ReadError::Corrupt {
+            path: self.path.clone(),
+            position: Position(position),
+            what: what.to_owned(),
+        }
+    }
+
+    fn io(&self, source: io::Error) -> ReadError {
+        ReadError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Puts an index file in place, whole or not at all. Not synced: it is checked when it is opened.
+pub(super) fn write_index(
+    file_system: &dyn FileSystem,
+    directory: &Path,
+    first: LogIndex,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let preparing = names::preparing(directory, &format!("{:020}.index", first.get()));
+    if let Err(error) = file_system.remove(&preparing)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let file = file_system.open(&preparing, OpenMode::CreateNew)?;
+    file.write_all_at(0, &mut [io::IoSlice::new(bytes)])?;
+    file_system.rename(&preparing, &names::index(directory, first))
+}

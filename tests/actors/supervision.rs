@@ -1,0 +1,394 @@
+//! The Agent with parts that fail: who comes back, in which order, and who is answered.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use annals::{
+    actors::{
+        agent::{AgentActor, Restart, Shutdown, Status},
+        supervision::{
+            ActorRef, Child, Died, Exit, Lifeline, Part, PostError, Reply, StartError, State, Timing,
+            Unanswered,
+            policy::{EXIT_CANNOT_START, EXIT_ESCALATED, EXIT_FAILSAFE, EXIT_GRACEFUL},
+        },
+    },
+    error::Disposition,
+};
+use futures::future::LocalBoxFuture;
+use tokio::sync::mpsc;
+
+use super::dummy::{DummyActor, EndSegment, Fail, Freeze, Hold, Panic, Seed, Tree, WhichGeneration};
+
+#[actix::test]
+async fn shutdown_stops_in_reverse_order_however_often_it_is_asked_for() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    tree.agent.send(Shutdown).await.unwrap();
+    drop(tree.agent.send(Shutdown).await);
+    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    assert_eq!(tree.ends().await.exit_code, EXIT_GRACEFUL);
+}
+
+#[actix::test]
+async fn a_part_that_panics_is_restarted_and_its_reference_reaches_the_new_instance() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    let recipient = tree.gateway.recipient::<WhichGeneration>();
+    tree.gateway.post(Panic).unwrap();
+    tree.sees(&["stop gateway", "start gateway 2"]).await;
+    assert_eq!(tree.generation_of(&tree.gateway).await, 2);
+    let (reply, answer) = Reply::channel();
+    recipient.post(WhichGeneration(reply)).unwrap();
+    assert_eq!(answer.await, Ok(2));
+}
+
+#[actix::test]
+async fn a_log_that_panics_on_its_own_thread_is_restarted_with_its_dependants_in_order() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    tree.log.post(Panic).unwrap();
+    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+        .await;
+    assert_eq!(tree.generation_of(&tree.log).await, 2);
+    assert_eq!(tree.generation_of(&tree.committer).await, 2);
+    assert_eq!(tree.generation_of(&tree.gateway).await, 1);
+}
+
+#[actix::test]
+async fn a_segment_that_dies_restarts_its_log_and_one_that_ends_as_planned_does_not() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    tree.log.post(EndSegment { planned: true }).unwrap();
+    assert_eq!(tree.generation_of(&tree.log).await, 1);
+    tree.log.post(EndSegment { planned: false }).unwrap();
+    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+        .await;
+}
+
+#[actix::test]
+async fn every_caller_of_a_part_that_dies_is_answered() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    let mut answers = Vec::new();
+    let mut channel = || {
+        let (reply, answer) = Reply::<u64, Unanswered>::channel();
+        answers.push(answer);
+        reply
+    };
+    // Nothing is handled in between: the committer shares this thread.
+    tree.committer.post(Hold(channel())).unwrap();
+    tree.committer.post(Panic).unwrap();
+    for _ in 0..10 {
+        tree.committer.post(WhichGeneration(channel())).unwrap();
+    }
+    for answer in answers {
+        assert_eq!(answer.await, Err(Unanswered));
+    }
+    tree.sees(&["stop committer", "start committer 2"]).await;
+}
+
+#[actix::test]
+async fn the_budget_ends_the_process() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    for generation in 1..=5 {
+        tree.committer.post(Panic).unwrap();
+        tree.sees(&["stop committer", &format!("start committer {}", generation + 1)])
+            .await;
+        assert_eq!(tree.generation_of(&tree.committer).await, generation + 1);
+    }
+    tree.committer.post(Panic).unwrap();
+    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    let ending = tree.ends().await;
+    assert_eq!(ending.exit_code, EXIT_ESCALATED);
+    assert_eq!(ending.cause, "committer panicked, after 5 restarts within 60s");
+}
+
+#[actix::test]
+async fn the_gateway_is_restarted_more_often_than_any_budget_allows() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    for generation in 1..=8 {
+        tree.gateway.post(Panic).unwrap();
+        tree.sees(&["stop gateway", &format!("start gateway {}", generation + 1)])
+            .await;
+        assert_eq!(tree.generation_of(&tree.gateway).await, generation + 1);
+    }
+}
+
+#[actix::test]
+async fn restarts_that_fail_count_against_the_budget() {
+    let mut seed = Seed::new();
+    let errors = seed.start_errors(Part::Log);
+    let mut tree = Tree::grown(seed).await;
+    errors
+        .borrow_mut()
+        .extend((0..5).map(|_| StartError::new(Disposition::Restart, "no such file")));
+    tree.log.post(Panic).unwrap();
+    tree.sees(&["stop committer", "stop log"]).await;
+    for generation in 2..=5 {
+        tree.sees(&[&format!("start log {generation}"), "stop log"]).await;
+    }
+    tree.sees(&["start log 6", "stop gateway", "stop log"]).await;
+    let ending = tree.ends().await;
+    assert_eq!(ending.exit_code, EXIT_ESCALATED);
+    assert_eq!(
+        ending.cause,
+        "log failed: no such file, after 5 restarts within 60s"
+    );
+}
+
+fn impatient(mut seed: Seed) -> Seed {
+    seed.timing.stuck_after = seed.timing.heartbeat_every * 10;
+    seed.timing.stop_within = Duration::from_millis(10);
+    seed.timing.stop_within_when_failed = Duration::from_millis(10);
+    seed
+}
+
+#[actix::test]
+async fn a_stuck_committer_ends_the_process() {
+    let mut tree = Tree::grown(impatient(Seed::new())).await;
+    tree.committer.post(Freeze).unwrap();
+    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    let ending = tree.ends().await;
+    assert_eq!(
+        (ending.cause.as_str(), ending.exit_code),
+        ("committer is stuck", EXIT_ESCALATED)
+    );
+}
+
+#[actix::test]
+async fn a_stuck_gateway_is_restarted() {
+    let mut tree = Tree::grown(impatient(Seed::new())).await;
+    tree.gateway.post(Freeze).unwrap();
+    tree.sees(&["stop gateway", "start gateway 2"]).await;
+    assert_eq!(tree.generation_of(&tree.gateway).await, 2);
+}
+
+#[actix::test]
+async fn a_part_that_does_not_stop_in_time_is_passed_over() {
+    let mut seed = impatient(Seed::new());
+    seed.never_stops(Part::Committer);
+    let mut tree = Tree::grown(seed).await;
+    tree.agent.send(Shutdown).await.unwrap();
+    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    assert_eq!(tree.ends().await.exit_code, EXIT_GRACEFUL);
+}
+
+#[actix::test]
+async fn a_part_that_cannot_start_ends_the_process_and_says_why() {
+    let mut seed = Seed::new();
+    let error = StartError::new(Disposition::Restart, "address in use");
+    seed.start_errors(Part::Committer).borrow_mut().push(error);
+    let mut tree = seed.grow();
+    tree.sees(&["start log 1", "start committer 1", "stop committer", "stop log"])
+        .await;
+    let ending = tree.ends().await;
+    assert_eq!(ending.cause, "cannot start the committer: address in use");
+    assert_eq!(ending.exit_code, EXIT_CANNOT_START);
+}
+
+#[actix::test]
+async fn a_failsafe_ends_the_process_with_its_own_code_and_restarts_nothing() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    tree.log.post(Fail(Disposition::Failsafe)).unwrap();
+    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    let ending = tree.ends().await;
+    assert_eq!(
+        (ending.cause.as_str(), ending.exit_code),
+        ("log failed: on purpose", EXIT_FAILSAFE)
+    );
+}
+
+#[actix::test]
+async fn a_part_is_restarted_on_request_and_no_failure_is_counted() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    assert!(tree.agent.send(Restart(Part::Log)).await.unwrap());
+    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+        .await;
+    assert_eq!(tree.generation_of(&tree.committer).await, 2);
+    let status = tree.agent.send(Status).await.unwrap();
+    assert!(
+        status
+            .iter()
+            .all(|part| part.restarts == 0 && part.last_exit.is_none()),
+        "{status:?}"
+    );
+}
+
+#[actix::test]
+async fn status_tells_the_tree() {
+    let mut tree = Tree::grown(Seed::new()).await;
+    tree.gateway.post(Panic).unwrap();
+    tree.sees(&["stop gateway", "start gateway 2"]).await;
+    assert_eq!(tree.generation_of(&tree.gateway).await, 2);
+    let status = tree.agent.send(Status).await.unwrap();
+    let parts: Vec<_> = status
+        .iter()
+        .map(|part| (part.part, part.state, part.generation, part.restarts))
+        .collect();
+    assert_eq!(
+        parts[..2],
+        [
+            (Part::Log, State::Running, 1, 0),
+            (Part::Committer, State::Running, 1, 0)
+        ]
+    );
+    assert_eq!(parts[2], (Part::Gateway, State::Running, 2, 1));
+    assert_eq!(status[0].dependants, [Part::Committer]);
+    assert_eq!(status[2].last_exit, Some(Exit::Panicked));
+}
+
+/// A part that panics on the Agent's own stack.
+struct Bomb;
+
+impl Child for Bomb {
+    fn part(&self) -> Part {
+        Part::Log
+    }
+
+    fn start(&mut self, _: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        panic!("on purpose");
+    }
+
+    fn stop(&mut self) -> LocalBoxFuture<'static, ()> {
+        panic!("on purpose");
+    }
+
+    fn ping(&self) {}
+}
+
+#[actix::test]
+async fn the_death_of_the_agent_ends_the_process() {
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let (agent, end) = AgentActor::new(vec![Box::new(Bomb)], Timing::default(), &logger);
+    agent.start();
+    assert_eq!(end.wait().await.exit_code, EXIT_ESCALATED);
+}
+
+/// Stands where the Agent would be.
+struct Notices(mpsc::UnboundedSender<Died>);
+
+impl Actor for Notices {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(1);
+    }
+}
+
+impl Handler<Died> for Notices {
+    type Result = ();
+
+    fn handle(&mut self, died: Died, _: &mut Self::Context) {
+        self.0.send(died).unwrap();
+    }
+}
+
+fn notices() -> (Recipient<Died>, mpsc::UnboundedReceiver<Died>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Notices(sender).start().recipient(), receiver)
+}
+
+#[actix::test]
+async fn no_notice_of_a_death_is_lost_in_a_full_mailbox() {
+    let (agent, mut notices) = notices();
+    for generation in 1..=100 {
+        drop(Lifeline::new(Part::Gateway, generation, agent.clone()));
+    }
+    for generation in 1..=100 {
+        let died = Died {
+            part: Part::Gateway,
+            generation,
+            exit: Exit::Stopped,
+        };
+        assert_eq!(notices.recv().await, Some(died));
+    }
+}
+
+#[actix::test]
+async fn a_lifeline_tells_the_first_reason_unless_a_failsafe_follows() {
+    let (agent, mut notices) = notices();
+    let mut lifeline = Lifeline::new(Part::Log, 1, agent.clone());
+    lifeline.fail(Disposition::Restart, "first");
+    lifeline.fail(Disposition::Escalate, "second");
+    drop(lifeline);
+    let exit = Exit::Failed {
+        disposition: Disposition::Restart,
+        text: "first".to_owned(),
+    };
+    assert_eq!(notices.recv().await.unwrap().exit, exit);
+
+    let mut lifeline = Lifeline::new(Part::Log, 1, agent);
+    lifeline.retire();
+    lifeline.fail(Disposition::Restart, "first");
+    lifeline.fail(Disposition::Failsafe, "sync failed");
+    drop(lifeline);
+    let exit = Exit::Failed {
+        disposition: Disposition::Failsafe,
+        text: "sync failed".to_owned(),
+    };
+    assert_eq!(notices.recv().await.unwrap().exit, exit);
+}
+
+fn question() -> WhichGeneration {
+    WhichGeneration(Reply::channel().0)
+}
+
+#[actix::test]
+async fn a_full_mailbox_gives_the_message_back() {
+    let (agent, _notices) = notices();
+    let actor = ActorRef::new();
+    actor.set(DummyActor::create(|context| {
+        context.set_mailbox_capacity(4);
+        DummyActor::new(Lifeline::new(Part::Committer, 7, agent))
+    }));
+    // Nothing is handled in between: the actor shares this thread.
+    for _ in 0..3 {
+        actor.post(question()).unwrap();
+    }
+    let (reply, last_answer) = Reply::channel();
+    actor.post(WhichGeneration(reply)).unwrap();
+
+    let (reply, refused_answer) = Reply::channel();
+    let refused = actor.post(WhichGeneration(reply)).unwrap_err();
+    assert!(matches!(refused, PostError::Full(_)), "{refused:?}");
+    let WhichGeneration(reply) = refused.into_inner();
+    reply.send(Ok(1));
+    assert_eq!(refused_answer.await, Ok(1));
+
+    assert_eq!(last_answer.await, Ok(7));
+    let (reply, answer) = Reply::channel();
+    actor.post(WhichGeneration(reply)).unwrap();
+    assert_eq!(answer.await, Ok(7));
+}
+
+#[actix::test]
+async fn a_reference_without_an_actor_gives_the_message_back() {
+    let (agent, _notices) = notices();
+    let actor = ActorRef::<DummyActor>::new();
+    assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
+    actor.set(DummyActor::new(Lifeline::new(Part::Committer, 1, agent)).start());
+    actor.post(question()).unwrap();
+    actor.clear();
+    assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
+}
+
+#[actix::test]
+async fn a_dead_actor_gives_the_message_back() {
+    let (agent, mut notices) = notices();
+    let actor = ActorRef::new();
+    actor.set(DummyActor::new(Lifeline::new(Part::Committer, 1, agent)).start());
+    actor.post(Panic).unwrap();
+    assert_eq!(notices.recv().await.unwrap().exit, Exit::Panicked);
+    assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
+}
+
+#[actix::test]
+async fn a_ping_gets_past_a_full_mailbox() {
+    let (agent, _notices) = notices();
+    let actor = ActorRef::new();
+    actor.set(DummyActor::create(|context| {
+        context.set_mailbox_capacity(1);
+        DummyActor::new(Lifeline::new(Part::Committer, 1, agent))
+    }));
+    actor.post(question()).unwrap();
+    assert!(matches!(actor.post(question()), Err(PostError::Full(_))));
+    actor.ping();
+    let (reply, answer) = Reply::channel();
+    actor.post(WhichGeneration(reply)).unwrap_err();
+    assert_eq!(answer.await, Err(Unanswered));
+}
