@@ -48,6 +48,9 @@ fn with_raw_records(mut descriptors: FileDescriptorSet) -> FileDescriptorSet {
             if RAW_FIELDS.contains(&(message_name.as_str(), field.name())) {
                 field.set_type(Type::Bytes);
                 field.type_name = None;
+                // A message field knows whether it was sent; its bytes must too, or a missing record and an empty one
+                // would look the same.
+                field.proto3_optional = Some(true);
             }
         }
     }
