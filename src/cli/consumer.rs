@@ -173,7 +173,10 @@ fn skip_below(batch: &mut Batch, offset: u64) {
     // It is at most `record_count`, so it fits.
     let skipped = u32::try_from(skipped).unwrap_or(batch.record_count);
     if skipped > 0 {
-        batch.records = record_set::skip(&batch.records, skipped);
+        batch.records = batch
+            .records
+            .as_ref()
+            .map(|records| record_set::skip(records, skipped));
         batch.base_offset += u64::from(skipped);
         batch.record_count -= skipped;
     }
@@ -183,7 +186,10 @@ fn cut_to(batch: &mut Batch, count: u64) {
     if let Ok(count) = u32::try_from(count)
         && count < batch.record_count
     {
-        batch.records = record_set::take(&batch.records, count);
+        batch.records = batch
+            .records
+            .as_ref()
+            .map(|records| record_set::take(records, count));
         batch.record_count = count;
     }
 }
@@ -220,14 +226,15 @@ mod tests {
             record_count,
             timestamp_ms: 0,
             term: 1,
-            records: RecordSet { records }.encode_to_vec().into(),
+            records: Some(RecordSet { records }.encode_to_vec().into()),
         }
     }
 
     fn offsets(batches: &[Batch]) -> Vec<u64> {
         let mut offsets = Vec::new();
         for batch in batches {
-            let set = RecordSet::decode(batch.records.clone()).expect("it is a record set");
+            let set =
+                RecordSet::decode(batch.records.clone().unwrap_or_default()).expect("it is a record set");
             assert_eq!(set.records.len(), batch.record_count as usize);
             for (i, record) in set.records.iter().enumerate() {
                 let offset = batch.base_offset + i as u64;

@@ -43,7 +43,7 @@ pub(super) fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Re
 /// Errors: `Protocol` when they cannot be decoded; `Write`, `BrokenPipe`.
 pub(super) fn write_batch(out: &mut impl Write, batch: &Batch, format: RecordFormat) -> Result<(), CliError> {
     let mut offset = batch.base_offset;
-    for record in record_set::records(&batch.records) {
+    for record in batch.records.iter().flat_map(record_set::records) {
         match format {
             RecordFormat::Value => {
                 let value = RecordParts::of(&record).value;
@@ -151,7 +151,7 @@ mod tests {
             record_count: u32::try_from(records.len()).expect("few"),
             timestamp_ms: 1_000,
             term: 1,
-            records: proto::RecordSet { records }.encode_to_vec().into(),
+            records: Some(proto::RecordSet { records }.encode_to_vec().into()),
         }
     }
 

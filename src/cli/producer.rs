@@ -13,7 +13,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{
     error::Disposition,
     proto::{annals::v1::ProduceResponse, raw::annals::v1 as raw},
-    storage::sequencer::RANGES_MAX,
 };
 
 use super::{
@@ -29,8 +28,9 @@ use super::{
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Requests sent and not acknowledged. A node remembers where so many of a producer's last batches are, even when other
-/// producers' lie between all of them; one more could be a repeat whose offsets nobody knows any longer.
-const IN_FLIGHT_REQUESTS_MAX: usize = RANGES_MAX;
+/// producers' lie between all of them (`RANGES_MAX` of the sequencer, a part of the format); one more could be a repeat
+/// whose offsets nobody knows any longer.
+const IN_FLIGHT_REQUESTS_MAX: usize = 16;
 
 /// How often it is checked that answers still come.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -234,7 +234,7 @@ impl Producer {
         self.handed += 1;
         raw::ProduceRequest {
             log: String::new(),
-            records: pending.batch.records.clone(),
+            records: Some(pending.batch.records.clone()),
             producer: Some(raw::Producer {
                 id: self.stamp.id,
                 epoch: 0,

@@ -165,7 +165,7 @@ impl Reader {
         let bytes = response
             .batches
             .iter()
-            .map(|batch| batch.records.len() as u64)
+            .map(|batch| batch.records.as_ref().map_or(0, |records| records.len() as u64))
             .sum();
         self.count_records(first.base_offset, records, bytes)
     }

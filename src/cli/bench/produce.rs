@@ -168,7 +168,7 @@ impl ProducerLoad {
 
     fn request(&self) -> ProduceRequest {
         ProduceRequest {
-            records: self.records.clone(),
+            records: Some(self.records.clone()),
             ..Default::default()
         }
     }

@@ -6,7 +6,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-pub use program::{Ended, Program};
+pub use program::Program;
 pub use proxy::{Cut, Proxy};
 pub use server::Server;
 
@@ -14,11 +14,17 @@ pub use server::Server;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process, with a deadline")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test waits for another process, with a deadline"
+)]
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < DEADLINE, "{what} did not come about within {DEADLINE:?}");
+        assert!(
+            started.elapsed() < DEADLINE,
+            "{what} did not come about within {DEADLINE:?}"
+        );
         std::thread::yield_now();
     }
 }

@@ -43,7 +43,10 @@ impl Program {
     pub fn new(args: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
         command.args(args.split_whitespace()).env_remove("ANNALS_ADDR");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Self(command)
     }
 

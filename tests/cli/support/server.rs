@@ -9,15 +9,15 @@ use std::{
 
 use annals::{
     proto::raw::annals::v1::{
-        Batch, ConsumeRequest, ConsumeResponse, DescribeLogRequest, DescribeLogResponse, Failure, ProduceRequest,
-        ProduceResponse, ResponseHeader, Segment,
+        Batch, ConsumeRequest, ConsumeResponse, DescribeLogRequest, DescribeLogResponse, Failure,
+        ProduceRequest, ProduceResponse, ResponseHeader, Segment,
         log_service_server::{LogService, LogServiceServer},
         start::Position,
     },
     record_set,
     storage::{
+        Sequencer,
         entry::{BatchStamp, Outcome, ProducerStamp, VoidReason},
-        sequencer::Sequencer,
     },
     types::{LogIndex, Offset},
 };
@@ -64,10 +64,17 @@ impl Server {
             high_watermark: watch::Sender::new(0),
         });
         let bind = async { TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))) };
-        let incoming = runtime.block_on(bind).expect("a free port").with_nodelay(Some(true));
+        let incoming = runtime
+            .block_on(bind)
+            .expect("a free port")
+            .with_nodelay(Some(true));
         let addr = incoming.local_addr().expect("it is bound");
-        let service = LogServiceServer::from_arc(log.clone());
-        runtime.spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        let service = LogServiceServer::new(Service(log.clone()));
+        runtime.spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming),
+        );
         Self {
             log,
             addr,
@@ -95,11 +102,16 @@ impl Server {
             record_set::push(&mut records, &prost::Message::encode_to_vec(&record)).expect("it is a record");
         }
         let request = ProduceRequest {
-            records: records.freeze().into(),
+            records: Some(records.freeze()),
             ..Default::default()
         };
         let response = self.log.append(request, timestamp_ms);
         assert_eq!(response.failure, None);
+    }
+
+    /// Refuses nothing any longer.
+    pub fn take_all(&self) {
+        self.log.lock().refusals.clear();
     }
 
     pub fn high_watermark(&self) -> u64 {
@@ -119,8 +131,13 @@ impl Server {
     /// All values, with a newline between each two.
     pub fn values(&self) -> Vec<u8> {
         let state = self.log.lock();
-        let records = state.batches.iter().flat_map(|batch| record_set::records(&batch.records));
-        let values: Vec<_> = records.map(|record| record_set::RecordParts::of(&record).value).collect();
+        let records = state
+            .batches
+            .iter()
+            .flat_map(|batch| batch.records.iter().flat_map(record_set::records));
+        let values: Vec<_> = records
+            .map(|record| record_set::RecordParts::of(&record).value)
+            .collect();
         values.join(&b'\n')
     }
 }
@@ -163,7 +180,7 @@ impl Log {
                 record_count,
                 timestamp_ms,
                 term: 1,
-                records,
+                records: Some(records),
             });
             self.high_watermark.send_replace(first + u64::from(record_count));
         }
@@ -213,29 +230,32 @@ fn refused(code: Code, reason: &str) -> ProduceResponse {
     }
 }
 
+/// What tonic calls.
+struct Service(Arc<Log>);
+
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl LogService for Log {
+impl LogService for Service {
     type ProduceStreamStream = ResponseStream<ProduceResponse>;
     type ConsumeStreamStream = ResponseStream<ConsumeResponse>;
 
     async fn produce(&self, request: Request<ProduceRequest>) -> Result<Response<ProduceResponse>, Status> {
-        Ok(Response::new(self.append(request.into_inner(), 1)))
+        Ok(Response::new(self.0.append(request.into_inner(), 1)))
     }
 
     async fn produce_stream(
         &self,
         request: Request<Streaming<ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let log = Self::handle(&request);
+        let log = self.0.clone();
         let requests = request.into_inner();
         let responses = requests.map(move |request| Ok(log.append(request?, 1)));
         Ok(Response::new(Box::pin(responses)))
     }
 
     async fn consume(&self, request: Request<ConsumeRequest>) -> Result<Response<ConsumeResponse>, Status> {
-        let batches = self.read(self.start(request.get_ref()));
+        let batches = self.0.read(self.0.start(request.get_ref()));
         Ok(Response::new(ConsumeResponse {
             batches,
             ..Default::default()
@@ -246,14 +266,17 @@ impl LogService for Log {
         &self,
         request: Request<ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
-        let log = Self::handle(&request);
+        let log = self.0.clone();
         let request = request.into_inner();
-        let start = self.start(&request);
-        self.lock().readers += 1;
+        let start = self.0.start(&request);
+        self.0.lock().readers += 1;
         let responses = stream::unfold((log, start, request.follow), |(log, offset, follow)| async move {
             let mut high_watermark = log.high_watermark.subscribe();
             if follow {
-                high_watermark.wait_for(|high_watermark| *high_watermark > offset).await.ok()?;
+                high_watermark
+                    .wait_for(|high_watermark| *high_watermark > offset)
+                    .await
+                    .ok()?;
             }
             let batches = log.read(offset);
             let last = batches.last()?;
@@ -272,7 +295,7 @@ impl LogService for Log {
         &self,
         _: Request<DescribeLogRequest>,
     ) -> Result<Response<DescribeLogResponse>, Status> {
-        let high_watermark = *self.high_watermark.borrow();
+        let high_watermark = *self.0.high_watermark.borrow();
         Ok(Response::new(DescribeLogResponse {
             header: Some(ResponseHeader {
                 cluster_id: "c0ffee".to_owned(),
