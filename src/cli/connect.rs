@@ -41,6 +41,7 @@ pub(super) struct Target {
     #[arg(
         long,
         env = "ANNALS_ADDR",
+        hide_env_values = true,
         default_value = "127.0.0.1:8400",
         value_name = "ADDR"
     )]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::proto::raw::annals::v1::Batch;
+use crate::{config::parse_duration, proto::raw::annals::v1::Batch};
 
 use super::{
     connect::Target,
@@ -63,7 +63,7 @@ pub(super) struct ConsumeArgs {
     #[arg(short, long, value_name = "FORMAT", default_value = "value")]
     output: RecordFormat,
     /// Give up when the node sends nothing for so long; does not matter with --follow
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
 }
 

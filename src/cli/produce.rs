@@ -13,6 +13,8 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
+use crate::config::parse_duration;
+
 use super::{
     connect::{Connection, Target},
     error::CliError,
@@ -53,7 +55,7 @@ pub(super) struct ProduceArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
     /// Give up when nothing is acknowledged for so long
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
     /// Go on as this producer, which was named when an earlier produce failed
     #[arg(long, value_name = "ID", requires = "skip")]
@@ -148,7 +150,7 @@ fn open(file: Option<&PathBuf>) -> Result<(File, Option<u64>), CliError> {
             .into(),
     };
     let metadata = input.metadata().map_err(CliError::Read)?;
-    let bytes = metadata.is_file().then(|| metadata.len());
+    let bytes = metadata.is_file().then_some(metadata.len());
     Ok((input, bytes))
 }
 

@@ -119,9 +119,7 @@ impl<R: Read> RecordLines<R> {
     /// The next full batch of the lines already read; `None`: read more first.
     pub(super) fn full(&mut self) -> Option<RecordBatch> {
         while self.set_records < self.limits.records_max {
-            let Some(line) = self.peek_line() else {
-                return None;
-            };
+            let line = self.peek_line()?;
             let encoded = record_len(line.value_len);
             if self.set_records > 0 && self.set.len() + encoded > self.limits.bytes_max {
                 break;

@@ -10,7 +10,7 @@ const RECORDS_DEFAULT: u64 = 1_000_000;
 /// How much load.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct LimitArgs {
-    /// Stop after so many records, rounded up to whole batches [default: 1000000]
+    /// Stop after so many records; produce rounds up to whole batches [default: 1000000]
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
     /// Stop after so many seconds
