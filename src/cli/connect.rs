@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 
 use crate::proto::{annals::v1, raw};
 
-use super::error::{CliError, root_cause};
+use super::{error::CliError, refusal::root_cause};
 
 /// The port of `--addr` when it names none: the default of `rpc.port`.
 const PORT: u16 = 8400;

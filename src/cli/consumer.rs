@@ -1,12 +1,17 @@
 //! A consumer that sees each record once and in order, over connections that come and go.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    io::{self, Write},
+    pin::pin,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
 use tokio::{sync::mpsc, time};
 use tonic::Status;
 
 use crate::{
+    error::Disposition,
     proto::{
         annals::v1::{ConsumeRequest, ReadLevel},
         raw::annals::v1::{Batch, ConsumeResponse},
@@ -69,6 +74,10 @@ impl Consumer {
             let Err(error) = self.run_stream(&connection, &chunks).await else {
                 return Ok(());
             };
+            if self.span.follow && error.disposition() == Disposition::Retry {
+                // On standard error, for whoever wonders why nothing comes; nobody has to read it.
+                drop(writeln!(io::stderr(), "note: {error}; trying again"));
+            }
             connection = reconnect(&self.addr, &mut self.backoff, error).await?;
         }
     }

@@ -11,7 +11,9 @@ mod produce;
 
 pub mod error;
 pub mod exit;
+pub mod refusal;
 
+mod acknowledged;
 mod connect;
 mod consumer;
 mod output;

@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use crate::config::parse_duration;
 
 use super::{
+    acknowledged::Acknowledged,
     connect::{Connection, Target},
     error::CliError,
     output::Format,
-    producer::{Acknowledged, Producer, Stamp},
+    producer::{Producer, Stamp},
     progress::Progress,
     record_lines::{BatchLimits, RecordBatch, RecordLines},
     runtime,

@@ -16,11 +16,13 @@ use crate::{
 };
 
 use super::{
+    acknowledged::Acknowledged,
     connect::{Address, Connection},
     error::{CliError, ProtocolError},
     progress::Progress,
     reconnect::{Backoff, reconnect},
     record_lines::RecordBatch,
+    refusal::Refusal,
 };
 
 /// Bytes sent and not acknowledged: milliseconds of a fast disk, so the pipe does not run dry while the node syncs, and
@@ -34,53 +36,6 @@ const IN_FLIGHT_REQUESTS_MAX: usize = 16;
 
 /// How often it is checked that answers still come.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The offsets that the acknowledged records took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Acknowledged {
-    /// How many records.
-    pub(super) records: u64,
-    /// Of the first of them; absent when there is none.
-    pub(super) first_offset: Option<u64>,
-    /// The first offset after the last of them; absent when there is none.
-    pub(super) next_offset: Option<u64>,
-    /// Whether no record of another producer lies between them.
-    pub(super) contiguous: bool,
-}
-
-impl Default for Acknowledged {
-    fn default() -> Self {
-        Self {
-            records: 0,
-            first_offset: None,
-            next_offset: None,
-            contiguous: true,
-        }
-    }
-}
-
-impl std::fmt::Display for Acknowledged {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Some(first), Some(next)) = (self.first_offset, self.next_offset) else {
-            return f.write_str("no records");
-        };
-        let noun = if self.records == 1 { "record" } else { "records" };
-        write!(f, "{} {noun} at offsets {first}..{next}", self.records)?;
-        if !self.contiguous {
-            f.write_str(", with those of other producers between them")?;
-        }
-        Ok(())
-    }
-}
-
-impl Acknowledged {
-    fn add(&mut self, first: u64, next: u64) {
-        self.contiguous &= self.next_offset.is_none_or(|before| before == first);
-        self.records += next - first;
-        self.first_offset = Some(self.first_offset.unwrap_or(first).min(first));
-        self.next_offset = Some(self.next_offset.unwrap_or(next).max(next));
-    }
-}
 
 /// Who the records are from.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +65,8 @@ pub(super) struct Producer {
     handed: usize,
     pending_bytes: usize,
     source_ended: bool,
+    /// Whether some of what is sent was sent before.
+    is_resent: bool,
     acknowledged: Acknowledged,
 }
 
@@ -125,6 +82,7 @@ impl Producer {
             handed: 0,
             pending_bytes: 0,
             source_ended: false,
+            is_resent: false,
             acknowledged: Acknowledged::default(),
         }
     }
@@ -171,7 +129,7 @@ impl Producer {
         connection: &Connection,
         source: &mut mpsc::Receiver<Result<RecordBatch, CliError>>,
     ) -> Result<(), CliError> {
-        self.handed = 0;
+        self.rewind();
         let (requests, queue) = mpsc::channel(IN_FLIGHT_REQUESTS_MAX);
         let responses = connection
             .produce_stream(ReceiverStream::new(queue))
@@ -196,6 +154,11 @@ impl Producer {
             }
         }
         Ok(())
+    }
+
+    fn rewind(&mut self) {
+        self.is_resent |= self.handed > 0;
+        self.handed = 0;
     }
 
     fn wants_more(&self) -> bool {
@@ -244,9 +207,20 @@ impl Producer {
         }
     }
 
+    /// While something is sent again, the node may still be at work on what came over the broken connection. Then a
+    /// request can overtake another, and to be out of order means to try once more.
+    fn refused(&self, refusal: Refusal) -> CliError {
+        match refusal.reason.as_str() {
+            "OUT_OF_ORDER" if self.is_resent => CliError::Lost {
+                reason: refusal.to_string(),
+            },
+            _ => CliError::Refused(refusal),
+        }
+    }
+
     fn acknowledge(&mut self, response: ProduceResponse) -> Result<(), CliError> {
         if let Some(failure) = response.failure {
-            return Err(CliError::Refused(failure.into()));
+            return Err(self.refused(failure.into()));
         }
         let answered = response.requests.max(1) as usize;
         if answered > self.handed {
@@ -278,6 +252,8 @@ impl Producer {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+
+    use crate::proto::annals::v1::Failure;
 
     use super::*;
 
@@ -321,6 +297,26 @@ mod tests {
             (producer.pending.len(), producer.handed, producer.pending_bytes),
             (0, 0, 0)
         );
+    }
+
+    #[test]
+    fn out_of_order_is_tried_again_only_when_something_was_sent_twice() {
+        let mut producer = producer_with(&[2, 2]);
+        producer.next_request();
+        let out_of_order = || ProduceResponse {
+            failure: Some(Failure {
+                reason: "OUT_OF_ORDER".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let refused = |producer: &mut Producer| {
+            let error = producer.acknowledge(out_of_order()).expect_err("it is refused");
+            error.disposition()
+        };
+        assert_eq!(refused(&mut producer), Disposition::Reject);
+        producer.rewind();
+        assert_eq!(refused(&mut producer), Disposition::Retry);
     }
 
     #[test]
