@@ -779,6 +779,26 @@ mod tests {
     }
 
     #[test]
+    fn parts_get_less_time_to_stop_when_the_process_ends_by_a_failure() {
+        let patience = |mut table: Table| match table.roster.advance(table.now).as_slice() {
+            [Command::Stop { within, .. }] => *within,
+            other => panic!("one part is to stop, not {other:?}"),
+        };
+        let mut asked = Table::up();
+        asked.roster.end(Ending::graceful());
+        assert_eq!(patience(asked), Timing::default().stop_within);
+        let mut restarted = Table::up();
+        restarted.die(Part::Committer, 1, Exit::Panicked);
+        assert_eq!(patience(restarted), Timing::default().stop_within);
+        let mut failed_for_good = Table::up();
+        failed_for_good.die(Part::Log, 1, failed(Disposition::Escalate));
+        assert_eq!(
+            patience(failed_for_good),
+            Timing::default().stop_within_when_failed
+        );
+    }
+
+    #[test]
     fn a_back_off_that_is_over_sets_no_alarm_while_the_part_waits_for_another() {
         let mut table = Table::up();
         table.die(Part::Committer, 1, Exit::Panicked);
