@@ -10,12 +10,13 @@ mod reply;
 
 mod actor_ref;
 mod lifeline;
-mod pulse;
+pub(crate) mod pulse;
 
 mod child;
 mod ending;
 mod ledger;
 pub(crate) mod roster;
+mod seat;
 mod status;
 mod timing;
 
