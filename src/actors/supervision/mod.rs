@@ -12,12 +12,13 @@ mod sabotage;
 
 mod actor_ref;
 mod lifeline;
-mod pulse;
+pub(crate) mod pulse;
 
 mod child;
 mod ending;
 mod ledger;
 pub(crate) mod roster;
+mod seat;
 mod status;
 mod timing;
 
