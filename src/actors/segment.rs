@@ -82,11 +82,6 @@ pub(super) struct SegmentActor {
 
 impl Actor for SegmentActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        // LogActor posts no more than it was given, and what it is given is bounded in bytes at the gateway.
-        context.set_mailbox_capacity(super::log::MAILBOX_MESSAGES_MAX);
-    }
 }
 
 impl Handler<Write> for SegmentActor {

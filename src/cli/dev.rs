@@ -3,27 +3,34 @@
 use std::{
     borrow::Cow,
     fmt,
+    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use crate::config::{self, Config};
+use tempfile::TempDir;
 
-use super::error::CliError;
+use crate::{
+    config::{self, Config, Key, Loaded, Origin},
+    node::Addresses,
+};
+
+use super::{agent::run_node, error::CliError};
 
 /// The admin port is this much above the rpc port, as it is by default.
 const ADMIN_PORT_DISTANCE: u16 = 2;
 
 /// Run a node to try things with: all defaults, and it prints what to paste next
 ///
-/// It stops with Ctrl-C; the data stays. ANNALS__SECTION__KEY in the environment sets any option of config/default.toml.
+/// It stops with Ctrl-C. Without --data-dir the data is in a temporary directory, which goes when it stops.
+/// ANNALS__SECTION__KEY in the environment sets any option of config/default.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   annals dev
   annals dev --data-dir /tmp/annals --port 9400")]
 pub struct DevArgs {
-    /// Keep the data there [default: data]
+    /// Keep the data there [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Take clients on this port, and probes two above; 0: any free ports [default: 8400]
@@ -32,14 +39,49 @@ pub struct DevArgs {
 }
 
 impl DevArgs {
-    /// The configuration to run with: the defaults, the environment, and above both the arguments.
+    /// Runs the node to its end.
     ///
-    /// Errors: `Config`, when the environment is wrong.
-    pub fn load(&self) -> Result<Config, CliError> {
+    /// Blocking. Errors: the node could not begin, or ended for another reason than being asked to.
+    pub fn run(&self) -> Result<(), CliError> {
+        let (config, temporary) = self.load()?;
+        let (data_dir, keeps_data) = (config.node.data_dir.clone(), temporary.is_none());
+        let result = run_node(&config, move |Addresses { rpc, admin }| {
+            let program = std::env::args().next().unwrap_or_else(|| "annals".to_owned());
+            let banner = Banner {
+                program: &program,
+                data_dir: &data_dir,
+                keeps_data,
+                rpc,
+                admin,
+            };
+            // A closed standard output is no reason to stop serving.
+            drop(write!(io::stdout(), "{banner}"));
+        });
+        drop(temporary);
+        result
+    }
+
+    /// The configuration to run with: the defaults, the environment, and above both the arguments; and the directory
+    /// that goes with the node, unless one was named.
+    ///
+    /// Errors: `Config`, when the environment is wrong; `Start`, when there is no room for a temporary directory.
+    fn load(&self) -> Result<(Config, Option<TempDir>), CliError> {
         let environment = config::process_environment();
-        let mut config = config::load(None, environment).map_err(CliError::Config)?.config;
+        let Loaded { mut config, origins } = config::load(None, environment).map_err(CliError::Config)?;
         self.apply(&mut config);
-        Ok(config)
+        let data_dir = Key {
+            section: "node",
+            name: "data_dir",
+        };
+        if self.data_dir.is_some() || *origins.of(data_dir) != Origin::Default {
+            return Ok((config, None));
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix("annals-dev-")
+            .tempdir()
+            .map_err(CliError::Start)?;
+        config.node.data_dir = temporary.path().to_owned();
+        Ok((config, Some(temporary)))
     }
 
     fn apply(&self, config: &mut Config) {
@@ -64,6 +106,8 @@ pub struct Banner<'a> {
     pub program: &'a str,
     /// Where the data is.
     pub data_dir: &'a Path,
+    /// Whether it is there when the node has stopped.
+    pub keeps_data: bool,
     /// Where clients are taken.
     pub rpc: SocketAddr,
     /// Where probes are answered.
@@ -96,7 +140,10 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "  {program} log describe{addr}")?;
         writeln!(f, "  curl 'http://{admin}/readyz?verbose'")?;
         writeln!(f)?;
-        writeln!(f, "Ctrl-C stops it; the data stays.")
+        match self.keeps_data {
+            true => writeln!(f, "Ctrl-C stops it; the data stays."),
+            false => writeln!(f, "Ctrl-C stops it, and the data goes; --data-dir DIR keeps it."),
+        }
     }
 }
 
@@ -154,6 +201,7 @@ mod tests {
         let banner = Banner {
             program: "/home/me/my annals",
             data_dir: Path::new("/tmp/x"),
+            keeps_data: true,
             rpc: SocketAddr::from(([127, 0, 0, 1], 9400)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9402)),
         };

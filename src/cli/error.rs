@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{config::ConfigErrors, error::Disposition};
+use crate::{config::ConfigErrors, error::Disposition, node::ProcessError};
 
 use super::{exit::Exit, refusal::Refusal};
 
@@ -87,6 +87,17 @@ pub enum CliError {
     /// The runtime of the program could not be started.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
+    /// The node could not begin.
+    #[error("{}", causes(.0))]
+    Node(#[source] ProcessError),
+    /// The node ended, and not because it was asked to.
+    #[error("the node ended: {cause}")]
+    NodeEnded {
+        /// Why.
+        cause: String,
+        /// As supervision decided.
+        exit: Exit,
+    },
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -141,6 +152,8 @@ impl CliError {
             Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
+            Self::Node(error) => error.disposition(),
+            Self::NodeEnded { .. } => Disposition::Escalate,
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::NoAnswer { .. }
             | Self::Protocol(_)
@@ -163,7 +176,8 @@ impl CliError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::BrokenPipe => Exit::Done,
             Self::PartlyDone { .. } => Exit::PartlyDone,
-            Self::Config(_) => Exit::WrongConfiguration,
+            Self::Config(_) | Self::Node(_) => Exit::WrongConfiguration,
+            Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
             | Self::Protocol(_)
             | Self::Read(_)
@@ -194,7 +208,16 @@ impl CliError {
             Self::LineTooLong { .. } => "a record is one line here; is the input binary?",
             Self::SkippedPastEnd { .. } => "is it the input of the produce that is to be continued?",
             Self::PartlyDone { cause, go_on, .. } => return go_on.clone().or_else(|| cause.hint()),
+            Self::NodeEnded {
+                exit: Exit::NodeFailsafe,
+                ..
+            } => {
+                "look at the disk and the system's log before starting again; nothing acknowledged is given up: recovery \
+                 decides what is there"
+            }
             Self::Config(_)
+            | Self::Node(_)
+            | Self::NodeEnded { .. }
             | Self::Read(_)
             | Self::Write(_)
             | Self::BrokenPipe
@@ -214,4 +237,16 @@ impl CliError {
             _ => Self::Write(error),
         }
     }
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

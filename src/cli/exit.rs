@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::actors::supervision::policy::{EXIT_CANNOT_START, EXIT_ESCALATED, EXIT_FAILSAFE, EXIT_GRACEFUL};
+
 /// Why the program ended. The numbers are a promise to scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,8 +22,25 @@ pub enum Exit {
     Refused = 5,
     /// Part of the records was acknowledged, the rest was not.
     PartlyDone = 6,
-    /// The configuration is wrong; the same number that a node ends with.
-    WrongConfiguration = 78,
+    /// A part of the node failed and could not be restarted.
+    NodeEscalated = EXIT_ESCALATED,
+    /// The node's disk failed.
+    NodeFailsafe = EXIT_FAILSAFE,
+    /// The configuration is wrong, or a node cannot start with it.
+    WrongConfiguration = EXIT_CANNOT_START,
+}
+
+impl Exit {
+    /// How a node that ended with this code of supervision ends its process.
+    #[must_use]
+    pub fn of_node(exit_code: u8) -> Self {
+        match exit_code {
+            EXIT_GRACEFUL => Self::Done,
+            EXIT_FAILSAFE => Self::NodeFailsafe,
+            EXIT_CANNOT_START => Self::WrongConfiguration,
+            _ => Self::NodeEscalated,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -58,6 +77,8 @@ mod tests {
             Exit::NotFound,
             Exit::Refused,
             Exit::PartlyDone,
+            Exit::NodeEscalated,
+            Exit::NodeFailsafe,
             Exit::WrongConfiguration,
         ];
         for exit in all {

@@ -50,6 +50,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(dev::DevArgs),
+    Agent(agent::AgentArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
     #[command(subcommand)]
@@ -89,6 +91,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {
+        Command::Dev(args) => args.run(),
+        Command::Agent(args) => args.run(),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),

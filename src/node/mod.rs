@@ -95,7 +95,7 @@ impl Node {
         let committer = ActorRef::new();
         let (addresses_sender, addresses) = watch::channel(None);
         let readiness = follow_condition(&board, runtime);
-        let vitals = Arc::new(NodeVitals::new(board.clone(), leadership.clone()));
+        let vitals = Arc::new(NodeVitals::new(board.clone()));
         let launcher = Launcher::new(
             runtime.clone(),
             Parts {

@@ -52,7 +52,7 @@ pub fn run(
     let handle = runtime.handle().clone();
     let system = System::with_tokio_rt(move || runtime);
     let logger = logger.clone();
-    system.block_on(async move {
+    let ending = system.block_on(async move {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
         let node = Node::start(options, data_dir, &handle, &logger);
         let control = node.control();
@@ -65,7 +65,10 @@ pub fn run(
             on_ready(addresses);
         }
         Ok(node.wait().await)
-    })
+    });
+    // Dropping the runtime would wait for reads and for a log thread that may be stuck in the disk; the process ends now.
+    std::mem::forget(system);
+    ending
 }
 
 /// The signals that ask a process to end.

@@ -5,12 +5,10 @@ use std::sync::{Arc, OnceLock};
 use actix::prelude::*;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use crate::{
     actors::{
         agent::{AgentActor, Status},
-        committer::Leadership,
         log::{Condition, ConditionBoard},
         supervision::PartStatus,
     },
@@ -22,16 +20,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct NodeVitals {
     board: ConditionBoard,
-    leadership: watch::Receiver<Leadership>,
     /// Set once, right after the Agent is started.
     agent: Arc<OnceLock<Addr<AgentActor>>>,
 }
 
 impl NodeVitals {
-    pub(super) fn new(board: ConditionBoard, leadership: watch::Receiver<Leadership>) -> Self {
+    pub(super) fn new(board: ConditionBoard) -> Self {
         Self {
             board,
-            leadership,
             agent: Arc::default(),
         }
     }
@@ -57,18 +53,10 @@ impl Vitals for NodeVitals {
             )),
             Condition::Failsafe { cause } => Some(cause),
         };
-        let leader = self.leadership.borrow().leader;
-        let no_leader = leader.is_none().then(|| "no leader is known".to_owned());
-        vec![
-            Check {
-                name: "disk",
-                problem: disk,
-            },
-            Check {
-                name: "leader",
-                problem: no_leader,
-            },
-        ]
+        vec![Check {
+            name: "disk",
+            problem: disk,
+        }]
     }
 
     fn supervision(&self) -> BoxFuture<'_, Value> {

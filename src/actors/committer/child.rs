@@ -3,7 +3,10 @@
 use actix::prelude::*;
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use super::{CommitterSetup, LocalCommitterActor, local::Retire};
+use super::{
+    CommitterSetup, LocalCommitterActor,
+    local::{PROPOSALS_MAX, Retire},
+};
 use crate::{
     actors::{
         log::Describe,
@@ -50,7 +53,8 @@ impl Child for CommitterChild {
                 return Err(StartError::new(Disposition::Restart, "the log is not there"));
             }
             let standing = standing.await?;
-            let address = LocalCommitterActor::start_in_arbiter(&thread, move |_| {
+            let address = LocalCommitterActor::start_in_arbiter(&thread, move |context| {
+                context.set_mailbox_capacity(PROPOSALS_MAX);
                 LocalCommitterActor::new(setup, &standing, lifeline)
             });
             committer.set(address);

@@ -33,7 +33,7 @@ use crate::{
 
 /// Messages that may wait for the committer; more are refused as overload. Each is a batch, so this is far above what
 /// keeps the disk busy.
-const PROPOSALS_MAX: usize = 16 << 10;
+pub(super) const PROPOSALS_MAX: usize = 16 << 10;
 /// How often retention is looked at: segments are minutes long at least.
 const RETENTION_EVERY: Duration = Duration::from_secs(10);
 
@@ -75,7 +75,6 @@ impl Actor for LocalCommitterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(PROPOSALS_MAX);
         if self.setup.retention != Retention::default() {
             context.run_interval(RETENTION_EVERY, Self::look_at_retention);
         }

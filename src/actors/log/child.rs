@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use super::{Close, LogActor, LogSetup};
+use super::{Close, LogActor, LogSetup, MAILBOX_MESSAGES_MAX};
 use crate::{
     actors::supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, Unanswered},
     error::Disposition,
@@ -47,7 +47,8 @@ impl Child for LogChild {
     fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
         let (opening, opened) = Reply::channel();
         let setup = self.setup.clone();
-        let address = LogActor::start_in_arbiter(&self.shared.thread, move |_| {
+        let address = LogActor::start_in_arbiter(&self.shared.thread, move |context| {
+            context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
             LogActor::new(setup, opening, lifeline)
         });
         self.shared.log.set(address);

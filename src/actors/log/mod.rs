@@ -96,7 +96,6 @@ impl Actor for LogActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
         context.run_interval(FREE_SPACE_EVERY, |actor, _| actor.look_at_free_space());
         self.open(context);
     }
@@ -251,7 +250,11 @@ impl LogActor {
     fn start_segment(&self, open: &Open, writer: SegmentWriter) {
         let lifeline = self.lifeline.branch(super::supervision::Part::Segment);
         let actor = SegmentActor::new(writer, open.fence.clone(), self.setup.board.clone(), lifeline);
-        open.segment.set(actor.start());
+        // The segment's actor gets no more than this one was given, and that is bounded in bytes at the gateway.
+        open.segment.set(SegmentActor::create(|context| {
+            context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
+            actor
+        }));
     }
 
     fn describe(&mut self, describe: Describe) {
