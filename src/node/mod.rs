@@ -127,6 +127,7 @@ impl Node {
             high_watermark,
             leadership: Arc::new(leadership_sender),
             retention: options.retention,
+            retention_every: options.retention_every,
             logger: logger.clone(),
         };
         let gateway = GatewayChild::new(Box::new(launcher.clone()));

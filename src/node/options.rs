@@ -1,9 +1,9 @@
 //! What a node is made from.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    actors::supervision::Timing,
+    actors::{committer::RETENTION_EVERY, supervision::Timing},
     config::Config,
     error::Disposition,
     net,
@@ -29,6 +29,8 @@ pub struct NodeOptions {
     pub free_bytes_min: u64,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// How often retention is looked at.
+    pub retention_every: Duration,
     /// Addresses and limits.
     pub net: net::Options,
     /// How patient supervision is.
@@ -77,8 +79,7 @@ impl NodeOptions {
         };
         let cluster_id = data_dir.identity().cluster_id.ok_or_else(no_cluster)?;
         let (log, limits) = (&config.log, &config.limits);
-        let milliseconds =
-            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let options = Self {
             node_name: config.node.name.as_str().to_owned(),
             log: LogOptions {
@@ -95,6 +96,7 @@ impl NodeOptions {
                 bytes_max: log.retention_bytes.map(|bytes| bytes.bytes()),
                 age_max_ms: log.retention_age.map(milliseconds),
             },
+            retention_every: RETENTION_EVERY,
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 admin_address: config.listen.admin,

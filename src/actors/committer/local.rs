@@ -34,8 +34,8 @@ use crate::{
 /// Messages that may wait for the committer; more are refused as overload. Each is a batch, so this is far above what
 /// keeps the disk busy.
 pub(super) const PROPOSALS_MAX: usize = 16 << 10;
-/// How often retention is looked at: segments are minutes long at least.
-const RETENTION_EVERY: Duration = Duration::from_secs(10);
+/// How often retention is looked at, unless told otherwise: segments are minutes long at least.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
 
 /// What the committer is made of; the same for each of its lives.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct CommitterSetup {
     pub leadership: Arc<watch::Sender<Leadership>>,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// How often that is looked at.
+    pub retention_every: Duration,
     /// Where to write what happens.
     pub logger: Logger,
 }
@@ -76,7 +78,7 @@ impl Actor for LocalCommitterActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         if self.setup.retention != Retention::default() {
-            context.run_interval(RETENTION_EVERY, Self::look_at_retention);
+            context.run_interval(self.setup.retention_every, Self::look_at_retention);
         }
         let leader = Some(self.setup.node_id);
         self.setup.leadership.send_replace(Leadership {

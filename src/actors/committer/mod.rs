@@ -18,7 +18,7 @@ use crate::{
 use super::supervision::{Reply, Unanswered};
 
 pub use child::CommitterChild;
-pub use local::{CommitterSetup, LocalCommitterActor};
+pub use local::{CommitterSetup, LocalCommitterActor, RETENTION_EVERY};
 
 /// Append a batch; answer when it is committed.
 #[derive(Message)]
