@@ -3,5 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![expect(unreachable_pub, reason = "a test binary has no public interface")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod dummy;
+mod log_checker_test;
 mod supervision;

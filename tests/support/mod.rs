@@ -2,8 +2,10 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     clippy::allow_attributes,
     reason = "each test binary uses its own part of it"
 )]
 
+pub(crate) mod log_checker;
 pub(crate) mod sim_fs;
