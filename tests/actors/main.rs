@@ -8,4 +8,5 @@ mod support;
 
 mod dummy;
 mod log_checker_test;
+mod sabotage;
 mod supervision;

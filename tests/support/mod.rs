@@ -7,5 +7,9 @@
     reason = "each test binary uses its own part of it"
 )]
 
+pub(crate) mod hooked_fs;
+pub(crate) mod load;
 pub(crate) mod log_checker;
+pub(crate) mod log_lines;
+pub(crate) mod node;
 pub(crate) mod sim_fs;

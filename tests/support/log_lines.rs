@@ -1,0 +1,67 @@
+//! What a node logs, for tests to look at.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use slog::{Drain, KV, Key, Logger, Never, OwnedKVList, Record, Serializer, o};
+
+/// All lines so far, each as `message key=value ..`. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogLines(Arc<Mutex<Vec<String>>>);
+
+impl LogLines {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A logger that writes here.
+    pub(crate) fn logger(&self) -> Logger {
+        Logger::root(self.clone(), o!())
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .expect("no call panics while it has the lock")
+            .clone()
+    }
+
+    /// Those that begin like this.
+    pub(crate) fn beginning(&self, start: &str) -> Vec<String> {
+        let mut lines = self.all();
+        lines.retain(|line| line.starts_with(start));
+        lines
+    }
+}
+
+impl Drain for LogLines {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        let mut pairs = Pairs(Vec::new());
+        record
+            .kv()
+            .serialize(record, &mut pairs)
+            .expect("writing to a string does not fail");
+        // The last pair comes first.
+        pairs.0.reverse();
+        let line = format!("{} {}", record.msg(), pairs.0.join(" "));
+        self.0
+            .lock()
+            .expect("no call panics while it has the lock")
+            .push(line);
+        Ok(())
+    }
+}
+
+struct Pairs(Vec<String>);
+
+impl Serializer for Pairs {
+    fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
+        self.0.push(format!("{key}={value}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! A real node in a System on a thread of its own, at ports of its own.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use actix_rt::System;
+use annals::{
+    actors::supervision::{Ending, Part, PartStatus, State, Timing},
+    net,
+    node::{Addresses, Node, NodeControl, NodeOptions, NodeRefs},
+    proto::annals::v1::log_service_client::LogServiceClient,
+    storage::{
+        LogOptions, Retention,
+        data_dir::DataDir,
+        fs::{FileSystem, RealFileSystem},
+    },
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    time::{interval, timeout},
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::log_lines::LogLines;
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+
+/// How often a condition is looked at that nobody tells the change of.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The same for all nodes here.
+const NODE_NAME: &str = "node-0";
+
+/// Waits for `answer`; panics when it does not come.
+pub(crate) async fn in_time<F: Future>(what: &str, answer: F) -> F::Output {
+    let in_time = timeout(DEADLINE, answer).await;
+    in_time.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Waits until `holds`; panics when it never does.
+pub(crate) async fn until<F>(what: &str, mut holds: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let mut looks = interval(LOOK_EVERY);
+    let held = async {
+        loop {
+            looks.tick().await;
+            if holds().await {
+                return;
+            }
+        }
+    };
+    in_time(what, held).await;
+}
+
+/// Where a node keeps its data, over several of its lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: TempDir,
+    file_system: Arc<dyn FileSystem>,
+}
+
+impl Place {
+    /// On the machine's disk.
+    pub(crate) fn real() -> Self {
+        Self::on(Arc::new(RealFileSystem))
+    }
+
+    /// On another disk. The lock is on the machine's all the same.
+    pub(crate) fn on(file_system: Arc<dyn FileSystem>) -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("the machine has a disk"),
+            file_system,
+        }
+    }
+
+    /// The same data as another disk shows it.
+    pub(crate) fn seen_through(self, file_system: Arc<dyn FileSystem>) -> Self {
+        Self { file_system, ..self }
+    }
+
+    /// Where the log is.
+    pub(crate) fn log_directory(&self) -> PathBuf {
+        self.directory.path().join("logs").join("default")
+    }
+
+    /// What a node here is made from: small segments, quick restarts, no patience lost.
+    fn options(&self) -> (NodeOptions, DataDir) {
+        let data_dir = DataDir::open(self.file_system.clone(), self.directory.path(), NODE_NAME)
+            .expect("the node before has let go of the directory");
+        let cluster_id = data_dir.identity().cluster_id.expect("it stands alone");
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = NodeOptions {
+            node_name: NODE_NAME.to_owned(),
+            file_system: self.file_system.clone(),
+            log: LogOptions {
+                directory: data_dir.log_dir("default").expect("the disk is well so far"),
+                cluster_id,
+                segment_bytes: 1 << 20,
+                segment_age_ms: u64::MAX,
+                tail_cache_bytes: 64 << 10,
+                open_files_max: 4,
+                prezero_bytes_per_second: 0,
+            },
+            free_bytes_min: 0,
+            retention: Retention::default(),
+            retention_every: Duration::from_millis(20),
+            net: net::Options {
+                rpc_address: any_port,
+                admin_address: any_port,
+                batch_bytes_max: 64 << 10,
+                admission_bytes: 4 << 20,
+                request_timeout: DEADLINE,
+                drain_timeout: Duration::from_secs(2),
+                ..net::Options::default()
+            },
+            timing: Timing {
+                back_off_min: Duration::from_millis(10),
+                back_off_max: Duration::from_millis(20),
+                // No test here is about a machine so busy that a thread does not get to run for a while.
+                stuck_after: DEADLINE,
+                ..Timing::default()
+            },
+        };
+        (options, data_dir)
+    }
+}
+
+/// A node that has started.
+pub(crate) struct TestNode {
+    pub(crate) control: NodeControl,
+    pub(crate) refs: NodeRefs,
+    pub(crate) addresses: Addresses,
+    pub(crate) lines: LogLines,
+    ending: oneshot::Receiver<Ending>,
+    thread: JoinHandle<()>,
+}
+
+impl TestNode {
+    /// Starts a node and waits until it serves.
+    pub(crate) async fn start(place: &Place) -> Self {
+        Self::start_with(place, |_| ()).await
+    }
+
+    /// The same, with other options.
+    pub(crate) async fn start_with(place: &Place, adjust: impl FnOnce(&mut NodeOptions)) -> Self {
+        let (mut options, data_dir) = place.options();
+        adjust(&mut options);
+        let lines = LogLines::new();
+        let logger = lines.logger();
+        let (started_sender, started) = oneshot::channel();
+        let (ending_sender, ending) = oneshot::channel();
+        let thread = thread::Builder::new().name("node".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("the machine has threads");
+            let handle = runtime.handle().clone();
+            let system = System::with_tokio_rt(move || runtime);
+            let ending = system.block_on(async move {
+                let node = Node::start(options, data_dir, &handle, &logger);
+                let started = (node.control(), node.refs().clone(), node.ready().await);
+                drop(started_sender.send(started));
+                node.wait().await
+            });
+            // The data directory is free again, so whoever hears of the end may start the next node.
+            drop(ending_sender.send(ending));
+        });
+        let thread = thread.expect("the machine has threads");
+        let (control, refs, addresses) = in_time("the start of the node", started)
+            .await
+            .expect("the node's thread does not panic");
+        let Some(addresses) = addresses else {
+            panic!("the node did not start: {:#?}", lines.all());
+        };
+        Self {
+            control,
+            refs,
+            addresses,
+            lines,
+            ending,
+            thread,
+        }
+    }
+
+    /// A client with a connection of its own.
+    pub(crate) fn client(&self) -> LogServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.addresses.rpc));
+        LogServiceClient::new(endpoint.expect("an address makes an URL").connect_lazy())
+    }
+
+    /// Asks the node to stop, and waits until it has.
+    pub(crate) async fn shut_down(self) -> Ending {
+        self.control.shutdown().await;
+        self.ended().await
+    }
+
+    /// Waits until the node has ended by itself.
+    pub(crate) async fn ended(self) -> Ending {
+        let ending = in_time("the end of the node", self.ending).await;
+        let ending = ending.unwrap_or_else(|_| panic!("the node's thread died: {:#?}", self.lines.all()));
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        joined
+            .expect("joining does not panic")
+            .expect("nor does the node's thread");
+        ending
+    }
+
+    /// What the tree says about a part; a segment is told of with its log.
+    pub(crate) async fn status_of(&self, part: Part) -> PartStatus {
+        let status = self.control.status().await;
+        let found = status.into_iter().find(|status| status.part == part);
+        found.unwrap_or_else(|| panic!("the node has ended: {:#?}", self.lines.all()))
+    }
+
+    /// Waits until that generation of the part, or a later one, runs.
+    pub(crate) async fn until_running(&self, part: Part, generation: u64) {
+        until(&format!("generation {generation} of the {part}"), async || {
+            let status = self.status_of(part).await;
+            status.generation >= generation && status.state == State::Running
+        })
+        .await;
+    }
+
+    /// `GET path` at the admin address: status and body.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
+        let exchange = async {
+            let mut connection = TcpStream::connect(self.addresses.admin).await?;
+            connection.write_all(request.as_bytes()).await?;
+            let mut response = String::new();
+            connection.read_to_string(&mut response).await?;
+            std::io::Result::Ok(response)
+        };
+        let response = in_time("an answer of the admin address", exchange).await;
+        let response = response.expect("the admin address answers");
+        let (head, body) = response
+            .split_once("\r\n\r\n")
+            .expect("HTTP has a head and a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("HTTP has a status"), body.to_owned())
+    }
+}
