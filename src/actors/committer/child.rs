@@ -10,7 +10,7 @@ use super::{
 use crate::{
     actors::{
         log::Describe,
-        supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError},
+        supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, start_on},
     },
     error::Disposition,
 };
@@ -53,11 +53,9 @@ impl Child for CommitterChild {
                 return Err(StartError::new(Disposition::Restart, "the log is not there"));
             }
             let standing = standing.await?;
-            let address = LocalCommitterActor::start_in_arbiter(&thread, move |context| {
-                context.set_mailbox_capacity(PROPOSALS_MAX);
+            committer.set(start_on(&thread, PROPOSALS_MAX, move |_| {
                 LocalCommitterActor::new(setup, &standing, lifeline)
-            });
-            committer.set(address);
+            }));
             Ok(())
         }
         .boxed_local()

@@ -5,7 +5,7 @@ use futures::{FutureExt, future::LocalBoxFuture};
 
 use super::{Close, LogActor, LogSetup, MAILBOX_MESSAGES_MAX};
 use crate::{
-    actors::supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, Unanswered},
+    actors::supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, Unanswered, start_on},
     error::Disposition,
 };
 
@@ -47,8 +47,7 @@ impl Child for LogChild {
     fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
         let (opening, opened) = Reply::channel();
         let setup = self.setup.clone();
-        let address = LogActor::start_in_arbiter(&self.shared.thread, move |context| {
-            context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
+        let address = start_on(&self.shared.thread, MAILBOX_MESSAGES_MAX, move |_| {
             LogActor::new(setup, opening, lifeline)
         });
         self.shared.log.set(address);

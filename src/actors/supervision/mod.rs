@@ -19,6 +19,7 @@ mod ending;
 mod ledger;
 pub(crate) mod roster;
 mod seat;
+mod start_on;
 mod status;
 mod timing;
 
@@ -31,5 +32,6 @@ pub use pulse::Heartbeat;
 pub use reply::{Answer, Reply, Unanswered};
 #[cfg(feature = "fault-injection")]
 pub use sabotage::Sabotage;
+pub use start_on::start_on;
 pub use status::{PartStatus, State};
 pub use timing::Timing;
