@@ -148,9 +148,7 @@ impl SegmentActor {
     fn write(&mut self, write: Write, context: &mut Context<Self>) {
         let Some(writer) = self.writer.as_mut().filter(|_| !self.fence.is_closed()) else {
             // Dropping the callback says that nobody knows; here it is known that nothing was written.
-            write.on_persisted.call(Err(AppendFailed::Refused {
-                cause: "the segment is closed".to_owned(),
-            }));
+            write.on_persisted.call(Err(AppendFailed::Unavailable));
             return;
         };
         let result = write.entries.iter().try_for_each(|entry| writer.append(entry));

@@ -25,7 +25,7 @@ pub use messages::{
 
 use super::{
     segment::{Fence, Finish, Seal, SegmentActor, Write, causes},
-    supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
+    supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
 };
 use crate::{
     error::Disposition,
@@ -70,6 +70,7 @@ enum Waiting {
     Append(Append),
     Describe(Describe),
     Truncate(Truncate),
+    Close(Close),
 }
 
 /// The log while it is open.
@@ -151,7 +152,7 @@ impl Handler<Close> for LogActor {
     type Result = ();
 
     fn handle(&mut self, close: Close, context: &mut Self::Context) {
-        self.close(close.reply, context);
+        self.close(close, context);
     }
 }
 
@@ -288,17 +289,20 @@ impl LogActor {
     }
 
     /// Seals the active segment; what is appended meanwhile waits.
+    ///
+    /// When the segment's actor dies of it, its lifeline has told the Agent; this one ends too, so that whoever waits
+    /// is answered now and not when the Agent comes to the log, which may be after a drain of the gateway.
     fn roll(&mut self, context: &mut Context<Self>) {
         let Some(open) = &mut self.open else { return };
         let (reply, sealed) = Reply::channel();
-        // When it cannot be posted the segment's actor is dead, and its lifeline restarts the log.
         drop(open.segment.post(Seal { reply }));
         open.rolling = true;
-        let then = sealed.into_actor(self).map(|sealed, actor, context| {
-            if sealed.is_ok() {
-                actor.rolled(context);
-            }
-        });
+        let then = sealed
+            .into_actor(self)
+            .map(|sealed, actor, context| match sealed {
+                Ok(()) => actor.rolled(context),
+                Err(Unanswered) => context.stop(),
+            });
         context.spawn(then);
     }
 
@@ -326,6 +330,7 @@ impl LogActor {
                 Waiting::Append(append) => self.append(append, context),
                 Waiting::Describe(describe) => self.describe(describe),
                 Waiting::Truncate(truncate) => self.truncate(truncate, context),
+                Waiting::Close(close) => self.close(close, context),
             }
         }
     }
@@ -361,11 +366,12 @@ impl LogActor {
         let (reply, finished) = Reply::channel();
         drop(open.segment.post(Finish { reply }));
         open.rolling = true;
-        let then = finished.into_actor(self).map(move |finished, actor, context| {
-            if finished.is_ok() {
-                actor.cut(truncate, context);
-            }
-        });
+        let then = finished
+            .into_actor(self)
+            .map(move |finished, actor, context| match finished {
+                Ok(()) => actor.cut(truncate, context),
+                Err(Unanswered) => context.stop(),
+            });
         context.spawn(then);
     }
 
@@ -394,21 +400,27 @@ impl LogActor {
         }
     }
 
-    fn close(&mut self, reply: Reply<(), Unanswered>, context: &mut Context<Self>) {
-        let Some(open) = &self.open else {
-            reply.send(Ok(()));
+    /// Syncs what is in the log, and ends. A roll is finished first, since appends wait for it.
+    fn close(&mut self, close: Close, context: &mut Context<Self>) {
+        let Some(open) = &mut self.open else {
+            close.reply.send(Ok(()));
             context.stop();
             return;
         };
-        let (segment_reply, finished) = Reply::channel();
-        drop(open.segment.post(Finish { reply: segment_reply }));
+        if open.rolling {
+            open.waiting.push_back(Waiting::Close(close));
+            return;
+        }
+        let (reply, finished) = Reply::channel();
+        drop(open.segment.post(Finish { reply }));
         // A segment that does not answer is dead; there is nothing left to sync.
-        let then = finished
-            .into_actor(self)
-            .map(|_, _, context: &mut Context<Self>| {
-                reply.send(Ok(()));
-                context.stop();
-            });
+        let then =
+            finished
+                .into_actor(self)
+                .map(|_: Result<(), Unanswered>, _, context: &mut Context<Self>| {
+                    close.reply.send(Ok(()));
+                    context.stop();
+                });
         context.spawn(then);
     }
 
@@ -496,8 +508,15 @@ impl Open {
             placed: all_placed,
             on_persisted: append.on_persisted,
         };
-        // When it cannot be posted the segment's actor is dead: the callback is dropped, which says that nobody knows,
-        // and the lifeline of the segment restarts the log.
-        drop(self.segment.post(write));
+        match self.segment.post(write) {
+            Ok(()) => {}
+            // It died, and its lifeline restarts the log. Nothing of this is in a file.
+            Err(PostError::Gone(write)) => write.on_persisted.call(Err(AppendFailed::Unavailable)),
+            // These entries have places: without them nothing that follows may be written.
+            Err(PostError::Full(write)) => {
+                write.on_persisted.call(Err(AppendFailed::Overloaded));
+                panic!("more waits for the segment than was given to the log");
+            }
+        }
     }
 }
