@@ -184,7 +184,7 @@ impl CliError {
                 "is a node running there? `annals dev` starts one; --addr names another"
             }
             Self::NoAnswer { .. } | Self::Lost { .. } => {
-                "is the node still running? its log says why it went; --timeout waits longer"
+                "is the node still running, and is that its port for clients? its log tells more"
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
