@@ -132,6 +132,19 @@ pub enum ProtocolError {
     },
 }
 
+impl ProtocolError {
+    /// What is to be done about it: a node that answers wrongly is not asked again.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::AnswerWithoutRequest
+            | Self::WrongCount { .. }
+            | Self::Gap { .. }
+            | Self::Undecodable { .. } => Disposition::Escalate,
+        }
+    }
+}
+
 impl CliError {
     /// What is to be done about it, by the verbs that hold a stream open across broken connections.
     #[must_use]
@@ -141,9 +154,9 @@ impl CliError {
             Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
+            Self::Protocol(error) => error.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::NoAnswer { .. }
-            | Self::Protocol(_)
             | Self::Read(_)
             | Self::Write(_)
             | Self::BrokenPipe
