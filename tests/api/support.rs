@@ -148,6 +148,17 @@ impl Node {
         drained
     }
 
+    /// Waits until batches of so many bytes wait for their commit.
+    pub async fn until_in_flight(&self, bytes: u64) {
+        let in_flight = async || {
+            let status: serde_json::Value =
+                serde_json::from_str(&get(self.admin, "/status").await.1).unwrap();
+            let bytes = |name: &str| status["gateway"][name].as_u64().unwrap();
+            bytes("admission_bytes_max") - bytes("admission_bytes_free")
+        };
+        within(async { while in_flight().await < bytes {} }).await;
+    }
+
     fn command(&self, command: Command) {
         assert!(
             self.commands.as_ref().unwrap().send(command).is_ok(),
