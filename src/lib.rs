@@ -20,3 +20,7 @@ pub mod storage;
 pub mod actors;
 
 pub mod net;
+
+pub mod node;
+
+pub mod cli;

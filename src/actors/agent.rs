@@ -16,6 +16,7 @@ use crate::clock;
 use super::supervision::{
     Child, Died, EndOfProcess, Ending, Exit, Lifeline, Part, PartStatus, Reply, StartError, Timing,
     Unanswered,
+    pulse::Pulse,
     roster::{Command, Roster, Verdict},
 };
 
@@ -39,7 +40,7 @@ pub struct Restart(pub Part);
 pub struct AgentActor {
     roster: Roster,
     children: Vec<Box<dyn Child>>,
-    /// The `start` that runs for each child, to be dropped when the child must stop instead.
+    /// The last `start` of each child, to be dropped when the child must stop instead.
     starting: Vec<Option<SpawnHandle>>,
     /// Wakes when the next back-off is over.
     wake: Option<SpawnHandle>,
@@ -125,16 +126,7 @@ impl AgentActor {
                     seat,
                     generation,
                     pulse,
-                } => {
-                    let part = self.roster.part(seat);
-                    info!(self.logger, "starting"; "part" => %part, "generation" => generation);
-                    let agent = context.address().recipient();
-                    self.start(
-                        seat,
-                        Lifeline::with_pulse(part, generation, agent, pulse),
-                        context,
-                    );
-                }
+                } => self.start(seat, generation, pulse, context),
                 Command::Stop { seat, within } => self.stop(seat, within, context),
                 Command::End(ending) => self.finish(ending, context),
             }
@@ -146,24 +138,35 @@ impl AgentActor {
         self.wake = wait.map(|wait| context.run_later(wait, |agent, context| agent.settle(context)));
     }
 
-    fn start(&mut self, seat: usize, lifeline: Lifeline, context: &mut Context<Self>) {
+    fn start(&mut self, seat: usize, generation: u64, pulse: Pulse, context: &mut Context<Self>) {
+        let part = self.roster.part(seat);
+        info!(self.logger, "starting"; "part" => %part, "generation" => generation);
+        let lifeline = Lifeline::with_pulse(part, generation, context.address().recipient(), pulse);
         let start = self.children[seat].start(lifeline).into_actor(self);
-        let handle =
-            context.spawn(start.map(move |result, agent, context| agent.started(seat, result, context)));
+        let handle = context.spawn(start.map(move |result, agent, context| {
+            agent.started(seat, generation, result, context);
+        }));
         self.starting[seat] = Some(handle);
     }
 
-    fn started(&mut self, seat: usize, result: Result<(), StartError>, context: &mut Context<Self>) {
-        self.starting[seat] = None;
+    fn started(
+        &mut self,
+        seat: usize,
+        generation: u64,
+        result: Result<(), StartError>,
+        context: &mut Context<Self>,
+    ) {
         let part = self.roster.part(seat);
         let result = result.map_err(|error| Exit::Failed {
             disposition: error.disposition(),
             text: error.causes(),
         });
         if result.is_ok() {
-            info!(self.logger, "running"; "part" => %part);
+            info!(self.logger, "running"; "part" => %part, "generation" => generation);
         }
-        let verdict = self.roster.started(seat, result, clock::now(), jitter());
+        let verdict = self
+            .roster
+            .started(seat, generation, result, clock::now(), jitter());
         self.report(part, &verdict);
         self.settle(context);
     }

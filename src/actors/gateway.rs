@@ -77,6 +77,15 @@ impl Handler<Heartbeat> for GrpcGatewayActor {
     }
 }
 
+#[cfg(feature = "fault-injection")]
+impl Handler<super::supervision::Sabotage> for GrpcGatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, sabotage: super::supervision::Sabotage, _: &mut Context<Self>) {
+        sabotage.strike();
+    }
+}
+
 impl GrpcGatewayActor {
     /// The actor of servers that are running.
     #[must_use]

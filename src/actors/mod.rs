@@ -3,6 +3,13 @@
 pub mod supervision;
 
 pub mod agent;
-pub mod committer;
-pub mod gateway;
+
 pub mod read_path;
+
+mod segment;
+
+pub mod log;
+
+pub mod committer;
+
+pub mod gateway;

@@ -14,6 +14,51 @@ pub struct ReadPath {
     high_watermark: watch::Receiver<Offset>,
 }
 
+/// The committer's end: moves the high watermark. Outlives restarts of the committer, so that the watermark never
+/// falls on this node (LOG-3).
+#[derive(Clone, Debug)]
+pub struct HighWatermark {
+    sender: Arc<watch::Sender<Offset>>,
+}
+
+impl HighWatermark {
+    /// At 0, with nobody reading yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            sender: Arc::new(watch::Sender::new(Offset::ZERO)),
+        }
+    }
+
+    /// Everything below `to` is committed. Wakes whoever waits for that.
+    ///
+    /// Panics: when the watermark would fall (LOG-3).
+    pub fn advance(&self, to: Offset) {
+        self.sender.send_if_modified(|current| {
+            check!(
+                LOG_3,
+                to >= *current,
+                "high watermark would fall from {current} to {to}"
+            );
+            let moves = to > *current;
+            *current = to;
+            moves
+        });
+    }
+
+    /// The watermark for readers.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Offset> {
+        self.sender.subscribe()
+    }
+}
+
+impl Default for HighWatermark {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ReadPath {
     /// A handle on what LogActor (the view) and the committer (the high watermark) publish.
     #[must_use]

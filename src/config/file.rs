@@ -3,8 +3,6 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    path::{Path, PathBuf},
 };
 
 use toml::{
@@ -13,123 +11,13 @@ use toml::{
 };
 
 use super::{
-    error::{ConfigError, Excerpt, Problem},
+    error::{ConfigError, Problem},
     nearest::nearest,
     options::{Config, Key},
     origin::Origin,
+    source::{Source, line_and_column},
     value::type_name,
 };
-
-/// A file's text, to turn positions in it into places that people can find.
-pub(super) struct Source {
-    path: PathBuf,
-    text: String,
-}
-
-impl Source {
-    /// Reads the file.
-    ///
-    /// Errors: it cannot be read, or is not text. Blocking: reads the disk.
-    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let fault = |problem, line, column, help: &str| ConfigError {
-            problem,
-            origin: Origin::File {
-                path: path.to_owned(),
-                line,
-                column,
-            },
-            excerpt: None,
-            notes: Vec::new(),
-            help: help.to_owned(),
-        };
-        let bytes = std::fs::read(path).map_err(|source| {
-            fault(
-                Problem::Unreadable { source },
-                1,
-                1,
-                "name a readable file, or leave it out to use the defaults",
-            )
-        })?;
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self {
-                path: path.to_owned(),
-                text,
-            }),
-            Err(error) => {
-                let intact = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let (line, column) = line_and_column(&String::from_utf8_lossy(intact), intact.len());
-                Err(fault(Problem::NotText, line, column, "save the file as UTF-8"))
-            }
-        }
-    }
-
-    /// The place of a stretch of the text.
-    pub(super) fn origin(&self, span: &Range<usize>) -> Origin {
-        let (line, column) = line_and_column(&self.text, span.start);
-        Origin::File {
-            path: self.path.clone(),
-            line,
-            column,
-        }
-    }
-
-    /// The line in which a stretch of the text begins. Tabs become spaces, so that the mark below it stands right.
-    pub(super) fn excerpt(&self, span: &Range<usize>) -> Excerpt {
-        let start = char_start(&self.text, span.start);
-        let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = self.text[start..]
-            .find('\n')
-            .map_or(self.text.len(), |newline| start + newline);
-        let end = char_start(&self.text, span.end).clamp(start, line_end);
-        Excerpt {
-            text: self.text[line_start..line_end].trim_end().replace('\t', " "),
-            width: self.text[start..end].trim_end().chars().count().max(1),
-        }
-    }
-
-    fn fault(&self, problem: Problem, span: &Range<usize>, help: String) -> ConfigError {
-        ConfigError {
-            problem,
-            origin: self.origin(span),
-            excerpt: Some(self.excerpt(span)),
-            notes: Vec::new(),
-            help,
-        }
-    }
-
-    fn syntax_fault(&self, fault: &toml::de::Error) -> ConfigError {
-        let span = fault.span().unwrap_or_default();
-        let help = match fault.message() {
-            "duplicate key" => "keep one of the two".to_owned(),
-            _ => syntax_remedy(self.excerpt(&span).text.trim()),
-        };
-        self.fault(
-            Problem::Syntax {
-                message: fault.message().to_owned(),
-            },
-            &span,
-            help,
-        )
-    }
-}
-
-/// The start of the character that a byte belongs to, or the text's end.
-fn char_start(text: &str, byte: usize) -> usize {
-    (0..=byte.min(text.len()))
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0)
-}
-
-/// Line and character, both from 1, of a byte in a text.
-fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text[..char_start(text, byte)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
-}
 
 /// What a file sets.
 #[derive(Default)]
@@ -146,7 +34,7 @@ impl<'a> FileLayer<'a> {
     /// Sorts a file's contents into known options and errors; goes on behind an error as well as it can.
     pub(super) fn parse(source: &'a Source) -> Self {
         let (document, faults) = DeTable::parse_recoverable(&source.text);
-        let syntax = faults.iter().map(|fault| source.syntax_fault(fault)).collect();
+        let syntax = faults.iter().map(|fault| syntax_fault(source, fault)).collect();
         let mut layer = Self::default();
         for (section, item) in document.into_inner() {
             layer.take_section(source, &section, item);
@@ -155,12 +43,21 @@ impl<'a> FileLayer<'a> {
         layer
     }
 
-    /// What stands in a line that the parser could not read was guessed by it: nothing is concluded from that.
+    /// The parser fills in what it could not read. Of that nothing is concluded: not from the values in a broken line,
+    /// nor from the keys that have lost their section to a broken header.
     fn forget_guesses(&mut self, source: &Source, syntax: Vec<ConfigError>) {
+        let is_header = |error: &ConfigError| {
+            error
+                .excerpt
+                .as_ref()
+                .is_some_and(|excerpt| excerpt.text.trim_start().starts_with('['))
+        };
+        let header_is_broken = syntax.iter().any(is_header);
+        self.errors.retain(|error| match error.problem {
+            Problem::NoSection { .. } | Problem::UnknownSection { .. } if header_is_broken => false,
+            _ => syntax.iter().all(|other| other.origin != error.origin),
+        });
         let broken: Vec<usize> = syntax.iter().filter_map(line_of).collect();
-        self.errors
-            .retain(|error| !line_of(error).is_some_and(|line| broken.contains(&line)));
-        self.errors.extend(syntax);
         let line = |value: &Spanned<DeValue<'_>>| line_and_column(&source.text, value.span().start).0;
         let guessed = |value: &Spanned<DeValue<'_>>| broken.contains(&line(value));
         self.unread.extend(
@@ -170,6 +67,7 @@ impl<'a> FileLayer<'a> {
                 .map(|(key, _)| *key),
         );
         self.values.retain(|key, _| !self.unread.contains(key));
+        self.errors.extend(syntax);
     }
 
     fn take_section(&mut self, source: &Source, name: &Spanned<Cow<'a, str>>, item: Spanned<DeValue<'a>>) {
@@ -234,11 +132,28 @@ fn line_of(error: &ConfigError) -> Option<usize> {
     }
 }
 
+/// What the parser could not read.
+fn syntax_fault(source: &Source, fault: &toml::de::Error) -> ConfigError {
+    let span = fault.span().unwrap_or_default();
+    let help = match fault.message() {
+        "duplicate key" => "keep one of the two".to_owned(),
+        _ => syntax_remedy(source.excerpt(&span).text.trim()),
+    };
+    source.fault(
+        Problem::Syntax {
+            message: fault.message().to_owned(),
+        },
+        &span,
+        help,
+    )
+}
+
 /// The commonest slip is a value without its quotes.
 fn syntax_remedy(line: &str) -> String {
     if let Some((name, value)) = line.split_once('=') {
         let (name, value) = (name.trim(), value.split('#').next().unwrap_or_default().trim());
-        if !value.is_empty() && !value.contains(['"', '\'']) {
+        if !name.is_empty() && !value.is_empty() && !value.contains(['"', '\'']) {
+            let value = value.replace(' ', "");
             return format!("sizes, lengths of time and texts stand in quotes, as in {name} = \"{value}\"");
         }
     }

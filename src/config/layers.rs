@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use super::{
     environment::EnvironmentLayer,
     error::{ConfigError, Excerpt, Problem},
-    file::{FileLayer, Source},
+    file::FileLayer,
     options::Key,
     origin::{Origin, Origins},
+    source::Source,
     value::{Refusal, Value},
 };
 
@@ -37,8 +38,8 @@ impl<'a> Layers<'a> {
         layers
     }
 
-    /// The value of an option from the uppermost layer that has one. A value that does not do is noted and the
-    /// default stands in for it; one below another is checked too, since it comes into force some day.
+    /// The value of an option from the uppermost layer that has one. A value that cannot be read is noted
+    /// and the default stands in for it; so is one that another layer covers, since it comes into force some day.
     pub(super) fn take<V: Value>(&mut self, key: Key, default: V) -> V {
         let mut value = None;
         if let Some(item) = self.file.values.get(&key) {
@@ -86,7 +87,7 @@ impl<'a> Layers<'a> {
         value: &V,
         range: &RangeInclusive<V>,
     ) {
-        if self.is_faulty(key) || range.contains(value) {
+        if range.contains(value) {
             return;
         }
         let (least, most) = (bare(range.start()), bare(range.end()));

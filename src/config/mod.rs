@@ -12,8 +12,10 @@ mod layers;
 mod nearest;
 mod options;
 mod origin;
+mod source;
 mod units;
 mod value;
+mod words;
 
 use std::path::Path;
 
@@ -22,7 +24,8 @@ pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
 pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
-pub use value::{LogFormat, LogLevel, NodeName, Refusal};
+pub use value::Refusal;
+pub use words::{LogFormat, LogLevel, NodeName};
 
 /// A configuration and where each value of it comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +45,12 @@ pub fn load(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigErrors> {
     let environment = environment::EnvironmentLayer::parse(environment);
-    let source = match file.map(file::Source::read).transpose() {
+    let source = match file.map(source::Source::read).transpose() {
         Ok(source) => source,
         // What is in the file is unknown, so only what is wrong whatever it says is reported with it.
         Err(unreadable) => {
             return Err(ConfigErrors::new(
-                environment.errors.into_iter().chain([unreadable]).collect(),
+                environment.errors.into_iter().chain([*unreadable]).collect(),
             ));
         }
     };

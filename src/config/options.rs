@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     layers::Layers,
     units::ByteSize,
-    value::{LogFormat, LogLevel, NodeName, Value},
+    value::Value,
+    words::{LogFormat, LogLevel, NodeName},
 };
 
 /// Name of an option: its section and its key in that section.
@@ -32,7 +33,7 @@ macro_rules! options {
         }
     )+) => {
         /// The effective configuration of one node, checked and complete.
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Config {
             $( $(#[$section_doc])* pub $section: $struct, )+
         }
@@ -50,13 +51,6 @@ macro_rules! options {
                 }
             }
         )+
-
-        #[expect(clippy::derivable_impls, reason = "written beside the structs' defaults, which cannot be derived")]
-        impl Default for Config {
-            fn default() -> Self {
-                Self { $( $section: $struct::default(), )+ }
-            }
-        }
 
         impl Config {
             /// Every option there is, in the order of the files in `config/`.

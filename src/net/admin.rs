@@ -106,7 +106,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "name": check.name,
             "problem": check.problem,
         })).collect::<Vec<_>>(),
-        "supervision": parts.vitals.supervision(),
+        "supervision": parts.vitals.supervision().await,
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use futures::future::BoxFuture;
+
 use crate::types::Offset;
 
 /// How far the node is. Published on a watch channel.
@@ -39,5 +41,5 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
     fn checks(&self) -> Vec<Check>;
 
     /// The tree of actors, with generations and restarts, as `/status` shows it.
-    fn supervision(&self) -> serde_json::Value;
+    fn supervision(&self) -> BoxFuture<'_, serde_json::Value>;
 }

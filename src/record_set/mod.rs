@@ -1,7 +1,7 @@
 //! Records as they travel: the protobuf `RecordSet` of `proto/annals/v1/log.proto`, walked without building objects.
 //!
 //! A producer encodes its records once; the same bytes go through the server to disk, to other nodes and to consumers.
-//! So [`check`] must refuse whatever some consumer could not decode: nobody looks at the bytes again.
+//! So [`check()`] must refuse whatever some consumer could not decode: nobody looks at the bytes again.
 
 mod log_v1;
 mod walk;

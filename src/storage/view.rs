@@ -52,8 +52,10 @@ impl LogView {
         }
     }
 
-    pub(super) fn empty(cache: Arc<TailCache>) -> Self {
-        Self::new(Vec::new(), Offset::ZERO, cache)
+    /// The picture of a log before it is opened: nothing.
+    #[must_use]
+    pub fn unopened() -> Self {
+        Self::new(Vec::new(), Offset::ZERO, Arc::new(TailCache::new(0)))
     }
 
     /// The oldest readable offset.

@@ -30,13 +30,22 @@ fn report(logger: &Logger, info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let values = o!("thread" => thread.name().unwrap_or("unnamed").to_owned(), "at" => place);
     let logger = logger.new(values);
-    let message = info.payload_as_str().unwrap_or("a value that is not text");
+    let message = text_of(info).unwrap_or("a value that is not text");
     // Captured only when RUST_BACKTRACE asks for it, as in the standard message.
     let backtrace = Backtrace::capture();
     match backtrace.status() {
         BacktraceStatus::Captured => crit!(logger, "panic: {message}"; "backtrace" => backtrace.to_string()),
         _ => crit!(logger, "panic: {message}"),
     }
+}
+
+/// `panic!` with arguments carries a `String`, without them a `&str`.
+fn text_of<'a>(info: &'a PanicHookInfo<'_>) -> Option<&'a str> {
+    let payload = info.payload();
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -18,6 +18,22 @@ thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Marks this thread as writing, until it is dropped: also when the line ends in a panic.
+struct Writing;
+
+impl Writing {
+    fn begin() -> Self {
+        WRITING.set(true);
+        Self
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.set(false);
+    }
+}
+
 /// The one writer of lines. The logging thread owns it in effect; a panic writes through it too, at once, because a
 /// process that dies may never get to what is still queued.
 #[derive(Clone)]
@@ -74,10 +90,9 @@ impl Drain for Sink {
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         // A panic in the middle of a line leaves half a line behind, and the next one can still be written.
         let form = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        WRITING.set(true);
+        let _writing = Writing::begin();
         // A log that cannot be written has nowhere to say so, and is no reason to stop serving.
         form.log(record, values).ok();
-        WRITING.set(false);
         Ok(())
     }
 }
@@ -182,5 +197,29 @@ mod tests {
         let logger = Logger::root(Sink::json(Broken), o!());
         slog::error!(logger, "nobody reads this");
         assert!(!Sink::is_writing());
+    }
+
+    #[test]
+    fn after_a_panic_in_the_middle_of_a_line_the_next_one_is_written() {
+        struct PanicsOnce(bool, Memory);
+        impl Write for PanicsOnce {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                assert!(
+                    std::mem::replace(&mut self.0, true),
+                    "the first write fails on purpose"
+                );
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let memory = Memory::default();
+        let logger = Logger::root(Sink::json(PanicsOnce(false, memory.clone())), o!());
+        let first = std::panic::catch_unwind(|| slog::info!(logger, "first"));
+        assert!(first.is_err());
+        assert!(!Sink::is_writing());
+        slog::info!(logger, "second");
+        assert_eq!(memory.lines().last().unwrap()["msg"], "second");
     }
 }

@@ -145,15 +145,36 @@ impl Handler<Stop> for DummyActor {
     }
 }
 
+/// How a start goes wrong.
+pub enum Start {
+    /// It reports this.
+    Fails(StartError),
+    /// It never reports; `abandon log 1` tells that it was given up.
+    Hangs,
+}
+
+/// How a part's next starts go, the last one first; when empty they succeed.
+pub type Script = Rc<RefCell<Vec<Start>>>;
+
 /// One part of the node, played by a [`DummyActor`].
 pub struct Dummy {
     part: Part,
     actor: ActorRef<DummyActor>,
     events: Events,
     arbiter: ArbiterHandle,
-    /// How the next starts end, first one first; when empty they succeed.
-    start_errors: Rc<RefCell<Vec<StartError>>>,
+    script: Script,
     stops_in_time: bool,
+}
+
+struct HangingStart {
+    told: String,
+    events: Events,
+}
+
+impl Drop for HangingStart {
+    fn drop(&mut self) {
+        drop(self.events.send(self.told.clone()));
+    }
 }
 
 impl Child for Dummy {
@@ -165,8 +186,21 @@ impl Child for Dummy {
         self.events
             .send(format!("start {} {}", self.part, lifeline.generation()))
             .unwrap();
-        if let Some(error) = self.start_errors.borrow_mut().pop() {
-            return future::ready(Err(error)).boxed_local();
+        match self.script.borrow_mut().pop() {
+            Some(Start::Fails(error)) => return future::ready(Err(error)).boxed_local(),
+            Some(Start::Hangs) => {
+                let told = format!("abandon {} {}", self.part, lifeline.generation());
+                let start = HangingStart {
+                    told,
+                    events: self.events.clone(),
+                };
+                return async move {
+                    let _start = start;
+                    future::pending().await
+                }
+                .boxed_local();
+            }
+            None => {}
         }
         let (reply, ready) = Reply::<u64, Unanswered>::channel();
         let actor = DummyActor::start_in_arbiter(&self.arbiter, |_| DummyActor::new(lifeline));
@@ -197,6 +231,18 @@ impl Child for Dummy {
     }
 }
 
+/// What the future gives, which must be in time.
+pub async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .expect("done within the deadline")
+}
+
+/// What is received next.
+pub async fn next<T>(receiver: &mut mpsc::UnboundedReceiver<T>) -> T {
+    in_time(receiver.recv()).await.expect("somebody who sends")
+}
+
 /// A log, a committer and a gateway under an Agent.
 pub struct Tree {
     pub agent: Addr<AgentActor>,
@@ -223,7 +269,7 @@ impl Seed {
             actor: ActorRef::new(),
             events: sender.clone(),
             arbiter,
-            start_errors: Rc::default(),
+            script: Rc::default(),
             stops_in_time: true,
         };
         let timing = Timing {
@@ -254,9 +300,9 @@ impl Seed {
             .expect("part of every tree")
     }
 
-    /// The part's next starts fail so, the last one first.
-    pub fn start_errors(&mut self, part: Part) -> Rc<RefCell<Vec<StartError>>> {
-        Rc::clone(&self.dummy(part).start_errors)
+    /// How the part's next starts go.
+    pub fn script(&mut self, part: Part) -> Script {
+        Rc::clone(&self.dummy(part).script)
     }
 
     /// The part never answers its stop.
@@ -297,23 +343,19 @@ impl Tree {
     /// Waits for these events; they must be the next ones.
     pub async fn sees(&mut self, expected: &[&str]) {
         for expected in expected {
-            let event = tokio::time::timeout(DEADLINE, self.events.recv()).await;
-            assert_eq!(
-                event.expect("an event within the deadline").as_deref(),
-                Some(*expected)
-            );
+            assert_eq!(next(&mut self.events).await, *expected);
         }
     }
 
     /// Waits for the end, after which nothing more may have happened.
     pub async fn ends(mut self) -> Ending {
-        let ending = tokio::time::timeout(DEADLINE, self.end.wait()).await;
+        let ending = in_time(self.end.wait()).await;
         assert_eq!(
             self.events.try_recv().ok(),
             None,
             "something happened after what the test has seen"
         );
-        ending.expect("an end within the deadline")
+        ending
     }
 
     /// Asks until an instance answers with its generation: in between there may be none.
@@ -328,8 +370,6 @@ impl Tree {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(DEADLINE, asking)
-            .await
-            .expect("an answer within the deadline")
+        in_time(asking).await
     }
 }

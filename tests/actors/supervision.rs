@@ -7,8 +7,8 @@ use annals::{
     actors::{
         agent::{AgentActor, Restart, Shutdown, Status},
         supervision::{
-            ActorRef, Child, Died, Exit, Lifeline, Part, PostError, Reply, StartError, State, Timing,
-            Unanswered,
+            ActorRef, Child, Died, Exit, Heartbeat, Lifeline, Part, PostError, Reply, StartError, State,
+            Timing, Unanswered,
             policy::{EXIT_CANNOT_START, EXIT_ESCALATED, EXIT_FAILSAFE, EXIT_GRACEFUL},
         },
     },
@@ -17,13 +17,15 @@ use annals::{
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
-use super::dummy::{DummyActor, EndSegment, Fail, Freeze, Hold, Panic, Seed, Tree, WhichGeneration};
+use super::dummy::{
+    DummyActor, EndSegment, Fail, Freeze, Hold, Panic, Seed, Start, Tree, WhichGeneration, in_time, next,
+};
 
 #[actix::test]
 async fn shutdown_stops_in_reverse_order_however_often_it_is_asked_for() {
     let mut tree = Tree::grown(Seed::new()).await;
-    tree.agent.send(Shutdown).await.unwrap();
-    drop(tree.agent.send(Shutdown).await);
+    tree.agent.try_send(Shutdown).unwrap();
+    tree.agent.try_send(Shutdown).unwrap();
     tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
     assert_eq!(tree.ends().await.exit_code, EXIT_GRACEFUL);
 }
@@ -37,7 +39,7 @@ async fn a_part_that_panics_is_restarted_and_its_reference_reaches_the_new_insta
     assert_eq!(tree.generation_of(&tree.gateway).await, 2);
     let (reply, answer) = Reply::channel();
     recipient.post(WhichGeneration(reply)).unwrap();
-    assert_eq!(answer.await, Ok(2));
+    assert_eq!(in_time(answer).await, Ok(2));
 }
 
 #[actix::test]
@@ -77,7 +79,7 @@ async fn every_caller_of_a_part_that_dies_is_answered() {
         tree.committer.post(WhichGeneration(channel())).unwrap();
     }
     for answer in answers {
-        assert_eq!(answer.await, Err(Unanswered));
+        assert_eq!(in_time(answer).await, Err(Unanswered));
     }
     tree.sees(&["stop committer", "start committer 2"]).await;
 }
@@ -112,11 +114,10 @@ async fn the_gateway_is_restarted_more_often_than_any_budget_allows() {
 #[actix::test]
 async fn restarts_that_fail_count_against_the_budget() {
     let mut seed = Seed::new();
-    let errors = seed.start_errors(Part::Log);
+    let script = seed.script(Part::Log);
     let mut tree = Tree::grown(seed).await;
-    errors
-        .borrow_mut()
-        .extend((0..5).map(|_| StartError::new(Disposition::Restart, "no such file")));
+    let failing = |_| Start::Fails(StartError::new(Disposition::Restart, "no such file"));
+    script.borrow_mut().extend((0..5).map(failing));
     tree.log.post(Panic).unwrap();
     tree.sees(&["stop committer", "stop log"]).await;
     for generation in 2..=5 {
@@ -132,7 +133,7 @@ async fn restarts_that_fail_count_against_the_budget() {
 }
 
 fn impatient(mut seed: Seed) -> Seed {
-    seed.timing.stuck_after = seed.timing.heartbeat_every * 10;
+    seed.timing.stuck_after = seed.timing.heartbeat_every * 60;
     seed.timing.stop_within = Duration::from_millis(10);
     seed.timing.stop_within_when_failed = Duration::from_millis(10);
     seed
@@ -172,13 +173,29 @@ async fn a_part_that_does_not_stop_in_time_is_passed_over() {
 async fn a_part_that_cannot_start_ends_the_process_and_says_why() {
     let mut seed = Seed::new();
     let error = StartError::new(Disposition::Restart, "address in use");
-    seed.start_errors(Part::Committer).borrow_mut().push(error);
+    seed.script(Part::Committer)
+        .borrow_mut()
+        .push(Start::Fails(error));
     let mut tree = seed.grow();
     tree.sees(&["start log 1", "start committer 1", "stop committer", "stop log"])
         .await;
     let ending = tree.ends().await;
     assert_eq!(ending.cause, "cannot start the committer: address in use");
     assert_eq!(ending.exit_code, EXIT_CANNOT_START);
+}
+
+#[actix::test]
+async fn a_start_that_hangs_is_given_up_when_its_part_must_stop() {
+    let mut seed = Seed::new();
+    let script = seed.script(Part::Gateway);
+    let mut tree = Tree::grown(seed).await;
+    script.borrow_mut().push(Start::Hangs);
+    assert!(tree.agent.send(Restart(Part::Gateway)).await.unwrap());
+    tree.sees(&["stop gateway", "start gateway 2"]).await;
+    assert!(tree.agent.send(Restart(Part::Gateway)).await.unwrap());
+    tree.sees(&["stop gateway", "abandon gateway 2", "start gateway 3"])
+        .await;
+    assert_eq!(tree.generation_of(&tree.gateway).await, 3);
 }
 
 #[actix::test]
@@ -256,7 +273,7 @@ async fn the_death_of_the_agent_ends_the_process() {
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     let (agent, end) = AgentActor::new(vec![Box::new(Bomb)], Timing::default(), &logger);
     agent.start();
-    assert_eq!(end.wait().await.exit_code, EXIT_ESCALATED);
+    assert_eq!(in_time(end.wait()).await.exit_code, EXIT_ESCALATED);
 }
 
 /// Stands where the Agent would be.
@@ -274,7 +291,7 @@ impl Handler<Died> for Notices {
     type Result = ();
 
     fn handle(&mut self, died: Died, _: &mut Self::Context) {
-        self.0.send(died).unwrap();
+        self.0.send(died).expect("every test keeps the receiver");
     }
 }
 
@@ -286,16 +303,19 @@ fn notices() -> (Recipient<Died>, mpsc::UnboundedReceiver<Died>) {
 #[actix::test]
 async fn no_notice_of_a_death_is_lost_in_a_full_mailbox() {
     let (agent, mut notices) = notices();
-    for generation in 1..=100 {
-        drop(Lifeline::new(Part::Gateway, generation, agent.clone()));
-    }
-    for generation in 1..=100 {
-        let died = Died {
-            part: Part::Gateway,
-            generation,
-            exit: Exit::Stopped,
-        };
-        assert_eq!(notices.recv().await, Some(died));
+    let died = |generation| Died {
+        part: Part::Gateway,
+        generation,
+        exit: Exit::Stopped,
+    };
+    // Nothing is handled in between: the receiver shares this thread.
+    let sent = (1..1000)
+        .take_while(|generation| agent.try_send(died(*generation)).is_ok())
+        .count() as u64;
+    assert!(sent < 100, "the mailbox has no limit");
+    drop(Lifeline::new(Part::Gateway, sent + 1, agent));
+    for generation in 1..=sent + 1 {
+        assert_eq!(next(&mut notices).await, died(generation));
     }
 }
 
@@ -310,7 +330,7 @@ async fn a_lifeline_tells_the_first_reason_unless_a_failsafe_follows() {
         disposition: Disposition::Restart,
         text: "first".to_owned(),
     };
-    assert_eq!(notices.recv().await.unwrap().exit, exit);
+    assert_eq!(next(&mut notices).await.exit, exit);
 
     let mut lifeline = Lifeline::new(Part::Log, 1, agent);
     lifeline.retire();
@@ -321,7 +341,7 @@ async fn a_lifeline_tells_the_first_reason_unless_a_failsafe_follows() {
         disposition: Disposition::Failsafe,
         text: "sync failed".to_owned(),
     };
-    assert_eq!(notices.recv().await.unwrap().exit, exit);
+    assert_eq!(next(&mut notices).await.exit, exit);
 }
 
 fn question() -> WhichGeneration {
@@ -348,12 +368,12 @@ async fn a_full_mailbox_gives_the_message_back() {
     assert!(matches!(refused, PostError::Full(_)), "{refused:?}");
     let WhichGeneration(reply) = refused.into_inner();
     reply.send(Ok(1));
-    assert_eq!(refused_answer.await, Ok(1));
+    assert_eq!(in_time(refused_answer).await, Ok(1));
 
-    assert_eq!(last_answer.await, Ok(7));
+    assert_eq!(in_time(last_answer).await, Ok(7));
     let (reply, answer) = Reply::channel();
     actor.post(WhichGeneration(reply)).unwrap();
-    assert_eq!(answer.await, Ok(7));
+    assert_eq!(in_time(answer).await, Ok(7));
 }
 
 #[actix::test]
@@ -373,22 +393,63 @@ async fn a_dead_actor_gives_the_message_back() {
     let actor = ActorRef::new();
     actor.set(DummyActor::new(Lifeline::new(Part::Committer, 1, agent)).start());
     actor.post(Panic).unwrap();
-    assert_eq!(notices.recv().await.unwrap().exit, Exit::Panicked);
+    assert_eq!(next(&mut notices).await.exit, Exit::Panicked);
     assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
 }
 
 #[actix::test]
-async fn a_ping_gets_past_a_full_mailbox() {
+async fn threads_that_post_at_once_cannot_flood_a_mailbox() {
+    const THREADS: usize = 4;
+    const CAPACITY: usize = 8;
     let (agent, _notices) = notices();
     let actor = ActorRef::new();
     actor.set(DummyActor::create(|context| {
-        context.set_mailbox_capacity(1);
+        context.set_mailbox_capacity(CAPACITY);
         DummyActor::new(Lifeline::new(Part::Committer, 1, agent))
+    }));
+    let flood = || (0..1000).filter(|_| actor.post(question()).is_ok()).count();
+    // Nothing is handled in between: the actor shares this thread.
+    let accepted: usize = std::thread::scope(|scope| {
+        let threads = [0; THREADS].map(|_| scope.spawn(flood));
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(
+        (CAPACITY..CAPACITY + THREADS).contains(&accepted),
+        "{accepted} messages in the mailbox"
+    );
+}
+
+/// Takes questions and tells of heartbeats.
+struct Pinged(mpsc::UnboundedSender<()>);
+
+impl Actor for Pinged {
+    type Context = Context<Self>;
+}
+
+impl Handler<WhichGeneration> for Pinged {
+    type Result = ();
+
+    fn handle(&mut self, _: WhichGeneration, _: &mut Self::Context) {}
+}
+
+impl Handler<Heartbeat> for Pinged {
+    type Result = ();
+
+    fn handle(&mut self, _: Heartbeat, _: &mut Self::Context) {
+        self.0.send(()).expect("the test keeps the receiver");
+    }
+}
+
+#[actix::test]
+async fn a_ping_gets_past_a_full_mailbox() {
+    let (sender, mut heartbeats) = mpsc::unbounded_channel();
+    let actor = ActorRef::new();
+    actor.set(Pinged::create(|context| {
+        context.set_mailbox_capacity(1);
+        Pinged(sender)
     }));
     actor.post(question()).unwrap();
     assert!(matches!(actor.post(question()), Err(PostError::Full(_))));
     actor.ping();
-    let (reply, answer) = Reply::channel();
-    actor.post(WhichGeneration(reply)).unwrap_err();
-    assert_eq!(answer.await, Err(Unanswered));
+    next(&mut heartbeats).await;
 }

@@ -13,6 +13,54 @@ fn all_mistakes_of_a_file_are_reported_at_once_in_its_order() {
 }
 
 #[test]
+fn values_without_quotes_are_reported_together_and_nothing_is_concluded_from_them() {
+    let text = "[log]\nsegmnet_age=7d\nbatch_bytes_max = 8 MiB\nsegment_bytes = \"2MiB\"\n";
+    let expected = "\
+the configuration has 3 errors
+
+annals.toml:2:1: unknown key `segmnet_age` in [log]
+  |
+2 | segmnet_age=7d
+  | ^^^^^^^^^^^
+help: did you mean `segment_age`?
+
+annals.toml:2:13: not TOML: string values must be quoted, expected literal string
+  |
+2 | segmnet_age=7d
+  |             ^^
+help: sizes, lengths of time and texts stand in quotes, as in segmnet_age = \"7d\"
+
+annals.toml:3:19: not TOML: string values must be quoted, expected literal string
+  |
+3 | batch_bytes_max = 8 MiB
+  |                   ^^^^^
+help: sizes, lengths of time and texts stand in quotes, as in batch_bytes_max = \"8MiB\"";
+    assert_eq!(complaint(text, &[]), expected);
+}
+
+#[test]
+fn a_broken_header_is_reported_once_and_not_again_for_each_key_below_it() {
+    for header in ["[log", "[lo g]", "[]"] {
+        let printed = complaint(&format!("{header}\nsegment_bytes = \"64MiB\"\n"), &[]);
+        assert!(
+            printed.starts_with("the configuration has 1 error\n"),
+            "{printed}"
+        );
+        assert!(printed.contains("annals.toml:1:"), "{printed}");
+    }
+}
+
+#[test]
+fn a_key_that_the_parser_had_to_make_up_is_not_called_unknown() {
+    let printed = complaint("[log]\n= 3\n", &[]);
+    assert!(
+        printed.starts_with("the configuration has 1 error\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("annals.toml:2:1: not TOML"), "{printed}");
+}
+
+#[test]
 fn mistakes_in_file_and_environment_are_reported_together() {
     let environment = [
         ("ANNALS__LOG__SEGMENT_BYTE", "64MiB"),

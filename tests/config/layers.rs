@@ -134,6 +134,33 @@ fn a_listener_for_everybody_needs_leave_to_be_insecure() {
 }
 
 #[test]
+fn every_form_of_the_loopback_address_needs_no_leave() {
+    for address in [
+        "127.0.0.1:8400",
+        "127.8.8.8:8400",
+        "[::1]:8400",
+        "[::ffff:127.0.0.1]:8400",
+    ] {
+        assert!(load("", &[("ANNALS__LISTEN__RPC", address)]).is_ok(), "{address}");
+    }
+    for address in [
+        "0.0.0.0:8400",
+        "10.0.0.1:8400",
+        "[::]:8400",
+        "[::ffff:10.0.0.1]:8400",
+    ] {
+        assert!(
+            load("", &[("ANNALS__LISTEN__RPC", address)]).is_err(),
+            "{address}"
+        );
+        assert!(
+            load("", &[("ANNALS__LISTEN__ADMIN", address)]).is_err(),
+            "{address}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_does_not_exist_is_named() {
     let error = config::load(Some("/nowhere/annals.toml".as_ref()), variables(&[])).unwrap_err();
     assert!(

@@ -1,5 +1,10 @@
 //! The configuration as a user meets it: files, variables, and what is said about mistakes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be prepared has failed"
+)]
+
 mod errors;
 mod files;
 mod layers;

@@ -7,15 +7,18 @@
 
 pub mod policy;
 mod reply;
+#[cfg(feature = "fault-injection")]
+mod sabotage;
 
 mod actor_ref;
 mod lifeline;
-mod pulse;
+pub(crate) mod pulse;
 
 mod child;
 mod ending;
 mod ledger;
 pub(crate) mod roster;
+mod seat;
 mod status;
 mod timing;
 
@@ -26,5 +29,7 @@ pub use lifeline::{Died, Exit, Lifeline};
 pub use policy::Part;
 pub use pulse::Heartbeat;
 pub use reply::{Answer, Reply, Unanswered};
+#[cfg(feature = "fault-injection")]
+pub use sabotage::Sabotage;
 pub use status::{PartStatus, State};
 pub use timing::Timing;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use crate::types::TimestampMs;
 
 use super::{
-    Died, Exit, Part, PartStatus, State, Timing,
+    Died, Exit, Part, PartStatus, Timing,
     ending::Ending,
-    ledger::Ledger,
     policy::{self, Action, EXIT_CANNOT_START, EXIT_ESCALATED, EXIT_FAILSAFE},
-    pulse::{Pulse, Vitals, Watch},
+    pulse::{Pulse, Vitals},
+    seat::{Phase, Seat},
 };
 
 /// Something for the Agent to do. `seat` is the child's place in start order.
@@ -52,49 +52,6 @@ pub(crate) struct Roster {
     ended: bool,
 }
 
-#[derive(Debug)]
-struct Seat {
-    part: Part,
-    phase: Phase,
-    since: Instant,
-    generation: u64,
-    condemned: bool,
-    retry_at: Option<Instant>,
-    ever_ran: bool,
-    ledger: Ledger,
-    watch: Watch,
-    restarts: u64,
-    last_exit: Option<Exit>,
-}
-
-/// What a seat's instance is doing.
-#[derive(Debug)]
-enum Phase {
-    /// There is none.
-    Idle,
-    /// It is being built. It may die before its `start` has reported; that report decides.
-    Starting {
-        died: Option<Exit>,
-    },
-    Running,
-    Stopping,
-}
-
-impl Seat {
-    fn enter(&mut self, phase: Phase, now: Instant) {
-        self.phase = phase;
-        self.since = now;
-    }
-
-    fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Running) && !self.condemned
-    }
-}
-
 impl Roster {
     /// `parts` in start order, none of them up.
     ///
@@ -113,21 +70,9 @@ impl Roster {
                 "the {part} comes too late or twice"
             );
         }
-        let seat = |part: &Part| Seat {
-            part: *part,
-            phase: Phase::Idle,
-            since: now,
-            generation: 0,
-            condemned: false,
-            retry_at: None,
-            ever_ran: false,
-            ledger: Ledger::new(policy::row(*part).budgeted),
-            watch: Watch::new(Pulse::default()),
-            restarts: 0,
-            last_exit: None,
-        };
+        let seats = parts.iter().map(|part| Seat::new(*part, now)).collect();
         Self {
-            seats: parts.iter().map(seat).collect(),
+            seats,
             timing,
             ending: None,
             ended: false,
@@ -161,17 +106,22 @@ impl Roster {
         to_come.map(|at| at.saturating_duration_since(now)).min()
     }
 
-    /// A `start` has reported.
+    /// The `start` of that generation has reported. One that was given up may still report, after the next has begun.
     pub(crate) fn started(
         &mut self,
         seat: usize,
+        generation: u64,
         result: Result<(), Exit>,
         now: Instant,
         jitter: f64,
     ) -> Verdict {
+        let current = self.seats[seat].generation == generation;
         let Phase::Starting { died } = &mut self.seats[seat].phase else {
             return Verdict::Ignored;
         };
+        if !current {
+            return Verdict::Ignored;
+        }
         let died = died.take();
         let result = result.and_then(|()| died.map_or(Ok(()), Err));
         match result {
@@ -224,12 +174,10 @@ impl Roster {
     pub(crate) fn look(&mut self) -> (Vec<usize>, Vec<usize>) {
         let silent_looks_max = self.timing.silent_looks_max();
         let (mut to_ping, mut stuck) = (Vec::new(), Vec::new());
-        for (index, seat) in self
-            .seats
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, seat)| seat.is_ready())
-        {
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            if !seat.is_ready() {
+                continue;
+            }
             match seat.watch.look(silent_looks_max) {
                 Vitals::Alive => to_ping.push(index),
                 Vitals::Silent => {}
@@ -264,42 +212,19 @@ impl Roster {
             seat.retry_at = None;
             seat.condemned = true;
         }
-        if self
-            .ending
-            .as_ref()
-            .is_none_or(|earlier| ending.outranks(earlier))
-        {
+        let earlier = self.ending.as_ref();
+        if earlier.is_none_or(|earlier| ending.outranks(earlier)) {
             self.ending = Some(ending);
         }
     }
 
     /// The tree as it is now.
     pub(crate) fn status(&self, now: Instant, wall: TimestampMs) -> Vec<PartStatus> {
+        let ending = self.ending.is_some();
         self.seats
             .iter()
-            .map(|seat| self.status_of(seat, now, wall))
+            .map(|seat| seat.status(ending, now, wall))
             .collect()
-    }
-
-    fn status_of(&self, seat: &Seat, now: Instant, wall: TimestampMs) -> PartStatus {
-        let state = match seat.phase {
-            Phase::Idle if self.ending.is_some() => State::Stopped,
-            Phase::Idle if seat.retry_at.is_some() => State::BackingOff,
-            Phase::Idle | Phase::Starting { .. } => State::Starting,
-            Phase::Running => State::Running,
-            Phase::Stopping => State::Stopping,
-        };
-        let held_ms =
-            u64::try_from(now.saturating_duration_since(seat.since).as_millis()).unwrap_or(u64::MAX);
-        PartStatus {
-            part: seat.part,
-            dependants: policy::row(seat.part).dependants,
-            state,
-            generation: seat.generation,
-            restarts: seat.restarts,
-            last_exit: seat.last_exit.clone(),
-            since: TimestampMs(wall.0.saturating_sub(held_ms)),
-        }
     }
 
     /// The seat whose restart is the answer to `part`'s failure.
@@ -425,16 +350,11 @@ impl Roster {
             let seat = &mut self.seats[index];
             let rested = seat.retry_at.is_none_or(|at| at <= now);
             if seat.is_idle() && ready && rested {
-                let pulse = Pulse::default();
-                // Counts as a sign of life, so that the first look asks for the next one.
-                seat.watch = Watch::new(pulse.clone());
-                pulse.beat();
-                seat.retry_at = None;
-                seat.generation += 1;
-                seat.enter(Phase::Starting { died: None }, now);
+                let pulse = seat.next_generation(now);
+                let generation = seat.generation;
                 commands.push(Command::Start {
                     seat: index,
-                    generation: seat.generation,
+                    generation,
                     pulse,
                 });
             }
@@ -446,7 +366,11 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{actors::supervision::policy::EXIT_GRACEFUL, clock, error::Disposition};
+    use crate::{
+        actors::supervision::{State, policy::EXIT_GRACEFUL},
+        clock,
+        error::Disposition,
+    };
 
     const LOG: usize = 0;
     const COMMITTER: usize = 1;
@@ -492,8 +416,14 @@ mod tests {
             commands.iter().map(in_words).collect()
         }
 
+        /// The current generation's start reports.
+        fn report(&mut self, seat: usize, result: Result<(), Exit>) -> Verdict {
+            let generation = self.roster.seats[seat].generation;
+            self.roster.started(seat, generation, result, self.now, 0.0)
+        }
+
         fn ready(&mut self, seat: usize) {
-            assert_eq!(self.roster.started(seat, Ok(()), self.now, 0.0), Verdict::Ignored);
+            assert_eq!(self.report(seat, Ok(())), Verdict::Ignored);
         }
 
         fn down(&mut self, seat: usize) -> Vec<String> {
@@ -650,7 +580,7 @@ mod tests {
         table.advance();
         table.down(GATEWAY);
         assert_eq!(table.die(Part::Gateway, 2, Exit::Panicked), Verdict::Ignored);
-        let verdict = table.roster.started(GATEWAY, Ok(()), table.now, 0.0);
+        let verdict = table.report(GATEWAY, Ok(()));
         assert_eq!(
             verdict,
             Verdict::Restart {
@@ -661,13 +591,28 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_was_given_up_does_not_speak_for_the_next_one() {
+        let mut table = Table::up();
+        for _ in 0..2 {
+            table.roster.restart(Part::Gateway);
+            table.advance();
+            table.down(GATEWAY);
+        }
+        assert_eq!(
+            table.roster.started(GATEWAY, 2, Ok(()), table.now, 0.0),
+            Verdict::Ignored
+        );
+        assert_eq!(table.states()[GATEWAY], State::Starting);
+        table.ready(GATEWAY);
+        assert_eq!(table.states()[GATEWAY], State::Running);
+    }
+
+    #[test]
     fn the_error_of_a_failed_start_is_told_rather_than_the_death_it_caused() {
         let mut table = Table::new();
         table.advance();
         table.die(Part::Log, 1, Exit::Stopped);
-        let verdict = table
-            .roster
-            .started(LOG, Err(failed(Disposition::Restart)), table.now, 0.0);
+        let verdict = table.report(LOG, Err(failed(Disposition::Restart)));
         let cause = "cannot start the log: on purpose".to_owned();
         assert_eq!(
             verdict,
@@ -684,9 +629,7 @@ mod tests {
     fn a_first_start_that_meets_a_bad_disk_ends_with_the_code_for_that() {
         let mut table = Table::new();
         table.advance();
-        let verdict = table
-            .roster
-            .started(LOG, Err(failed(Disposition::Failsafe)), table.now, 0.0);
+        let verdict = table.report(LOG, Err(failed(Disposition::Failsafe)));
         assert_eq!(exit_code(verdict), Some(EXIT_FAILSAFE));
     }
 
@@ -702,7 +645,7 @@ mod tests {
             assert_eq!(table.advance().len(), 1, "after {failures} failures");
             let error = failed(Disposition::Restart);
             failures += 1;
-            if let Verdict::End(ending) = table.roster.started(COMMITTER, Err(error), table.now, 0.0) {
+            if let Verdict::End(ending) = table.report(COMMITTER, Err(error)) {
                 break ending;
             }
         };
@@ -763,10 +706,7 @@ mod tests {
         table.advance();
         table.roster.end(Ending::graceful());
         assert_eq!(table.advance(), ["stop log"]);
-        assert_eq!(
-            table.roster.started(LOG, Ok(()), table.now, 0.0),
-            Verdict::Ignored
-        );
+        assert_eq!(table.report(LOG, Ok(())), Verdict::Ignored);
         assert_eq!(table.down(LOG), ["end 0"]);
 
         let mut table = Table::up();
@@ -776,6 +716,26 @@ mod tests {
         table.roster.end(Ending::graceful());
         assert_eq!(table.advance(), ["stop committer"]);
         assert!(!table.roster.restart(Part::Gateway));
+    }
+
+    #[test]
+    fn parts_get_less_time_to_stop_when_the_process_ends_by_a_failure() {
+        let patience = |mut table: Table| match table.roster.advance(table.now).as_slice() {
+            [Command::Stop { within, .. }] => *within,
+            other => panic!("one part is to stop, not {other:?}"),
+        };
+        let mut asked = Table::up();
+        asked.roster.end(Ending::graceful());
+        assert_eq!(patience(asked), Timing::default().stop_within);
+        let mut restarted = Table::up();
+        restarted.die(Part::Committer, 1, Exit::Panicked);
+        assert_eq!(patience(restarted), Timing::default().stop_within);
+        let mut failed_for_good = Table::up();
+        failed_for_good.die(Part::Log, 1, failed(Disposition::Escalate));
+        assert_eq!(
+            patience(failed_for_good),
+            Timing::default().stop_within_when_failed
+        );
     }
 
     #[test]

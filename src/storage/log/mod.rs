@@ -8,6 +8,7 @@ mod state;
 
 use std::{path::PathBuf, sync::Arc};
 
+use arc_swap::ArcSwap;
 pub use open::{OpenReport, Opened};
 pub use state::{LogState, Placed, Retention, Trimmed};
 
@@ -68,7 +69,11 @@ impl Log {
             state,
             writer,
             report,
-        } = LogState::open(file_system, options)?;
+        } = LogState::open(
+            file_system,
+            options,
+            &Arc::new(ArcSwap::from_pointee(LogView::unopened())),
+        )?;
         Ok((Self { state, writer }, report))
     }
 

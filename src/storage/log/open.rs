@@ -50,8 +50,14 @@ impl LogState {
     /// Opens the log in the directory of `options`, or begins one there. Reads the last segment only, however many there
     /// are.
     ///
+    /// What readers see is published in `view` from then on.
+    ///
     /// Blocking.
-    pub fn open(file_system: Arc<dyn FileSystem>, options: LogOptions) -> Result<Opened, OpenError> {
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        options: LogOptions,
+        view: &Arc<ArcSwap<LogView>>,
+    ) -> Result<Opened, OpenError> {
         let directory = options.directory.clone();
         let in_directory = |operation| {
             let path = directory.clone();
@@ -65,6 +71,9 @@ impl LogState {
             .create_dir_all(&directory)
             .map_err(in_directory("create"))?;
         let firsts = find_segments(&*file_system, &directory).map_err(in_directory("list"))?;
+        // A name that is there may still be taken away by a power loss, if a crash came before its sync: make sure
+        // before anything is built on it.
+        file_system.sync_dir(&directory).map_err(in_directory("sync"))?;
         let context = SegmentContext {
             file_system: file_system.clone(),
             directory: directory.clone(),
@@ -84,7 +93,7 @@ impl LogState {
             segments: Vec::new(),
             earliest: Offset::ZERO,
             active: None,
-            view: Arc::new(ArcSwap::from_pointee(LogView::empty(context.cache.clone()))),
+            view: view.clone(),
             context,
             options,
             open_files,

@@ -3,6 +3,9 @@
 //! These are the messages that the gateway sends to whoever decides that: a local committer on a single node, RaftActor
 //! in a cluster. The gateway knows only the messages.
 
+mod child;
+mod local;
+
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,6 +16,9 @@ use crate::{
 };
 
 use super::supervision::{Reply, Unanswered};
+
+pub use child::CommitterChild;
+pub use local::{CommitterSetup, LocalCommitterActor};
 
 /// Append a batch; answer when it is committed.
 #[derive(Message)]

@@ -1,0 +1,503 @@
+//! The log: its segments, where the next entry goes, and what readers see of it.
+//!
+//! Owns     the list of segments and the place of the next entry; starts and stops the active segment's actor.
+//! Accepts  Append, Trim, Truncate, RetentionDue, Describe, Close.
+//! Emits    the LogView and the log's condition, published for readers; Write to the active segment.
+//! Limits   one active segment (STO-1); appends that arrive while it is being replaced wait, bounded by the gateway's
+//!          permits (ACT-2).
+//! Fails    reopened from disk, and the committer after it; a failed write or sync ends the process (STO-3).
+
+mod child;
+mod condition;
+mod messages;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use slog::{Logger, error, info, o, warn};
+
+pub use child::{LogChild, LogShared};
+pub use condition::{Condition, ConditionBoard};
+pub use messages::{
+    Append, AppendFailed, Close, Describe, LogFailed, OnPersisted, RetentionDue, Standing, Trim, Truncate,
+};
+
+use super::{
+    segment::{Fence, Finish, Seal, SegmentActor, Write, causes},
+    supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
+};
+use crate::{
+    error::Disposition,
+    storage::{Damage, LogOptions, LogState, LogView, OpenReport, Opened, SegmentWriter, fs::FileSystem},
+};
+
+/// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
+pub(super) const MAILBOX_MESSAGES_MAX: usize = 1 << 20;
+/// How often the free space is looked at when little is written.
+const FREE_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How many bytes may be appended before it is looked at again: a small part of any sensible floor.
+const FREE_SPACE_EVERY_BYTES: u64 = 8 << 20;
+
+/// What LogActor is made of; the same for each of its lives.
+#[derive(Clone, Debug)]
+pub struct LogSetup {
+    /// The disk.
+    pub file_system: Arc<dyn FileSystem>,
+    /// How the log is kept.
+    pub options: LogOptions,
+    /// Appends are refused while fewer bytes are free.
+    pub free_bytes_min: u64,
+    /// Where readers find the log.
+    pub view: Arc<ArcSwap<LogView>>,
+    /// Where the log's condition is published.
+    pub board: ConditionBoard,
+    /// Where to write what happens.
+    pub logger: Logger,
+}
+
+/// See the module.
+pub struct LogActor {
+    setup: LogSetup,
+    /// Whoever waits for the log to be open.
+    opening: Option<Reply<(), StartError>>,
+    open: Option<Open>,
+    lifeline: Lifeline,
+}
+
+/// What came while the active segment was being replaced; it is done in this order.
+enum Waiting {
+    Append(Append),
+    Describe(Describe),
+    Truncate(Truncate),
+}
+
+/// The log while it is open.
+struct Open {
+    state: LogState,
+    segment: ActorRef<SegmentActor>,
+    fence: Fence,
+    damage: Option<Damage>,
+    /// The active segment is being sealed; what comes meanwhile.
+    rolling: bool,
+    waiting: VecDeque<Waiting>,
+    /// Bytes placed since the free space was looked at.
+    unchecked_bytes: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Whatever ends this actor: the segment's actor must not write once the log is opened anew.
+        self.fence.close();
+    }
+}
+
+impl Actor for LogActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(FREE_SPACE_EVERY, |actor, _| actor.look_at_free_space());
+        self.open(context);
+    }
+}
+
+impl Handler<Append> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, append: Append, context: &mut Self::Context) {
+        self.append(append, context);
+    }
+}
+
+impl Handler<Describe> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, describe: Describe, _: &mut Self::Context) {
+        self.describe(describe);
+    }
+}
+
+impl Handler<Trim> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, trim: Trim, _: &mut Self::Context) {
+        self.trim(trim);
+    }
+}
+
+impl Handler<Truncate> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, truncate: Truncate, context: &mut Self::Context) {
+        self.truncate(truncate, context);
+    }
+}
+
+impl Handler<RetentionDue> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, due: RetentionDue, _: &mut Self::Context) {
+        if let Some(open) = &self.open {
+            due.reply.send(
+                open.state
+                    .retention_due(&due.retention, due.now)
+                    .map_err(LogFailed::Read),
+            );
+        }
+    }
+}
+
+impl Handler<Close> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, close: Close, context: &mut Self::Context) {
+        self.close(close.reply, context);
+    }
+}
+
+impl Handler<Heartbeat> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Heartbeat, _: &mut Self::Context) {
+        self.lifeline.beat();
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+impl Handler<super::supervision::Sabotage> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, sabotage: super::supervision::Sabotage, _: &mut Self::Context) {
+        match (sabotage.of, &self.open) {
+            (super::supervision::Part::Segment, Some(open)) => drop(open.segment.post(sabotage)),
+            _ => sabotage.strike(),
+        }
+    }
+}
+
+impl LogActor {
+    /// Opens the log when it is started, and answers `opening` then.
+    fn new(setup: LogSetup, opening: Reply<(), StartError>, lifeline: Lifeline) -> Self {
+        let logger = setup.logger.new(o!("actor" => "log"));
+        Self {
+            setup: LogSetup { logger, ..setup },
+            opening: Some(opening),
+            open: None,
+            lifeline,
+        }
+    }
+
+    /// Blocking: this thread is there for it.
+    fn open(&mut self, context: &mut Context<Self>) {
+        let Some(opening) = self.opening.take() else {
+            return;
+        };
+        let (file_system, options) = (self.setup.file_system.clone(), self.setup.options.clone());
+        match LogState::open(file_system, options, &self.setup.view) {
+            Err(error) => {
+                self.lifeline.fail(error.disposition(), causes(&error));
+                opening.send(Err(StartError::new(error.disposition(), error)));
+                context.stop();
+            }
+            Ok(Opened {
+                state,
+                writer,
+                report,
+            }) => {
+                self.report(&report);
+                let fence = Fence::default();
+                let open = Open {
+                    state,
+                    segment: ActorRef::new(),
+                    fence,
+                    damage: report.damage,
+                    rolling: false,
+                    waiting: VecDeque::new(),
+                    unchecked_bytes: 0,
+                };
+                if let Some(writer) = writer {
+                    self.start_segment(&open, writer);
+                }
+                self.setup.board.set_tail(open.state.checkpoint().next_offset());
+                self.setup.board.set(match &open.damage {
+                    None => Condition::Writable,
+                    Some(damage) => Condition::Failsafe {
+                        cause: damage.to_string(),
+                    },
+                });
+                self.open = Some(open);
+                self.look_at_free_space();
+                opening.send(Ok(()));
+            }
+        }
+    }
+
+    fn report(&self, report: &OpenReport) {
+        let logger = &self.setup.logger;
+        info!(logger, "log opened"; "segments" => report.segments, "earliest" => report.earliest.get(),
+            "tail" => report.tail.get(), "last_log_index" => report.last_log_index.get());
+        if report.cut_bytes > 0 {
+            warn!(logger, "cut off what was never synced, and so never acknowledged, behind the last intact frame";
+                "bytes" => report.cut_bytes);
+        }
+        if let Some(damage) = &report.damage {
+            error!(logger, "the log is damaged: it is readable up to there and takes no writes; restore the file from \
+                a replica or a backup, then restart"; "path" => %damage.path.display(),
+                "position" => damage.position.get(), "what" => &damage.what);
+        }
+    }
+
+    fn start_segment(&self, open: &Open, writer: SegmentWriter) {
+        let lifeline = self.lifeline.branch(super::supervision::Part::Segment);
+        let actor = SegmentActor::new(writer, open.fence.clone(), self.setup.board.clone(), lifeline);
+        // The segment's actor gets no more than this one was given, and that is bounded in bytes at the gateway.
+        open.segment.set(SegmentActor::create(|context| {
+            context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
+            actor
+        }));
+    }
+
+    fn describe(&mut self, describe: Describe) {
+        match &mut self.open {
+            None => {}
+            Some(open) if open.rolling => open.waiting.push_back(Waiting::Describe(describe)),
+            Some(open) => describe.reply.send(Ok(open.standing())),
+        }
+    }
+
+    fn append(&mut self, append: Append, context: &mut Context<Self>) {
+        let Some(open) = &mut self.open else { return };
+        if let Some(damage) = &open.damage {
+            append.on_persisted.call(Err(AppendFailed::Refused {
+                cause: damage.to_string(),
+            }));
+            return;
+        }
+        if open.rolling {
+            open.waiting.push_back(Waiting::Append(append));
+        } else if open.roll_is_due(&append) {
+            open.waiting.push_back(Waiting::Append(append));
+            self.roll(context);
+        } else {
+            open.write(append);
+            self.setup.board.set_tail(open.state.checkpoint().next_offset());
+            if open.unchecked_bytes >= FREE_SPACE_EVERY_BYTES {
+                self.look_at_free_space();
+            }
+        }
+    }
+
+    /// Seals the active segment; what is appended meanwhile waits.
+    fn roll(&mut self, context: &mut Context<Self>) {
+        let Some(open) = &mut self.open else { return };
+        let (reply, sealed) = Reply::channel();
+        // When it cannot be posted the segment's actor is dead, and its lifeline restarts the log.
+        drop(open.segment.post(Seal { reply }));
+        open.rolling = true;
+        let then = sealed.into_actor(self).map(|sealed, actor, context| {
+            if sealed.is_ok() {
+                actor.rolled(context);
+            }
+        });
+        context.spawn(then);
+    }
+
+    fn rolled(&mut self, context: &mut Context<Self>) {
+        let Some(mut open) = self.open.take() else { return };
+        match open.state.start_segment() {
+            Err(error) => {
+                self.open = Some(open);
+                self.fail(&error, error.disposition(), context);
+            }
+            Ok(writer) => {
+                self.start_segment(&open, writer);
+                open.rolling = false;
+                self.open = Some(open);
+                self.resume(context);
+            }
+        }
+    }
+
+    /// The active segment is there again: does what has waited, in order.
+    fn resume(&mut self, context: &mut Context<Self>) {
+        let waiting = self.open.as_mut().map(|open| std::mem::take(&mut open.waiting));
+        for waiting in waiting.unwrap_or_default() {
+            match waiting {
+                Waiting::Append(append) => self.append(append, context),
+                Waiting::Describe(describe) => self.describe(describe),
+                Waiting::Truncate(truncate) => self.truncate(truncate, context),
+            }
+        }
+    }
+
+    fn trim(&mut self, trim: Trim) {
+        let Some(open) = &mut self.open else { return };
+        let trimmed = open.state.trim(trim.below);
+        match &trimmed {
+            Ok(trimmed) if trimmed.segments > 0 => {
+                info!(self.setup.logger, "log trimmed"; "earliest" => trimmed.earliest.get(),
+                    "segments" => trimmed.segments, "bytes" => trimmed.bytes);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                warn!(self.setup.logger, "log not trimmed, tried again with the next trim"; "cause" => causes(error));
+            }
+        }
+        trim.reply.send(trimmed.map_err(LogFailed::Cut));
+        self.look_at_free_space();
+    }
+
+    fn truncate(&mut self, truncate: Truncate, context: &mut Context<Self>) {
+        let Some(open) = &mut self.open else { return };
+        let read_only = || open.damage.as_ref().map(ToString::to_string);
+        if let Some(cause) = read_only() {
+            truncate.reply.send(Err(LogFailed::ReadOnly { cause }));
+            return;
+        }
+        if open.rolling {
+            open.waiting.push_back(Waiting::Truncate(truncate));
+            return;
+        }
+        let (reply, finished) = Reply::channel();
+        drop(open.segment.post(Finish { reply }));
+        open.rolling = true;
+        let then = finished.into_actor(self).map(move |finished, actor, context| {
+            if finished.is_ok() {
+                actor.cut(truncate, context);
+            }
+        });
+        context.spawn(then);
+    }
+
+    /// The active segment is finished: cuts the log, and goes on behind the cut.
+    fn cut(&mut self, truncate: Truncate, context: &mut Context<Self>) {
+        let Some(mut open) = self.open.take() else { return };
+        match open.state.truncate(truncate.from) {
+            Ok(writer) => {
+                self.start_segment(&open, writer);
+                open.rolling = false;
+                self.setup.board.set_tail(open.state.checkpoint().next_offset());
+                self.open = Some(open);
+                truncate.reply.send(Ok(()));
+                self.resume(context);
+            }
+            Err(error) => {
+                self.open = Some(open);
+                // Even where nothing was cut: the active segment's actor has ended, so the log is opened again.
+                let disposition = match error.disposition() {
+                    Disposition::Reject | Disposition::Retry => Disposition::Restart,
+                    other => other,
+                };
+                self.fail(&error, disposition, context);
+                truncate.reply.send(Err(LogFailed::Cut(error)));
+            }
+        }
+    }
+
+    fn close(&mut self, reply: Reply<(), Unanswered>, context: &mut Context<Self>) {
+        let Some(open) = &self.open else {
+            reply.send(Ok(()));
+            context.stop();
+            return;
+        };
+        let (segment_reply, finished) = Reply::channel();
+        drop(open.segment.post(Finish { reply: segment_reply }));
+        // A segment that does not answer is dead; there is nothing left to sync.
+        let then = finished
+            .into_actor(self)
+            .map(|_, _, context: &mut Context<Self>| {
+                reply.send(Ok(()));
+                context.stop();
+            });
+        context.spawn(then);
+    }
+
+    fn look_at_free_space(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|open| open.damage.is_none()) else {
+            return;
+        };
+        open.unchecked_bytes = 0;
+        let floor_bytes = self.setup.free_bytes_min;
+        let free_bytes = match open.state.free_bytes() {
+            Ok(free_bytes) => free_bytes,
+            Err(error) => {
+                warn!(self.setup.logger, "cannot tell how much of the disk is free"; "cause" => %error);
+                return;
+            }
+        };
+        let full = free_bytes < floor_bytes;
+        let was_full = matches!(self.setup.board.condition(), Condition::StorageFull { .. });
+        let next = if full {
+            Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            }
+        } else {
+            Condition::Writable
+        };
+        self.setup.board.set(next);
+        if full && !was_full {
+            warn!(self.setup.logger, "the disk is nearly full: appends are refused until there is room";
+                "free_bytes" => free_bytes, "floor_bytes" => floor_bytes);
+        } else if was_full && !full {
+            info!(self.setup.logger, "the disk has room again: appends are taken"; "free_bytes" => free_bytes);
+        }
+    }
+
+    fn fail(&mut self, error: &dyn std::error::Error, disposition: Disposition, context: &mut Context<Self>) {
+        let cause = causes(error);
+        if disposition == Disposition::Failsafe {
+            self.setup.board.fail(&cause);
+        }
+        self.lifeline.fail(disposition, cause);
+        context.stop();
+    }
+}
+
+impl Open {
+    fn standing(&self) -> Standing {
+        let checkpoint = self.state.checkpoint();
+        Standing {
+            last_log_index: checkpoint.last_log_index(),
+            last_term: checkpoint.last_term(),
+            tail: checkpoint.next_offset(),
+            damage: self.damage.clone(),
+        }
+    }
+
+    fn roll_is_due(&self, append: &Append) -> bool {
+        let bytes = |entry: &crate::storage::entry::Entry| crate::storage::frame::payload_len(&entry.payload);
+        self.state.roll_is_due(append.entries.iter().map(bytes).sum())
+    }
+
+    /// Gives the entries their places and hands them to the active segment.
+    fn write(&mut self, append: Append) {
+        let (mut entries, mut all_placed) = (Vec::with_capacity(append.entries.len()), Vec::new());
+        for entry in append.entries {
+            let bytes = crate::storage::frame::payload_len(&entry.payload) as u64;
+            match self.state.place(entry) {
+                Ok((entry, placed)) => {
+                    self.unchecked_bytes += bytes;
+                    entries.push(entry);
+                    all_placed.push(placed);
+                }
+                // Consensus hands over consecutive entries of fair size; what does not fit is a bug there, and is
+                // answered as one: those before it are in the log, it and those behind it are not.
+                Err(error) => {
+                    append.on_persisted.call(Err(AppendFailed::Refused {
+                        cause: error.to_string(),
+                    }));
+                    panic!("an entry that cannot be placed: {error}");
+                }
+            }
+        }
+        let write = Write {
+            entries,
+            placed: all_placed,
+            on_persisted: append.on_persisted,
+        };
+        // When it cannot be posted the segment's actor is dead: the callback is dropped, which says that nobody knows,
+        // and the lifeline of the segment restarts the log.
+        drop(self.segment.post(write));
+    }
+}

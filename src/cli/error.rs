@@ -1,0 +1,252 @@
+//! What can go wrong in a verb, and what the person at the keyboard can do about it.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crate::{config::ConfigErrors, error::Disposition, node::ProcessError};
+
+use super::{exit::Exit, refusal::Refusal};
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments contradict each other.
+    #[error("{text}")]
+    Usage {
+        /// What is wrong with them.
+        text: &'static str,
+        /// What to write instead.
+        hint: &'static str,
+    },
+    /// No connection came about.
+    #[error("cannot connect to {addr}: {reason}")]
+    CannotConnect {
+        /// Where to.
+        addr: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The connection was lost and did not come back, or the node fell silent.
+    #[error("no answer from {addr} for {}: {reason}", humantime::format_duration(*.waited))]
+    NoAnswer {
+        /// Of whom.
+        addr: String,
+        /// Since the last answer.
+        waited: Duration,
+        /// What was the matter with the last try.
+        reason: String,
+    },
+    /// The connection broke while a call was under way.
+    #[error("the connection was lost: {reason}")]
+    Lost {
+        /// What broke it.
+        reason: String,
+    },
+    /// The node answered, and the answer is no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The node answered something that its API does not allow.
+    #[error("the node broke the protocol: {0}")]
+    Protocol(ProtocolError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// The input could not be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The input could not be read.
+    #[error("cannot read the input: {0}")]
+    Read(#[source] io::Error),
+    /// A line does not fit into one record.
+    #[error("line {line} is longer than {max} bytes")]
+    LineTooLong {
+        /// Its number, from 1.
+        line: u64,
+        /// The most a line may have.
+        max: usize,
+    },
+    /// The input has fewer lines than are to be skipped.
+    #[error("the input has only {lines} lines, {skip} were to be skipped")]
+    SkippedPastEnd {
+        /// How many it has.
+        lines: u64,
+        /// How many were to be skipped.
+        skip: u64,
+    },
+    /// The output could not be written.
+    #[error("cannot write the output: {0}")]
+    Write(#[source] io::Error),
+    /// The reader of the output went away, as `head` does. Not a failure.
+    #[error("the reader of the output went away")]
+    BrokenPipe,
+    /// The runtime of the program could not be started.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+    /// The node could not begin.
+    #[error("{}", causes(.0))]
+    Node(#[source] ProcessError),
+    /// The node ended, and not because it was asked to.
+    #[error("the node ended: {cause}")]
+    NodeEnded {
+        /// Why.
+        cause: String,
+        /// As supervision decided.
+        exit: Exit,
+    },
+    /// The person at the keyboard stopped it.
+    #[error("interrupted")]
+    Interrupted,
+    /// It failed after some records were acknowledged.
+    #[error("{cause}; acknowledged: {acknowledged}; the rest is not")]
+    PartlyDone {
+        /// What went wrong.
+        cause: Box<CliError>,
+        /// Which records are safe.
+        acknowledged: String,
+        /// How to produce the rest, when the input can be read again.
+        go_on: Option<String>,
+    },
+}
+
+/// How a node's answer contradicts its API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// It answered more requests than were sent.
+    #[error("it answered a request that was not sent")]
+    AnswerWithoutRequest,
+    /// It acknowledged another number of records than were sent.
+    #[error("it acknowledged {acknowledged} records of a request with {sent}")]
+    WrongCount {
+        /// How many it says.
+        acknowledged: u64,
+        /// How many there were.
+        sent: u64,
+    },
+    /// Records are missing between two that it sent.
+    #[error("records {expected}..{got} are missing from its answer")]
+    Gap {
+        /// The offset that comes next.
+        expected: u64,
+        /// The offset that came.
+        got: u64,
+    },
+    /// Bytes that are no records.
+    #[error("the records at offset {base_offset} cannot be decoded")]
+    Undecodable {
+        /// The first offset of their batch.
+        base_offset: u64,
+    },
+}
+
+impl CliError {
+    /// What is to be done about it, by the verbs that hold a stream open across broken connections.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::CannotConnect { .. } | Self::Lost { .. } => Disposition::Retry,
+            Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
+            Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
+            Self::Config(errors) => errors.disposition(),
+            Self::Node(error) => error.disposition(),
+            Self::NodeEnded { .. } => Disposition::Escalate,
+            Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
+            Self::NoAnswer { .. }
+            | Self::Protocol(_)
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::BrokenPipe
+            | Self::Start(_)
+            | Self::Interrupted
+            | Self::PartlyDone { .. } => Disposition::Escalate,
+        }
+    }
+
+    /// The exit code that tells it to a script.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
+            Self::Refused(refusal) => refusal.exit(),
+            Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
+            Self::BrokenPipe => Exit::Done,
+            Self::PartlyDone { .. } => Exit::PartlyDone,
+            Self::Config(_) | Self::Node(_) => Exit::WrongConfiguration,
+            Self::NodeEnded { exit, .. } => *exit,
+            Self::Open { .. }
+            | Self::Protocol(_)
+            | Self::Read(_)
+            | Self::LineTooLong { .. }
+            | Self::SkippedPastEnd { .. }
+            | Self::Write(_)
+            | Self::Start(_)
+            | Self::Interrupted => Exit::Failed,
+        }
+    }
+
+    /// What to do next, when that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Usage { hint, .. } => hint,
+            Self::CannotConnect { .. } => {
+                "is a node running there? `annals dev` starts one; --addr names another"
+            }
+            Self::NoAnswer { .. } | Self::Lost { .. } => {
+                "is the node still running? its log says why it went; --timeout waits longer"
+            }
+            Self::Refused(refusal) => return refusal.hint(),
+            Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
+            Self::Open { .. } => {
+                "give the path of a readable file, or leave out --file to read standard input"
+            }
+            Self::LineTooLong { .. } => "a record is one line here; is the input binary?",
+            Self::SkippedPastEnd { .. } => "is it the input of the produce that is to be continued?",
+            Self::PartlyDone { cause, go_on, .. } => return go_on.clone().or_else(|| cause.hint()),
+            Self::NodeEnded {
+                exit: Exit::NodeFailsafe,
+                ..
+            } => {
+                "look at the disk and the system's log before starting again; nothing acknowledged is given up: recovery \
+                 decides what is there"
+            }
+            Self::Config(_)
+            | Self::Node(_)
+            | Self::NodeEnded { .. }
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::BrokenPipe
+            | Self::Start(_)
+            | Self::Interrupted => {
+                return None;
+            }
+        };
+        Some(hint.to_string())
+    }
+
+    /// An error of writing to standard output: a reader that went away is told apart.
+    #[must_use]
+    pub fn from_write(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Write(error),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! What the program's exit code says.
+
+use std::process::ExitCode;
+
+use crate::actors::supervision::policy::{EXIT_CANNOT_START, EXIT_ESCALATED, EXIT_FAILSAFE, EXIT_GRACEFUL};
+
+/// Why the program ended. The numbers are a promise to scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for was done.
+    Done = 0,
+    /// Something failed that has no code of its own.
+    Failed = 1,
+    /// The command line is wrong; nothing was tried.
+    Usage = 2,
+    /// No node could be reached, or none answered in time.
+    CannotConnect = 3,
+    /// What was asked for is not there: an offset, a log, a file.
+    NotFound = 4,
+    /// The node refused: a condition did not hold, the producer is fenced, or a rule denies it.
+    Refused = 5,
+    /// Part of the records was acknowledged, the rest was not.
+    PartlyDone = 6,
+    /// A part of the node failed and could not be restarted.
+    NodeEscalated = EXIT_ESCALATED,
+    /// The node's disk failed.
+    NodeFailsafe = EXIT_FAILSAFE,
+    /// The configuration is wrong, or a node cannot start with it.
+    WrongConfiguration = EXIT_CANNOT_START,
+}
+
+impl Exit {
+    /// How a node that ended with this code of supervision ends its process.
+    #[must_use]
+    pub fn of_node(exit_code: u8) -> Self {
+        match exit_code {
+            EXIT_GRACEFUL => Self::Done,
+            EXIT_FAILSAFE => Self::NodeFailsafe,
+            EXIT_CANNOT_START => Self::WrongConfiguration,
+            _ => Self::NodeEscalated,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The table of exit codes, as `annals --help` prints it. 70, 74 and 78 are what supervision ends a node with.
+pub const TABLE: &str = "\
+Exit codes:
+   0  done
+   1  failed
+   2  the command line is wrong
+   3  no node could be reached, or none answered in time
+   4  not found: an offset, a log, a file
+   5  refused: a condition did not hold, the producer is fenced, or a rule denies it
+   6  partly done: some records were acknowledged, the rest was not
+  70  agent, dev: a part of the node failed and could not be restarted
+  74  agent, dev: the disk failed; start again, recovery decides what is there
+  78  agent, dev, config: the configuration is wrong, or the node cannot start with it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_every_code() {
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::CannotConnect,
+            Exit::NotFound,
+            Exit::Refused,
+            Exit::PartlyDone,
+            Exit::NodeEscalated,
+            Exit::NodeFailsafe,
+            Exit::WrongConfiguration,
+        ];
+        for exit in all {
+            let code = format!("\n  {:>2}  ", exit as u8);
+            assert!(TABLE.contains(&code), "{exit:?} is not in the table");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `annals log`: about the log itself.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use indicatif::BinaryBytes;
+use serde::Serialize;
+
+use crate::proto::annals::v1::{DescribeLogResponse, Segment};
+
+use super::{
+    connect::{Connection, Target},
+    error::CliError,
+    output::{Format, write_json},
+    runtime,
+};
+
+/// About the log itself
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum LogCommand {
+    /// Show which offsets are readable, how large the log is, and its segments
+    #[command(after_long_help = "\
+Examples:
+  annals log describe
+  annals log describe -o json | jq .high_watermark
+
+A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
+    Describe {
+        #[command(flatten)]
+        target: Target,
+        /// How to print it
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+}
+
+/// Runs the verb.
+pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
+    match command {
+        LogCommand::Describe { target, output } => {
+            let described =
+                runtime::block_on(async { Connection::open(&target.addr).await?.describe_log().await })?;
+            let mut out = io::stdout().lock();
+            match output {
+                Format::Text => write_text(&mut out, &described),
+                Format::Json => write_json(&mut out, &JsonLog::from(&described)),
+            }
+            .map_err(CliError::from_write)
+        }
+    }
+}
+
+fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()> {
+    let header = log.header.clone().unwrap_or_default();
+    writeln!(out, "log        {}", log.log)?;
+    writeln!(out, "readable   {}..{}", log.earliest, log.high_watermark)?;
+    writeln!(out, "tail       {}", log.tail)?;
+    writeln!(out, "bytes      {} ({})", log.bytes, BinaryBytes(log.bytes))?;
+    writeln!(out, "node       {:016x}", header.node_id)?;
+    writeln!(out, "cluster    {}", header.cluster_id)?;
+    writeln!(out, "term       {}", header.term)?;
+    if !log.failsafe.is_empty() {
+        writeln!(
+            out,
+            "failsafe   takes no writes until it is restarted: {}",
+            log.failsafe
+        )?;
+    }
+    if !log.segments.is_empty() {
+        writeln!(out)?;
+        writeln!(
+            out,
+            "{:>20}  {:>12}  {:20}  state",
+            "first offset", "bytes", "created"
+        )?;
+    }
+    for segment in &log.segments {
+        let state = if segment.active { "active" } else { "sealed" };
+        writeln!(
+            out,
+            "{:>20}  {:>12}  {}  {state}",
+            segment.first_offset,
+            segment.bytes,
+            created(segment)
+        )?;
+    }
+    Ok(())
+}
+
+/// To the second, in UTC. A time that no calendar has is printed as the number it is.
+fn created(segment: &Segment) -> String {
+    /// 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
+    const LAST_MS: u64 = 253_402_300_799_000;
+    if segment.created_ms > LAST_MS {
+        return segment.created_ms.to_string();
+    }
+    let time: SystemTime = UNIX_EPOCH + Duration::from_millis(segment.created_ms);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// The fields of `DescribeLogResponse`, by their names.
+#[derive(Serialize)]
+struct JsonLog<'a> {
+    log: &'a str,
+    earliest: u64,
+    high_watermark: u64,
+    tail: u64,
+    bytes: u64,
+    /// As text: it is larger than what a JSON number keeps in most programs.
+    node_id: String,
+    cluster_id: String,
+    term: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failsafe: Option<&'a str>,
+    segments: Vec<JsonSegment>,
+}
+
+#[derive(Serialize)]
+struct JsonSegment {
+    first_log_index: u64,
+    first_offset: u64,
+    bytes: u64,
+    active: bool,
+    created_ms: u64,
+}
+
+impl<'a> From<&'a DescribeLogResponse> for JsonLog<'a> {
+    fn from(log: &'a DescribeLogResponse) -> Self {
+        let header = log.header.clone().unwrap_or_default();
+        Self {
+            log: &log.log,
+            earliest: log.earliest,
+            high_watermark: log.high_watermark,
+            tail: log.tail,
+            bytes: log.bytes,
+            node_id: format!("{:016x}", header.node_id),
+            cluster_id: header.cluster_id,
+            term: header.term,
+            failsafe: (!log.failsafe.is_empty()).then_some(log.failsafe.as_str()),
+            segments: log.segments.iter().map(JsonSegment::from).collect(),
+        }
+    }
+}
+
+impl From<&Segment> for JsonSegment {
+    fn from(segment: &Segment) -> Self {
+        Self {
+            first_log_index: segment.first_log_index,
+            first_offset: segment.first_offset,
+            bytes: segment.bytes,
+            active: segment.active,
+            created_ms: segment.created_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_a_page_a_person_can_read() {
+        let segment = |first_offset, bytes, active, created_ms| Segment {
+            first_log_index: first_offset + 1,
+            first_offset,
+            bytes,
+            active,
+            created_ms,
+        };
+        let log = DescribeLogResponse {
+            log: "default".into(),
+            earliest: 5,
+            high_watermark: 90,
+            tail: 91,
+            bytes: 3 << 20,
+            segments: vec![
+                segment(5, 2 << 20, false, 1_700_000_000_000),
+                segment(60, 1 << 20, true, u64::MAX),
+            ],
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        write_text(&mut out, &log).expect("memory can be written");
+        let wanted = "\
+log        default
+readable   5..90
+tail       91
+bytes      3145728 (3.00 MiB)
+node       0000000000000000
+cluster    \n\
+term       0
+
+        first offset         bytes  created               state
+                   5       2097152  2023-11-14T22:13:20Z  sealed
+                  60       1048576  18446744073709551615  active
+";
+        assert_eq!(String::from_utf8_lossy(&out), wanted);
+    }
+}

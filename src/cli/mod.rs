@@ -1,0 +1,135 @@
+//! The command line: one file per verb, and what the verbs share.
+
+pub mod agent;
+pub mod config;
+pub mod dev;
+
+mod bench;
+mod consume;
+mod log;
+mod produce;
+
+pub mod error;
+pub mod exit;
+pub mod refusal;
+
+mod acknowledged;
+mod connect;
+mod consumer;
+mod output;
+mod position;
+mod producer;
+mod progress;
+mod reconnect;
+mod record_lines;
+mod runtime;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigErrors;
+
+use self::{error::CliError, exit::Exit};
+
+/// A replicated commit log in one binary: one ordered history that is never lost
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, after_long_help = exit::TABLE, after_help = "`annals --help` shows the exit codes too.")]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::DevArgs),
+    Agent(agent::AgentArgs),
+    Produce(produce::ProduceArgs),
+    Consume(consume::ConsumeArgs),
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// Check a configuration, or show what it comes to
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+/// Parses the command line of this process and does what it says.
+///
+/// Blocking: until it is done; a node runs until it is told to stop.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Help and version come as errors too. Nobody is left to be told when they cannot be printed.
+            drop(error.print());
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
+        }
+    };
+    match run(&command) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            report(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), CliError> {
+    match command {
+        Command::Dev(args) => args.run(),
+        Command::Agent(args) => args.run(),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Log(command) => log::run(command),
+        Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
+        Command::Bench(command) => bench::run(command),
+    }
+}
+
+/// Apart from a wrong configuration, only writing the output can fail there.
+fn config_error(error: anyhow::Error) -> CliError {
+    match error.downcast::<ConfigErrors>() {
+        Ok(errors) => CliError::Config(errors),
+        Err(error) => CliError::from_write(error.downcast().unwrap_or_else(io::Error::other)),
+    }
+}
+
+/// Says once what went wrong, and what to do about it.
+fn report(error: &CliError) {
+    if matches!(error, CliError::BrokenPipe) {
+        return;
+    }
+    let mut text = format!("error: {error}\n");
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    // When standard error is closed, the exit code still tells.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

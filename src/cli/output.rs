@@ -1,0 +1,212 @@
+//! How records and answers are printed.
+
+use std::io::{self, Write};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use prost::Message;
+use serde::Serialize;
+
+use crate::{
+    proto::{annals::v1 as proto, raw::annals::v1::Batch},
+    record_set::{self, RecordParts},
+};
+
+use super::error::{CliError, ProtocolError};
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// How a record is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum RecordFormat {
+    /// The value's bytes and a newline
+    Value,
+    /// A JSON object in a line
+    Json,
+}
+
+/// One JSON object in a line.
+pub(super) fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// Prints the records of a batch.
+///
+/// Errors: `Protocol` when they cannot be decoded; `Write`, `BrokenPipe`.
+pub(super) fn write_batch(out: &mut impl Write, batch: &Batch, format: RecordFormat) -> Result<(), CliError> {
+    let mut offset = batch.base_offset;
+    for record in batch.records.iter().flat_map(record_set::records) {
+        match format {
+            RecordFormat::Value => {
+                let value = RecordParts::of(&record).value;
+                out.write_all(&value)
+                    .and_then(|()| out.write_all(b"\n"))
+                    .map_err(CliError::from_write)?;
+            }
+            RecordFormat::Json => write_json_record(out, batch, offset, record)?,
+        }
+        offset += 1;
+    }
+    if offset - batch.base_offset != u64::from(batch.record_count) {
+        return Err(undecodable(batch));
+    }
+    Ok(())
+}
+
+fn undecodable(batch: &Batch) -> CliError {
+    CliError::Protocol(ProtocolError::Undecodable {
+        base_offset: batch.base_offset,
+    })
+}
+
+fn write_json_record(
+    out: &mut impl Write,
+    batch: &Batch,
+    offset: u64,
+    record: Bytes,
+) -> Result<(), CliError> {
+    let record = proto::Record::decode(record).map_err(|_| undecodable(batch))?;
+    write_json(out, &JsonRecord::new(&record, offset, batch.timestamp_ms)).map_err(CliError::from_write)
+}
+
+/// A record as a line of JSON. Bytes that are UTF-8 are a string in `key` or `value`; others are base64, in
+/// `key_base64` or `value_base64` instead.
+#[derive(Serialize)]
+struct JsonRecord<'a> {
+    offset: u64,
+    timestamp_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<JsonHeader<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+/// A header, in the order of the record's.
+#[derive(Serialize)]
+struct JsonHeader<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+/// As text if it is text, in base64 if not.
+fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(BASE64_STANDARD.encode(bytes))),
+    }
+}
+
+impl<'a> JsonRecord<'a> {
+    fn new(record: &'a proto::Record, offset: u64, appended_ms: u64) -> Self {
+        let (key, key_base64) = text_or_base64(&record.key);
+        let (value, value_base64) = text_or_base64(&record.value);
+        Self {
+            offset,
+            timestamp_ms: record.timestamp_ms.unwrap_or(appended_ms),
+            // The schema cannot tell an empty key from none.
+            key: key.filter(|key| !key.is_empty()),
+            key_base64,
+            headers: record.headers.iter().map(JsonHeader::new).collect(),
+            value,
+            value_base64,
+        }
+    }
+}
+
+impl<'a> JsonHeader<'a> {
+    fn new(header: &'a proto::Header) -> Self {
+        let (value, value_base64) = text_or_base64(&header.value);
+        Self {
+            name: &header.name,
+            value,
+            value_base64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(records: Vec<proto::Record>) -> Batch {
+        Batch {
+            base_offset: 7,
+            record_count: u32::try_from(records.len()).expect("few"),
+            timestamp_ms: 1_000,
+            term: 1,
+            records: Some(proto::RecordSet { records }.encode_to_vec().into()),
+        }
+    }
+
+    fn printed(batch: &Batch, format: RecordFormat) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_batch(&mut out, batch, format).expect("the batch is well-formed");
+        out
+    }
+
+    fn value(value: &'static [u8]) -> proto::Record {
+        proto::Record {
+            value: Bytes::from_static(value),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn values_are_printed_byte_for_byte() {
+        let batch = batch(vec![value(b"a"), value(b""), value(b"\xff\x00\r")]);
+        assert_eq!(printed(&batch, RecordFormat::Value), b"a\n\n\xff\x00\r\n");
+    }
+
+    #[test]
+    fn json_has_text_as_text_and_bytes_as_base64() {
+        let full = proto::Record {
+            value: Bytes::from_static(b"\xff\x00"),
+            key: Bytes::from_static(b"k"),
+            timestamp_ms: Some(5),
+            headers: vec![proto::Header {
+                name: "h".into(),
+                value: Bytes::from_static(b"v"),
+            }],
+            ..Default::default()
+        };
+        let wanted = concat!(
+            r#"{"offset":7,"timestamp_ms":5,"key":"k","headers":[{"name":"h","value":"v"}],"value_base64":"/wA="}"#,
+            "\n",
+            r#"{"offset":8,"timestamp_ms":1000,"value":"\"quoted\" ü"}"#,
+            "\n",
+        );
+        let batch = batch(vec![full, value("\"quoted\" ü".as_bytes())]);
+        assert_eq!(
+            String::from_utf8_lossy(&printed(&batch, RecordFormat::Json)),
+            wanted
+        );
+    }
+
+    #[test]
+    fn a_batch_with_another_count_than_it_says_is_an_error() {
+        let mut batch = batch(vec![value(b"a")]);
+        batch.record_count = 2;
+        let result = write_batch(&mut Vec::new(), &batch, RecordFormat::Value);
+        assert!(matches!(
+            result,
+            Err(CliError::Protocol(ProtocolError::Undecodable { base_offset: 7 }))
+        ));
+    }
+}

@@ -1,0 +1,220 @@
+//! `annals produce`: a record per line.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    num::NonZeroU64,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
+
+use crate::config::parse_duration;
+
+use super::{
+    acknowledged::Acknowledged,
+    connect::{Connection, Target},
+    error::CliError,
+    output::Format,
+    producer::{Producer, Stamp},
+    progress::Progress,
+    record_lines::{BatchLimits, RecordBatch, RecordLines},
+    runtime,
+};
+
+/// The most bytes of records in one request, unless one record alone is larger. Larger ones gain nothing, and a node's
+/// limit is not below it.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+
+/// Batches read ahead of what is in flight.
+const BATCHES_AHEAD: usize = 4;
+
+/// Append a record per line of the input, and print the offsets taken
+///
+/// A record is a line without its newline: bytes, whatever they encode; an empty line is an empty record. Records
+/// are acknowledged when they are durable. After a broken connection, what is not acknowledged is sent again and
+/// stored once.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  echo hello | annals produce
+  annals produce --file access.log --batch 5000
+  tail -F access.log | annals produce
+
+A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
+pub(super) struct ProduceArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Read this file instead of standard input
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Records in one request at most; a request is appended as a whole or not at all
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    batch: u64,
+    /// Give up when nothing is acknowledged for so long
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Go on as this producer, which was named when an earlier produce failed
+    #[arg(long, value_name = "ID", requires = "skip")]
+    producer_id: Option<NonZeroU64>,
+    /// Skip so many lines, which an earlier produce with this --producer-id had acknowledged
+    #[arg(long, value_name = "N", requires = "producer_id")]
+    skip: Option<u64>,
+    /// How to print the offsets taken
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
+    let (input, bytes_total) = open(args.file.as_ref())?;
+    let interactive = input.is_terminal();
+    let skip = args.skip.unwrap_or(0);
+    let stamp = Stamp {
+        id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get),
+        sequence: skip,
+    };
+    let progress = if interactive {
+        Progress::hidden()
+    } else {
+        Progress::of_input(bytes_total)
+    };
+    let mut producer = Producer::new(args.target.addr.clone(), stamp, args.timeout, progress);
+    let result = runtime::block_on(async {
+        let connection = Connection::open(&args.target.addr).await?;
+        let limits = BatchLimits {
+            records_max: args.batch,
+            bytes_max: BATCH_BYTES_MAX,
+        };
+        let mut batches = spawn_reader(RecordLines::new(input, limits), skip)?;
+        tokio::select! {
+            result = producer.run(connection, &mut batches) => result,
+            interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(CliError::Start, |()| CliError::Interrupted)),
+        }
+    });
+    let acknowledged = producer.acknowledged();
+    drop(producer);
+    match result {
+        Ok(()) => print(args.output, acknowledged),
+        Err(cause) if acknowledged.records == 0 => Err(cause),
+        Err(cause) => {
+            if matches!(args.output, Format::Json) {
+                print(args.output, acknowledged)?;
+            }
+            let go_on = args.file.as_ref().map(|file| {
+                format!(
+                    "`annals produce --file {} --batch {} --producer-id {} --skip {}` goes on from there",
+                    file.display(),
+                    args.batch,
+                    stamp.id,
+                    skip + acknowledged.records
+                )
+            });
+            Err(CliError::PartlyDone {
+                cause: Box::new(cause),
+                acknowledged: acknowledged.to_string(),
+                go_on,
+            })
+        }
+    }
+}
+
+fn print(format: Format, acknowledged: Acknowledged) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Text => writeln!(out, "{acknowledged}"),
+        Format::Json => super::output::write_json(&mut out, &acknowledged),
+    }
+    .map_err(CliError::from_write)
+}
+
+fn new_producer_id() -> u64 {
+    rand::random::<NonZeroU64>().get()
+}
+
+/// The input, and its length when it is a regular file.
+fn open(file: Option<&PathBuf>) -> Result<(File, Option<u64>), CliError> {
+    let input = match file {
+        Some(path) => File::open(path).map_err(|source| CliError::Open {
+            path: path.clone(),
+            source,
+        })?,
+        // Not through `Stdin`: its buffer would hide from `has_more` what is already read.
+        None => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(CliError::Read)?
+            .into(),
+    };
+    let metadata = input.metadata().map_err(CliError::Read)?;
+    let bytes = metadata.is_file().then_some(metadata.len());
+    Ok((input, bytes))
+}
+
+/// Reads and encodes on a thread of its own, ahead of the sending.
+fn spawn_reader(
+    lines: RecordLines<File>,
+    skip: u64,
+) -> Result<mpsc::Receiver<Result<RecordBatch, CliError>>, CliError> {
+    let (batches, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let read = move || {
+        if let Err(error) = read_batches(lines, skip, &batches) {
+            // A receiver that is gone has ended for a reason of its own.
+            drop(batches.blocking_send(Err(error)));
+        }
+    };
+    thread::Builder::new()
+        .name("read".to_owned())
+        .spawn(read)
+        .map_err(CliError::Start)?;
+    Ok(receiver)
+}
+
+/// Blocking: on the input, and on the receiver.
+fn read_batches<R: Read + AsFd>(
+    mut lines: RecordLines<R>,
+    skip: u64,
+    batches: &mpsc::Sender<Result<RecordBatch, CliError>>,
+) -> Result<(), CliError> {
+    let mut skipped = lines.skip(skip);
+    while skipped < skip {
+        if lines.at_end() {
+            return Err(CliError::SkippedPastEnd { lines: skipped, skip });
+        }
+        lines.fill()?;
+        skipped += lines.skip(skip - skipped);
+    }
+    loop {
+        while let Some(batch) = lines.full() {
+            if batches.blocking_send(Ok(batch)).is_err() {
+                return Ok(());
+            }
+        }
+        // A line that is there must not wait for the lines that are not.
+        let send_all = lines.at_end() || !has_more(lines.input().as_fd());
+        if send_all
+            && let Some(batch) = lines.partial()
+            && batches.blocking_send(Ok(batch)).is_err()
+        {
+            return Ok(());
+        }
+        if lines.at_end() {
+            return Ok(());
+        }
+        lines.fill()?;
+    }
+}
+
+/// Whether a read would return at once. An input that cannot be asked counts as one that would.
+fn has_more(input: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&at_once)).map_or(true, |ready| ready > 0)
+}

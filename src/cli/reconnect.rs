@@ -1,0 +1,135 @@
+//! The way back to a node: how long to wait before the next try, and when to stop trying.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use tokio::time;
+
+use crate::{clock, error::Disposition};
+
+use super::{
+    connect::{Address, Connection},
+    error::CliError,
+};
+
+/// The first pause: longer than the restart of a listener, too short to be noticed.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// A node that is back is found within this.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Pauses that double, counted from the last progress.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+    last_progress: Instant,
+    give_up_after: Option<Duration>,
+}
+
+impl Backoff {
+    /// Gives up when there is no progress for `give_up_after`; `None`: never.
+    pub(super) fn new(give_up_after: Option<Duration>) -> Self {
+        Self {
+            next: FIRST,
+            last_progress: clock::now(),
+            give_up_after,
+        }
+    }
+
+    /// Something was done: the next pause is short, and the time to give up is far.
+    pub(super) fn progress(&mut self) {
+        self.next = FIRST;
+        self.last_progress = clock::now();
+    }
+
+    /// Whether it is time to give up.
+    pub(super) fn is_over(&self) -> bool {
+        self.give_up_after.is_some_and(|after| self.waited() >= after)
+    }
+
+    /// The error of giving up on `addr`, whose last word was `reason`.
+    pub(super) fn no_answer(&self, addr: &Address, reason: String) -> CliError {
+        let waited = Duration::from_secs(self.waited().as_secs());
+        CliError::NoAnswer {
+            addr: addr.to_string(),
+            waited,
+            reason,
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        clock::now() - self.last_progress
+    }
+
+    /// The pause before the next try, at least `at_least`; `None` when it is time to give up.
+    pub(super) fn pause(&mut self, at_least: Option<Duration>) -> Option<Duration> {
+        // Jitter, so that those who lost the same node do not come back as one.
+        let pause = self
+            .next
+            .mul_f64(rand::rng().random_range(0.5..1.0))
+            .max(at_least.unwrap_or_default());
+        self.next = (self.next * 2).min(LONGEST);
+        match self.give_up_after {
+            Some(after) if self.waited() + pause >= after => None,
+            _ => Some(pause),
+        }
+    }
+}
+
+/// Waits after `error`, and connects again, until that works or it is time to give up.
+///
+/// Errors: `error` itself when a retry does not help or it is a refusal that did not pass; `NoAnswer`. Cancel: safe.
+pub(super) async fn reconnect(
+    addr: &Address,
+    backoff: &mut Backoff,
+    mut error: CliError,
+) -> Result<Connection, CliError> {
+    loop {
+        match error.disposition() {
+            Disposition::Retry => {}
+            Disposition::Reject | Disposition::Restart | Disposition::Failsafe | Disposition::Escalate => {
+                return Err(error);
+            }
+        }
+        let at_least = match &error {
+            CliError::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        };
+        let Some(pause) = backoff.pause(at_least) else {
+            return Err(match error {
+                CliError::Lost { reason } | CliError::CannotConnect { reason, .. } => {
+                    backoff.no_answer(addr, reason)
+                }
+                refused => refused,
+            });
+        };
+        time::sleep(pause).await;
+        match Connection::open(addr).await {
+            Ok(connection) => return Ok(connection),
+            Err(next) => error = next,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_and_shrink_on_progress() {
+        let mut backoff = Backoff::new(None);
+        let pauses: Vec<_> = (0..12).filter_map(|_| backoff.pause(None)).collect();
+        assert_eq!(pauses.len(), 12);
+        assert!(pauses[0] <= FIRST);
+        assert!(pauses[11] >= LONGEST / 2 && pauses[11] <= LONGEST);
+        backoff.progress();
+        assert!(backoff.pause(None).expect("it never gives up") <= FIRST);
+    }
+
+    #[test]
+    fn it_gives_up_rather_than_sleep_past_the_deadline() {
+        let mut backoff = Backoff::new(Some(Duration::from_secs(3)));
+        assert!(backoff.pause(Some(Duration::from_secs(1))).is_some());
+        assert_eq!(backoff.pause(Some(Duration::from_secs(4))), None);
+    }
+}

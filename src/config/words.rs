@@ -1,0 +1,111 @@
+//! Options whose values are words of our own: names and choices.
+
+use super::value::{Refusal, Value, unreadable};
+
+/// The longest node name; it must fit a DNS label, because certificates and Kubernetes name nodes that way.
+const NODE_NAME_BYTES_MAX: usize = 63;
+
+/// What people call a node: 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit, so that it can
+/// stand in a file name, a metric and a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeName(String);
+
+impl NodeName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the node of that number in a numbered set, as in `node-0`.
+    #[must_use]
+    pub fn numbered(number: u32) -> Self {
+        Self(format!("node-{number}"))
+    }
+}
+
+impl Value for NodeName {
+    const EXPECTED: &'static str = "1 to 63 letters, digits, `-`, `_` or `.`, the first a letter or digit";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins_well || text.len() > NODE_NAME_BYTES_MAX || !text.chars().all(allowed) {
+            return Err(unreadable::<Self>(text));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn to_toml(&self) -> toml::Value {
+        self.0.clone().into()
+    }
+}
+
+/// A closed set of words as a type of option.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, { $($(#[$word_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$word_doc])* $variant),+ }
+
+        impl Value for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Result<Self, Refusal> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(unreadable::<Self>(text)),
+                }
+            }
+
+            fn to_toml(&self) -> toml::Value {
+                match self { $(Self::$variant => $word.into()),+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// The least important lines that are still written.
+    LogLevel, "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"", {
+        /// What needs somebody to act.
+        Error = "error",
+        /// And what went wrong but was dealt with.
+        Warn = "warn",
+        /// And what the node did: a few lines an hour.
+        Info = "info",
+        /// And how it came to do it.
+        Debug = "debug",
+        /// And the innermost doings of the libraries.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// The form of the log's lines.
+    LogFormat, "one of \"auto\", \"terminal\", \"json\"", {
+        /// For people when standard error is a terminal, JSON otherwise.
+        Auto = "auto",
+        /// For people.
+        Terminal = "terminal",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_not_stand_in_a_path_are_refused() {
+        let longest = "n".repeat(NODE_NAME_BYTES_MAX);
+        for name in ["node-0", "0", "shard_7.eu-west", &longest] {
+            assert_eq!(NodeName::from_text(name).unwrap().as_str(), name);
+        }
+        let too_long = "n".repeat(NODE_NAME_BYTES_MAX + 1);
+        for name in ["", ".", "..", "-h", "a/b", "a b", "größe", &too_long] {
+            assert!(NodeName::from_text(name).is_err(), "{name:?}");
+        }
+    }
+}

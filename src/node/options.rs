@@ -1,0 +1,123 @@
+//! What a node is made from.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    actors::supervision::Timing,
+    config::Config,
+    error::Disposition,
+    net,
+    storage::{
+        LogOptions, Retention,
+        data_dir::{DataDir, DataDirError},
+        fs::FileSystem,
+    },
+};
+
+use super::timing_for;
+
+/// All that a node is told, beside its data directory.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The node's name.
+    pub node_name: String,
+    /// The disk.
+    pub file_system: Arc<dyn FileSystem>,
+    /// How the log is kept.
+    pub log: LogOptions,
+    /// Appends are refused while fewer bytes are free.
+    pub free_bytes_min: u64,
+    /// How much of the log is kept.
+    pub retention: Retention,
+    /// Addresses and limits.
+    pub net: net::Options,
+    /// How patient supervision is.
+    pub timing: Timing,
+}
+
+/// A node cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The data belongs to no cluster yet.
+    #[error(
+        "the node in {path} has not joined a cluster; use an empty data_dir for a node that stands alone"
+    )]
+    NoCluster {
+        /// The data directory.
+        path: String,
+    },
+}
+
+impl OptionsError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::DataDir(error) => error.disposition(),
+            Self::NoCluster { .. } => Disposition::Escalate,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// What `config` says, for the data directory it names, which is taken for this process.
+    ///
+    /// Blocking. Errors: the data directory cannot be used.
+    pub fn open(
+        config: &Config,
+        data_dir: &Path,
+        file_system: Arc<dyn FileSystem>,
+    ) -> Result<(Self, DataDir), OptionsError> {
+        let data_dir = DataDir::open(file_system.clone(), data_dir, config.node.name.as_str())?;
+        let no_cluster = || OptionsError::NoCluster {
+            path: data_dir.path().display().to_string(),
+        };
+        let cluster_id = data_dir.identity().cluster_id.ok_or_else(no_cluster)?;
+        let (log, limits) = (&config.log, &config.limits);
+        let milliseconds =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let options = Self {
+            node_name: config.node.name.as_str().to_owned(),
+            log: LogOptions {
+                directory: data_dir.log_dir(net::context::DEFAULT_LOG)?,
+                cluster_id,
+                segment_bytes: log.segment_bytes.bytes(),
+                segment_age_ms: milliseconds(log.segment_age),
+                tail_cache_bytes: log.tail_cache_bytes.as_usize(),
+                open_files_max: log.open_files_max as usize,
+                prezero_bytes_per_second: log.prezero_rate.bytes(),
+            },
+            free_bytes_min: log.free_bytes_min.bytes(),
+            retention: Retention {
+                bytes_max: log.retention_bytes.map(|bytes| bytes.bytes()),
+                age_max_ms: log.retention_age.map(milliseconds),
+            },
+            net: net::Options {
+                rpc_address: config.listen.rpc,
+                admin_address: config.listen.admin,
+                connections_max: limits.connections_max as usize,
+                batch_bytes_max: log.batch_bytes_max.as_usize(),
+                message_bytes_max: message_bytes_max(log.batch_bytes_max.as_usize()),
+                admission_bytes: limits.admission_bytes.as_usize(),
+                stream_inflight_bytes: limits.stream_inflight_bytes.as_usize(),
+                consume_chunk_bytes: limits.consume_chunk_bytes.as_usize(),
+                request_timeout: limits.request_timeout,
+                drain_timeout: limits.drain_timeout,
+                keepalive_interval: limits.keepalive_interval,
+                keepalive_timeout: limits.keepalive_timeout,
+                ..net::Options::default()
+            },
+            timing: timing_for(limits.drain_timeout),
+            file_system,
+        };
+        Ok((options, data_dir))
+    }
+}
+
+/// Well above a batch, so that one which is too large is refused by us, with a reason, and not by the transport.
+fn message_bytes_max(batch_bytes_max: usize) -> usize {
+    (batch_bytes_max * 2).max(4 << 20)
+}

@@ -1,0 +1,94 @@
+//! A node as a process: from its configuration to its exit code.
+
+use std::{io, path::Path, sync::Arc};
+
+use actix::prelude::*;
+use slog::{Logger, info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Addresses, Node, NodeOptions, OptionsError};
+use crate::{actors::supervision::Ending, config::Config, error::Disposition, storage::fs::RealFileSystem};
+
+/// The node could not even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// Its data directory cannot be used.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The system gave no threads or no signals.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl ProcessError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Options(error) => error.disposition(),
+            Self::Runtime(_) => Disposition::Escalate,
+        }
+    }
+}
+
+/// Runs a node until SIGTERM or Ctrl-C, or until it fails; `on_ready` is called once when it serves.
+///
+/// Blocking. Errors: it could not begin; how a node ends that did is in the `Ending`.
+pub fn run(
+    config: &Config,
+    data_dir: &Path,
+    logger: &Logger,
+    on_ready: impl FnOnce(Addresses) + 'static,
+) -> Result<Ending, ProcessError> {
+    let (options, data_dir) = NodeOptions::open(config, data_dir, Arc::new(RealFileSystem))?;
+    if let Some(name) = data_dir.renamed_from() {
+        warn!(logger, "the data directory was made by a node of another name; is it the right one?";
+            "stored" => name, "configured" => &options.node_name);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ProcessError::Runtime)?;
+    let handle = runtime.handle().clone();
+    let system = System::with_tokio_rt(move || runtime);
+    let logger = logger.clone();
+    let ending = system.block_on(async move {
+        let signals = Signals::listen().map_err(ProcessError::Runtime)?;
+        let node = Node::start(options, data_dir, &handle, &logger);
+        let control = node.control();
+        actix::spawn(async move {
+            let name = signals.first().await;
+            info!(logger, "asked to stop"; "signal" => name);
+            control.shutdown().await;
+        });
+        if let Some(addresses) = node.ready().await {
+            on_ready(addresses);
+        }
+        Ok(node.wait().await)
+    });
+    // Dropping the runtime would wait for reads and for a log thread that may be stuck in the disk; the process ends now.
+    std::mem::forget(system);
+    ending
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

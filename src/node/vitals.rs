@@ -1,0 +1,84 @@
+//! What a node says about itself to probes.
+
+use std::sync::{Arc, OnceLock};
+
+use actix::prelude::*;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{
+        agent::{AgentActor, Status},
+        log::{Condition, ConditionBoard},
+        supervision::PartStatus,
+    },
+    net::vitals::{Check, Vitals},
+    types::Offset,
+};
+
+/// Looks at the boards that the actors keep; asks the Agent only for the tree.
+#[derive(Debug)]
+pub(super) struct NodeVitals {
+    board: ConditionBoard,
+    /// Set once, right after the Agent is started.
+    agent: Arc<OnceLock<Addr<AgentActor>>>,
+}
+
+impl NodeVitals {
+    pub(super) fn new(board: ConditionBoard) -> Self {
+        Self {
+            board,
+            agent: Arc::default(),
+        }
+    }
+
+    pub(super) fn set_agent(&self, agent: Addr<AgentActor>) {
+        self.agent.get_or_init(|| agent);
+    }
+}
+
+impl Vitals for NodeVitals {
+    fn tail(&self) -> Offset {
+        self.board.tail()
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let disk = match self.board.condition() {
+            Condition::Opening | Condition::Writable => None,
+            Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            } => Some(format!(
+                "nearly full: {free_bytes} bytes free, {floor_bytes} are kept free; make room or lower log.free_bytes_min"
+            )),
+            Condition::Failsafe { cause } => Some(cause),
+        };
+        vec![Check {
+            name: "disk",
+            problem: disk,
+        }]
+    }
+
+    fn supervision(&self) -> BoxFuture<'_, Value> {
+        let agent = self.agent.get().cloned();
+        Box::pin(async move {
+            let parts = match agent {
+                Some(agent) => agent.send(Status).await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            parts.iter().map(part).collect()
+        })
+    }
+}
+
+fn part(status: &PartStatus) -> Value {
+    json!({
+        "part": status.part.to_string(),
+        "state": status.state.to_string(),
+        "generation": status.generation,
+        "restarts": status.restarts,
+        "last_exit": status.last_exit.as_ref().map(ToString::to_string),
+        "since_ms": status.since.0,
+        "dependants": status.dependants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}

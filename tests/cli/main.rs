@@ -1,0 +1,9 @@
+//! The program as its users run it: its output to the letter, and whole round trips.
+
+mod support;
+
+mod bench;
+mod consume;
+mod golden;
+mod produce;
+mod reconnect;

@@ -1,0 +1,7 @@
+//! The log on disk, against the machine's file system and against one that fails and forgets.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod data_dir_test;
+mod sim_fs_test;
