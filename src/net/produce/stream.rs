@@ -245,7 +245,10 @@ where
     fn refuse(&mut self, refusal: Refusal, requests: usize) {
         self.pending.push_back(Pending::Refused { refusal, requests });
         if self.after_refusal == AfterRefusal::End {
+            // What is not proposed yet must not be stored behind a gap that the client does not know of.
             self.stop_intake(None);
+            self.stalled = None;
+            drop(self.gather.seal());
         }
     }
 
