@@ -269,8 +269,8 @@ impl Vitals for TestVitals {
         }]
     }
 
-    fn supervision(&self) -> serde_json::Value {
-        serde_json::json!([{ "part": "log", "restarts": 0 }])
+    fn supervision(&self) -> futures::future::BoxFuture<'_, serde_json::Value> {
+        Box::pin(async { serde_json::json!([{ "part": "log", "restarts": 0 }]) })
     }
 }
 
