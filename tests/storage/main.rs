@@ -3,5 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod history;
+
+mod damage_test;
 mod data_dir_test;
 mod sim_fs_test;
