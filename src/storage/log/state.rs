@@ -1,6 +1,6 @@
 //! Which segments there are, and where the next entry goes. Writes no frames: that is the segment writer's.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rand::Rng;
@@ -92,6 +92,12 @@ impl LogState {
     #[must_use]
     pub fn earliest(&self) -> Offset {
         self.earliest
+    }
+
+    /// The last segment's store; the log's directory where there is no segment.
+    pub(super) fn last_store(&self) -> PathBuf {
+        let last = self.segments.last().map(|segment| segment.path());
+        last.unwrap_or(&self.options.directory).to_owned()
     }
 
     /// Bytes that may still be written on the log's disk.
