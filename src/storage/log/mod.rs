@@ -110,10 +110,14 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the active segment and starts the next.
+    /// Seals the active segment and starts the next. Does nothing while the active one holds no entry: the next one would
+    /// have its name.
     ///
     /// Blocking.
     pub fn roll(&mut self) -> Result<(), AppendError> {
+        if self.state.active_is_empty() {
+            return self.sync();
+        }
         self.writer.take().ok_or(AppendError::Damaged)?.seal()?;
         self.writer = Some(self.state.start_segment()?);
         Ok(())

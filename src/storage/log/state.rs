@@ -145,7 +145,12 @@ impl LogState {
         Ok((placed, Placed { log_index, outcome }))
     }
 
-    /// Starts the segment behind the last one, which must be sealed (STO-1).
+    /// Whether the active segment holds no entry yet.
+    pub(super) fn active_is_empty(&self) -> bool {
+        self.active.is_some_and(|active| active.is_empty)
+    }
+
+    /// Starts the segment behind the last one, which must be sealed and hold an entry (STO-1).
     ///
     /// Blocking.
     pub fn start_segment(&mut self) -> Result<SegmentWriter, WriteError> {
@@ -155,6 +160,13 @@ impl LogState {
             created: clock::wall(),
             checkpoint: self.checkpoint.clone(),
         };
+        let last = self.segments.last().map(|last| last.first_log_index());
+        crate::check!(
+            STO_1,
+            last < Some(header.first_log_index()),
+            "a second segment would begin with entry {}",
+            header.first_log_index()
+        );
         if self.active.take().is_some() {
             let sealed = self.segments.pop().expect("the active segment is the last");
             self.segments
