@@ -171,7 +171,8 @@ impl TailCache {
                 .frames
                 .partition_point(|frame| frame.header.next_offset() <= from);
             for frame in &commit.frames[skip..] {
-                if frame.header.base_offset >= below || bytes >= bytes_max {
+                let enough = bytes >= bytes_max && !chunk.batches.is_empty();
+                if frame.header.base_offset >= below || enough {
                     return non_empty(chunk);
                 }
                 let Some(batch) = frame.batch() else { continue };
