@@ -127,7 +127,8 @@ impl History {
                 return None;
             };
             let end = placed.base_offset.plus(u64::from(placed.record_count));
-            (placed.record_count > 0 && end > from && placed.base_offset < below).then(|| StoredBatch {
+            let inside = from < below && end > from && placed.base_offset < below;
+            (placed.record_count > 0 && inside).then(|| StoredBatch {
                 base_offset: placed.base_offset,
                 record_count: placed.record_count,
                 timestamp: placed.entry.timestamp,
