@@ -139,7 +139,7 @@ impl SegmentWriter {
         Ok(Self::open(context, face, file, bytes.len() as u64, None))
     }
 
-    /// Goes on with a file whose frames end at `end`, all synced; behind it there are only zeros.
+    /// Goes on with a file whose frames end at `end`, all synced; behind it there is nothing, or zeros.
     pub(in crate::storage) fn open(
         context: SegmentContext,
         face: SegmentFace,
