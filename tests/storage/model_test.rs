@@ -112,7 +112,10 @@ impl World {
             "trimmed records are back"
         );
         self.earliest = report.earliest;
-        assert_eq!((log.view().earliest(), report.tail), (self.earliest, self.history.tail()));
+        assert_eq!(
+            (log.view().earliest(), report.tail),
+            (self.earliest, self.history.tail())
+        );
     }
 
     /// The process ends somehow.
@@ -128,7 +131,12 @@ impl World {
     fn perhaps_inject(&mut self) {
         if self.chance(self.fault_every) {
             let nth = self.random.random_range(1..8);
-            let leaves = [Leaves::Nothing, Leaves::Prefix, Leaves::Mixture, Leaves::Everything];
+            let leaves = [
+                Leaves::Nothing,
+                Leaves::Prefix,
+                Leaves::Mixture,
+                Leaves::Everything,
+            ];
             let leaves = leaves[self.random.random_range(0..4)];
             let fault = Fault::nth(On::Any, nth, io::ErrorKind::Other).leaving(leaves);
             self.fs.inject(fault);
@@ -191,7 +199,11 @@ impl World {
         };
         let count = self.random.random_range(1..4);
         let plain = batch(bytes.clone(), count);
-        let expected = self.history.tail().get().saturating_sub(self.random.random_range(0..2));
+        let expected = self
+            .history
+            .tail()
+            .get()
+            .saturating_sub(self.random.random_range(0..2));
         let (id, epoch) = (self.random.random_range(1..4), self.random.random_range(0..2));
         let sequence = self.random.random_range(0..8);
         match self.random.random_range(0..20) {
@@ -214,7 +226,9 @@ impl World {
     }
 
     fn truncate(&mut self) -> bool {
-        let from = self.random.random_range(self.committed + 1..=self.history.last() + 1);
+        let from = self
+            .random
+            .random_range(self.committed + 1..=self.history.last() + 1);
         self.synced = self.synced.min(from - 1);
         match self.log().truncate(LogIndex(from)) {
             Ok(()) => {
