@@ -13,7 +13,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::support::{code_and_reason, get, next, node, request, small_request, within};
+use crate::support::{code_and_reason, get, next, request, small_request, staged_node, within};
 
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
@@ -26,7 +26,7 @@ fn health_of(service: &str) -> HealthCheckRequest {
 
 #[tokio::test]
 async fn health_follows_the_nodes_readiness() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut health = HealthClient::new(node.channel().await);
     for service in ["", "log.v1.Log", "annals.v1.LogService"] {
         let mut states = health.watch(health_of(service)).await.unwrap().into_inner();
@@ -44,7 +44,7 @@ async fn health_follows_the_nodes_readiness() {
 
 #[tokio::test]
 async fn reflection_knows_every_service() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut reflection = ServerReflectionClient::new(node.channel().await);
     let question = ServerReflectionRequest {
         host: String::new(),
@@ -70,7 +70,7 @@ async fn reflection_knows_every_service() {
 
 #[tokio::test]
 async fn the_admin_listener_says_how_the_node_is() {
-    let node = node().await;
+    let node = staged_node().await;
     node.full().await.produce(request(&["a"])).await.unwrap();
     assert_eq!(get(node.admin, "/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(get(node.admin, "/readyz").await, (200, "ok\n".to_owned()));
@@ -116,7 +116,7 @@ async fn the_admin_listener_says_how_the_node_is() {
 
 #[tokio::test]
 async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.full().await;
     let mut follower = client
         .consume_stream(ConsumeRequest {
@@ -179,7 +179,7 @@ async fn a_drain_does_not_wait_for_ever() {
         drain_timeout: std::time::Duration::from_millis(200),
         ..crate::support::options()
     };
-    let node = crate::support::node_with(options).await;
+    let node = crate::support::staged_node_with(options).await;
     let mut client = node.full().await;
     client.produce(request(&["x".repeat(900 << 10)])).await.unwrap();
     // Never read, so it never ends by itself.
@@ -189,7 +189,7 @@ async fn a_drain_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn a_gateway_that_is_built_again_has_the_same_ports_and_ends_old_connections_gently() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut old = node.full().await;
     let mut follower = old
         .consume_stream(ConsumeRequest {
@@ -224,7 +224,7 @@ async fn a_gateway_that_is_built_again_has_the_same_ports_and_ends_old_connectio
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_a_remedy() {
-    let node = node().await;
+    let node = staged_node().await;
     let error = bind(node.rpc, "clients").unwrap_err();
     let text = error.to_string();
     assert!(

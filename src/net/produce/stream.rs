@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 
 use super::{
     answers::{Answered, answer},
-    gather::{ChainId, Gather, Gathered, Item},
+    gather::{ChainId, Fit, Gather, Gathered, Item},
 };
 use crate::net::{
     admission::Room,
@@ -211,7 +211,7 @@ where
 
     /// Adds a request to what is gathered, or seals that and stalls the request until it is its turn.
     ///
-    /// Pending: there is no room; the stream is woken when there is.
+    /// Pending: the request has to wait; the stream is woken when there is room, or an answer.
     fn gather_or_stall(&mut self, cx: &mut Task<'_>, request: Result<Item, Refusal>) -> Poll<()> {
         let item = match request {
             Ok(item) => item,
@@ -225,7 +225,13 @@ where
                 return Poll::Ready(());
             }
         };
-        let fits = self.gather.takes(&item) && self.room.try_hold(self.gather.bytes() + item.bytes());
+        let fit = self.gather.fit(&item);
+        if fit == Fit::OnceProven && self.in_flight >= HOLD_BACK_FROM {
+            // The answer that proves it is under way.
+            self.stalled = Some(Ok(item));
+            return Poll::Pending;
+        }
+        let fits = fit == Fit::Joins && self.room.try_hold(self.gather.bytes() + item.bytes());
         if !fits && !self.gather.is_empty() {
             // Either it must not share the batch, or the batch's room comes back only when it is answered.
             self.seal();
