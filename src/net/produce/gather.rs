@@ -278,9 +278,9 @@ impl Gather {
     }
 }
 
-/// Caches account for the length of a batch, so its allocation must not be much larger.
+/// Caches account for the length of a batch, so its allocation must not be much larger: a quarter at most.
 fn into_exact(records: BytesMut) -> Bytes {
-    if records.capacity() > 2 * records.len() {
+    if records.capacity() > records.len() + records.len() / 4 {
         Bytes::copy_from_slice(&records)
     } else {
         records.freeze()

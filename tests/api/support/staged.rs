@@ -60,6 +60,9 @@ pub async fn staged_node_with(options: Options) -> StagedNode {
 }
 
 enum Command {
+    Block(std::sync::mpsc::Receiver<()>, oneshot::Sender<()>),
+    Lose(oneshot::Sender<()>),
+    Unplug(oneshot::Sender<()>),
     Hold(bool, oneshot::Sender<()>),
     Ready(Readiness),
     Restart(oneshot::Sender<()>),
@@ -79,6 +82,29 @@ impl StagedNode {
         let (done, held) = oneshot::channel();
         self.command(Command::Hold(holding, done));
         held.await.unwrap();
+    }
+
+    /// The committer takes nothing out of its mailbox until the sender is dropped.
+    pub async fn block(&self) -> std::sync::mpsc::Sender<()> {
+        let (unblock, blocked) = std::sync::mpsc::channel();
+        let (done, blocking) = oneshot::channel();
+        self.command(Command::Block(blocked, done));
+        blocking.await.unwrap();
+        unblock
+    }
+
+    /// What is kept is dropped unanswered, as when the committer dies.
+    pub async fn lose(&self) {
+        let (done, lost) = oneshot::channel();
+        self.command(Command::Lose(done));
+        lost.await.unwrap();
+    }
+
+    /// There is no committer any more, as while it is being restarted.
+    pub async fn unplug(&self) {
+        let (done, unplugged) = oneshot::channel();
+        self.command(Command::Unplug(done));
+        unplugged.await.unwrap();
     }
 
     /// The node is in this state from now on.
@@ -169,6 +195,17 @@ async fn run(
 
     while let Some(command) = inbox.recv().await {
         match command {
+            Command::Block(blocked, done) => {
+                committer.try_send(Block(blocked, done)).unwrap();
+            }
+            Command::Lose(done) => {
+                committer.send(Lose).await.unwrap();
+                done.send(()).unwrap();
+            }
+            Command::Unplug(done) => {
+                committer_ref.clear();
+                done.send(()).unwrap();
+            }
             Command::Hold(holding, done) => {
                 committer.send(Hold(holding)).await.unwrap();
                 done.send(()).unwrap();
@@ -235,6 +272,14 @@ struct TestCommitter {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Hold(bool);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Lose;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Block(std::sync::mpsc::Receiver<()>, oneshot::Sender<()>);
 
 impl TestCommitter {
     fn open(directory: &std::path::Path) -> (Self, ReadPath) {
@@ -325,5 +370,23 @@ impl Handler<Hold> for TestCommitter {
                 self.commit(proposal);
             }
         }
+    }
+}
+
+impl Handler<Lose> for TestCommitter {
+    type Result = ();
+
+    fn handle(&mut self, _: Lose, _: &mut Context<Self>) {
+        self.held.clear();
+    }
+}
+
+impl Handler<Block> for TestCommitter {
+    type Result = ();
+
+    fn handle(&mut self, Block(blocked, blocking): Block, _: &mut Context<Self>) {
+        blocking.send(()).unwrap();
+        // Ends when the test drops its end.
+        blocked.recv().unwrap_err();
     }
 }
