@@ -4,6 +4,7 @@ use annals::{
     net::{listener::bind, vitals::Readiness},
     proto::{annals::v1::ConsumeRequest, log::v1},
 };
+use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -132,6 +133,9 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
         .await
         .unwrap()
         .into_inner();
+    let mut health = HealthClient::new(node.channel().await);
+    let mut states = health.watch(health_of("")).await.unwrap().into_inner();
+    while next(&mut states).await.unwrap().status != SERVING {}
     node.hold(true).await;
     let mut unary = node.small().await;
     let in_flight = tokio::spawn(async move { unary.produce(small_request("unary")).await });
@@ -146,6 +150,7 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     sender.send(request(&["in flight"])).await.unwrap();
     node.until_in_flight(22).await;
 
+    let began = tokio::time::Instant::now();
     let drained = node.drain();
     let shutting_down = (Code::Unavailable, "SHUTTING_DOWN".to_owned());
     assert_eq!(
@@ -155,6 +160,11 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     assert_eq!(
         code_and_reason(&next(&mut tail).await.unwrap_err()),
         shutting_down
+    );
+    assert_eq!(next(&mut states).await.unwrap().status, NOT_SERVING);
+    assert!(
+        within(states.next()).await.is_none(),
+        "a watcher must not hold up the drain"
     );
     assert_eq!(get(node.admin, "/readyz").await.0, 503);
     assert_eq!(get(node.admin, "/livez").await.0, 200);
@@ -168,6 +178,11 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     );
     within(in_flight).await.unwrap().unwrap();
     within(drained).await.unwrap();
+    let drain_timeout = crate::support::options().drain_timeout;
+    assert!(
+        began.elapsed() < drain_timeout,
+        "something had to be closed by force"
+    );
     for address in [node.rpc, node.admin] {
         drop(bind(address, "a test").unwrap());
     }
