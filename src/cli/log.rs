@@ -188,7 +188,7 @@ log        default
 readable   5..90
 tail       91
 bytes      3145728 (3.00 MiB)
-node       0000000000000000
+node       0
 cluster    \n\
 term       0
 
