@@ -64,7 +64,7 @@ enum Command {
     Lose(oneshot::Sender<()>),
     Unplug(oneshot::Sender<()>),
     Hold(bool, oneshot::Sender<()>),
-    Ready(Readiness),
+    Ready(Readiness, oneshot::Sender<()>),
     Restart(oneshot::Sender<()>),
     Drain(oneshot::Sender<()>),
 }
@@ -108,8 +108,10 @@ impl StagedNode {
     }
 
     /// The node is in this state from now on.
-    pub fn become_ready(&self, readiness: Readiness) {
-        self.command(Command::Ready(readiness));
+    pub async fn become_ready(&self, readiness: Readiness) {
+        let (done, published) = oneshot::channel();
+        self.command(Command::Ready(readiness, done));
+        published.await.unwrap();
     }
 
     /// The gateway is built again, as after a failure.
@@ -210,7 +212,10 @@ async fn run(
                 committer.send(Hold(holding)).await.unwrap();
                 done.send(()).unwrap();
             }
-            Command::Ready(state) => drop(readiness.send_replace(state)),
+            Command::Ready(state, done) => {
+                readiness.send_replace(state);
+                done.send(()).unwrap();
+            }
             Command::Restart(done) => {
                 gateway.start(lifeline(2)).await.unwrap();
                 done.send(()).unwrap();
