@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 
-use crate::support::{from, next, node, records, request, stamped, within};
+use crate::support::{from, next, node, records, request, staged_node, stamped, within};
 
 /// All answers to these requests.
 async fn produce_all(
@@ -220,7 +220,7 @@ async fn a_stream_ends_at_the_deadline_that_the_client_set() {
 
 #[tokio::test]
 async fn requests_in_flight_are_answered_in_the_order_sent() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.full().await;
     node.hold(true).await;
     let (sender, requests) = mpsc::channel(64);

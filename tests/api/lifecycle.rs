@@ -4,6 +4,7 @@ use annals::{
     net::{listener::bind, vitals::Readiness},
     proto::{annals::v1::ConsumeRequest, log::v1},
 };
+use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -13,7 +14,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::support::{code_and_reason, get, next, node, request, small_request, within};
+use crate::support::{code_and_reason, get, next, request, small_request, staged_node, within};
 
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
@@ -26,7 +27,7 @@ fn health_of(service: &str) -> HealthCheckRequest {
 
 #[tokio::test]
 async fn health_follows_the_nodes_readiness() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut health = HealthClient::new(node.channel().await);
     for service in ["", "log.v1.Log", "annals.v1.LogService"] {
         let mut states = health.watch(health_of(service)).await.unwrap().into_inner();
@@ -36,15 +37,16 @@ async fn health_follows_the_nodes_readiness() {
     assert_eq!(next(&mut states).await.unwrap().status, SERVING);
     node.become_ready(Readiness::Failsafe {
         cause: "a sync failed".to_owned(),
-    });
+    })
+    .await;
     assert_eq!(next(&mut states).await.unwrap().status, NOT_SERVING);
-    node.become_ready(Readiness::Ready);
+    node.become_ready(Readiness::Ready).await;
     assert_eq!(next(&mut states).await.unwrap().status, SERVING);
 }
 
 #[tokio::test]
 async fn reflection_knows_every_service() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut reflection = ServerReflectionClient::new(node.channel().await);
     let question = ServerReflectionRequest {
         host: String::new(),
@@ -70,7 +72,7 @@ async fn reflection_knows_every_service() {
 
 #[tokio::test]
 async fn the_admin_listener_says_how_the_node_is() {
-    let node = node().await;
+    let node = staged_node().await;
     node.full().await.produce(request(&["a"])).await.unwrap();
     assert_eq!(get(node.admin, "/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(get(node.admin, "/readyz").await, (200, "ok\n".to_owned()));
@@ -88,10 +90,8 @@ async fn the_admin_listener_says_how_the_node_is() {
 
     node.become_ready(Readiness::Failsafe {
         cause: "a sync failed".to_owned(),
-    });
-    let mut health = HealthClient::new(node.channel().await);
-    let mut states = health.watch(health_of("")).await.unwrap().into_inner();
-    while next(&mut states).await.unwrap().status != NOT_SERVING {}
+    })
+    .await;
     let (code, text) = get(node.admin, "/readyz").await;
     assert_eq!(
         (code, text.as_str()),
@@ -104,19 +104,13 @@ async fn the_admin_listener_says_how_the_node_is() {
     assert_eq!(status["leadership"]["is_this_node"], true);
     assert_eq!(status["supervision"][0]["part"], "log");
 
-    node.become_ready(Readiness::Starting);
-    while next(&mut health.watch(health_of("")).await.unwrap().into_inner())
-        .await
-        .unwrap()
-        .status
-        != NOT_SERVING
-    {}
+    node.become_ready(Readiness::Starting).await;
     assert_eq!(get(node.admin, "/startupz").await.0, 503);
 }
 
 #[tokio::test]
 async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.full().await;
     let mut follower = client
         .consume_stream(ConsumeRequest {
@@ -132,6 +126,9 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
         .await
         .unwrap()
         .into_inner();
+    let mut health = HealthClient::new(node.channel().await);
+    let mut states = health.watch(health_of("")).await.unwrap().into_inner();
+    while next(&mut states).await.unwrap().status != SERVING {}
     node.hold(true).await;
     let mut unary = node.small().await;
     let in_flight = tokio::spawn(async move { unary.produce(small_request("unary")).await });
@@ -146,6 +143,7 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     sender.send(request(&["in flight"])).await.unwrap();
     node.until_in_flight(22).await;
 
+    let began = tokio::time::Instant::now();
     let drained = node.drain();
     let shutting_down = (Code::Unavailable, "SHUTTING_DOWN".to_owned());
     assert_eq!(
@@ -155,6 +153,11 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     assert_eq!(
         code_and_reason(&next(&mut tail).await.unwrap_err()),
         shutting_down
+    );
+    assert_eq!(next(&mut states).await.unwrap().status, NOT_SERVING);
+    assert!(
+        within(states.next()).await.is_none(),
+        "a watcher must not hold up the drain"
     );
     assert_eq!(get(node.admin, "/readyz").await.0, 503);
     assert_eq!(get(node.admin, "/livez").await.0, 200);
@@ -168,6 +171,11 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     );
     within(in_flight).await.unwrap().unwrap();
     within(drained).await.unwrap();
+    let drain_timeout = crate::support::options().drain_timeout;
+    assert!(
+        began.elapsed() < drain_timeout,
+        "something had to be closed by force"
+    );
     for address in [node.rpc, node.admin] {
         drop(bind(address, "a test").unwrap());
     }
@@ -179,7 +187,7 @@ async fn a_drain_does_not_wait_for_ever() {
         drain_timeout: std::time::Duration::from_millis(200),
         ..crate::support::options()
     };
-    let node = crate::support::node_with(options).await;
+    let node = crate::support::staged_node_with(options).await;
     let mut client = node.full().await;
     client.produce(request(&["x".repeat(900 << 10)])).await.unwrap();
     // Never read, so it never ends by itself.
@@ -189,7 +197,7 @@ async fn a_drain_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn a_gateway_that_is_built_again_has_the_same_ports_and_ends_old_connections_gently() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut old = node.full().await;
     let mut follower = old
         .consume_stream(ConsumeRequest {
@@ -224,7 +232,7 @@ async fn a_gateway_that_is_built_again_has_the_same_ports_and_ends_old_connectio
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_a_remedy() {
-    let node = node().await;
+    let node = staged_node().await;
     let error = bind(node.rpc, "clients").unwrap_err();
     let text = error.to_string();
     assert!(

@@ -11,7 +11,7 @@ use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Counter, code_and_reason, next, node, node_with, options, request, small_request, within,
+    Counter, code_and_reason, next, options, request, small_request, staged_node, staged_node_with, within,
 };
 
 fn small_budget() -> Options {
@@ -24,7 +24,7 @@ fn small_budget() -> Options {
 
 #[tokio::test]
 async fn a_request_without_room_is_refused_at_once_and_told_when_to_come_back() {
-    let node = node_with(small_budget()).await;
+    let node = staged_node_with(small_budget()).await;
     let mut client = node.full().await;
     node.hold(true).await;
     let mut first = client.clone();
@@ -48,7 +48,7 @@ async fn a_request_without_room_is_refused_at_once_and_told_when_to_come_back() 
 
 #[tokio::test]
 async fn a_stream_without_room_waits_and_is_not_read_from() {
-    let node = node_with(small_budget()).await;
+    let node = staged_node_with(small_budget()).await;
     let mut client = node.small().await;
     node.hold(true).await;
     let sent = Counter::default();
@@ -88,7 +88,7 @@ async fn a_stream_without_room_waits_and_is_not_read_from() {
 
 #[tokio::test]
 async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
-    let node = node_with(Options {
+    let node = staged_node_with(Options {
         request_timeout: Duration::from_millis(300),
         ..options()
     })
@@ -130,7 +130,7 @@ async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
 
 #[tokio::test]
 async fn a_stream_of_nothing_but_mistakes_is_answered_one_by_one() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.full().await;
     let mistakes = stream::iter((0..5000).map(|_| Default::default()));
     let answers = client.produce_stream(mistakes).await.unwrap().into_inner();
@@ -147,7 +147,7 @@ fn resident() -> usize {
 
 #[tokio::test]
 async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.full().await;
     let batch = vec!["x".repeat(1000); 900];
     for _ in 0..32 {
@@ -180,7 +180,7 @@ async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_at_once_and_counted() {
-    let node = node_with(Options {
+    let node = staged_node_with(Options {
         connections_max: 2,
         ..options()
     })
@@ -204,7 +204,7 @@ async fn a_connection_too_many_is_closed_at_once_and_counted() {
 
 #[tokio::test]
 async fn a_message_above_the_transports_limit_ends_a_stream_with_a_reason() {
-    let node = node().await;
+    let node = staged_node().await;
     let mut client = node.small().await;
     let record = small::Record {
         value: vec![0; 5 << 20].into(),

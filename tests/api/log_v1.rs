@@ -4,7 +4,7 @@ use annals::proto::log::v1::{ConsumeRequest, GetServersRequest, ProduceRequest, 
 use futures::{StreamExt, stream};
 use tonic::Code;
 
-use crate::support::{NODE_ID, TERM, code_and_reason, next, node, small_request, told, within};
+use crate::support::{code_and_reason, next, node, small_request, told, within};
 
 #[tokio::test]
 async fn a_record_comes_back_with_its_offset_term_and_type() {
@@ -35,7 +35,7 @@ async fn a_record_comes_back_with_its_offset_term_and_type() {
         consumed.record,
         Some(Record {
             offset: 1,
-            term: TERM.get(),
+            term: node.term,
             ..record
         })
     );
@@ -62,7 +62,7 @@ async fn an_empty_record_is_a_record_but_a_missing_one_is_not() {
     assert_eq!(
         consumed.record,
         Some(Record {
-            term: TERM.get(),
+            term: node.term,
             ..Record::default()
         })
     );
@@ -214,5 +214,5 @@ async fn the_servers_are_this_node_which_leads() {
     assert_eq!(servers.len(), 1);
     assert_eq!(servers[0].id, "node-0");
     assert_eq!(servers[0].rpc_addr, node.rpc.to_string());
-    assert!(servers[0].is_leader, "{NODE_ID} leads");
+    assert!(servers[0].is_leader);
 }

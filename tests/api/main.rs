@@ -6,6 +6,7 @@ mod support;
 
 mod annals_v1;
 mod annals_v1_streams;
+mod failures;
 mod lifecycle;
 mod limits;
 mod log_v1;

@@ -1,11 +1,6 @@
-//! A node in this process, on ports of the system's choice, and what tests do with it.
+//! The gateway over a committer that tests direct: it can be made to keep its answers back. The log is real.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{net::SocketAddr, ops::Deref, sync::Arc, thread::JoinHandle};
 
 use actix::prelude::*;
 use annals::{
@@ -22,10 +17,6 @@ use annals::{
         server::Launcher,
         vitals::{Check, Readiness, Vitals},
     },
-    proto::{
-        annals::v1::{self, log_service_client::LogServiceClient},
-        log::v1 as small,
-    },
     storage::{
         Log, LogOptions,
         entry::{Entry, Payload},
@@ -33,41 +24,24 @@ use annals::{
     },
     types::{ClusterId, LogIndex, NodeId, Offset, Term, TimestampMs},
 };
-use futures::{Stream, StreamExt};
+use futures::future::BoxFuture;
 use slog::{Discard, Logger, o};
-use small::log_client::LogClient;
 use tokio::sync::{mpsc, oneshot, watch};
-use tonic::{Code, Status, transport::Channel};
-use tonic_types::StatusExt;
 
-/// Everything that tests wait for happens within this, or they fail.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use super::{Doors, SEGMENT_BYTES, TAIL_CACHE_BYTES, options, within};
 
-/// Who the node is.
-pub const NODE_ID: NodeId = NodeId(0xfedc_ba98_7654_3210);
-/// Its cluster.
-pub const CLUSTER_ID: ClusterId = ClusterId(0x0123);
-/// Its term.
-pub const TERM: Term = Term(3);
+/// Who the node is: a number that JSON and signed numbers cannot hold.
+const NODE_ID: NodeId = NodeId(0xfedc_ba98_7654_3210);
+const CLUSTER_ID: ClusterId = ClusterId(0x0123);
+const TERM: Term = Term(3);
 
-/// Options of a test's node: ports of the system's choice.
-pub fn options() -> Options {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Options {
-        rpc_address: any,
-        admin_address: any,
-        drain_timeout: Duration::from_secs(5),
-        ..Options::default()
-    }
+/// A staged node with usual options.
+pub async fn staged_node() -> StagedNode {
+    staged_node_with(options()).await
 }
 
-/// A node with usual options.
-pub async fn node() -> Node {
-    node_with(options()).await
-}
-
-/// A node with these options.
-pub async fn node_with(options: Options) -> Node {
+/// A staged node with these options.
+pub async fn staged_node_with(options: Options) -> StagedNode {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (started, ports) = oneshot::channel();
     let thread = std::thread::spawn(move || {
@@ -78,50 +52,31 @@ pub async fn node_with(options: Options) -> Node {
         System::with_tokio_rt(runtime).block_on(run(options, inbox, started));
     });
     let (rpc, admin) = ports.await.unwrap();
-    Node {
-        rpc,
-        admin,
+    StagedNode {
+        doors: Doors { rpc, admin },
         commands: Some(commands),
         thread: Some(thread),
     }
 }
 
 enum Command {
+    Block(std::sync::mpsc::Receiver<()>, oneshot::Sender<()>),
+    Lose(oneshot::Sender<()>),
+    Unplug(oneshot::Sender<()>),
     Hold(bool, oneshot::Sender<()>),
-    Ready(Readiness),
+    Ready(Readiness, oneshot::Sender<()>),
     Restart(oneshot::Sender<()>),
     Drain(oneshot::Sender<()>),
 }
 
 /// A running node; stops when it is dropped.
-pub struct Node {
-    /// Where clients connect.
-    pub rpc: SocketAddr,
-    /// Where operators connect.
-    pub admin: SocketAddr,
+pub struct StagedNode {
+    doors: Doors,
     commands: Option<mpsc::UnboundedSender<Command>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Node {
-    /// A connection of its own.
-    pub async fn channel(&self) -> Channel {
-        let uri = format!("http://{}", self.rpc);
-        within(Channel::from_shared(uri).unwrap().connect())
-            .await
-            .unwrap()
-    }
-
-    /// A client of the small API.
-    pub async fn small(&self) -> LogClient<Channel> {
-        LogClient::new(self.channel().await)
-    }
-
-    /// A client of the full API.
-    pub async fn full(&self) -> LogServiceClient<Channel> {
-        LogServiceClient::new(self.channel().await)
-    }
-
+impl StagedNode {
     /// From now on (or no longer) batches are not committed, but kept.
     pub async fn hold(&self, holding: bool) {
         let (done, held) = oneshot::channel();
@@ -129,9 +84,34 @@ impl Node {
         held.await.unwrap();
     }
 
+    /// The committer takes nothing out of its mailbox until the sender is dropped.
+    pub async fn block(&self) -> std::sync::mpsc::Sender<()> {
+        let (unblock, blocked) = std::sync::mpsc::channel();
+        let (done, blocking) = oneshot::channel();
+        self.command(Command::Block(blocked, done));
+        blocking.await.unwrap();
+        unblock
+    }
+
+    /// What is kept is dropped unanswered, as when the committer dies.
+    pub async fn lose(&self) {
+        let (done, lost) = oneshot::channel();
+        self.command(Command::Lose(done));
+        lost.await.unwrap();
+    }
+
+    /// There is no committer any more, as while it is being restarted.
+    pub async fn unplug(&self) {
+        let (done, unplugged) = oneshot::channel();
+        self.command(Command::Unplug(done));
+        unplugged.await.unwrap();
+    }
+
     /// The node is in this state from now on.
-    pub fn become_ready(&self, readiness: Readiness) {
-        self.command(Command::Ready(readiness));
+    pub async fn become_ready(&self, readiness: Readiness) {
+        let (done, published) = oneshot::channel();
+        self.command(Command::Ready(readiness, done));
+        published.await.unwrap();
     }
 
     /// The gateway is built again, as after a failure.
@@ -148,17 +128,6 @@ impl Node {
         drained
     }
 
-    /// Waits until batches of so many bytes wait for their commit.
-    pub async fn until_in_flight(&self, bytes: u64) {
-        let in_flight = async || {
-            let status: serde_json::Value =
-                serde_json::from_str(&get(self.admin, "/status").await.1).unwrap();
-            let bytes = |name: &str| status["gateway"][name].as_u64().unwrap();
-            bytes("admission_bytes_max") - bytes("admission_bytes_free")
-        };
-        within(async { while in_flight().await < bytes {} }).await;
-    }
-
     fn command(&self, command: Command) {
         assert!(
             self.commands.as_ref().unwrap().send(command).is_ok(),
@@ -167,7 +136,15 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Deref for StagedNode {
+    type Target = Doors;
+
+    fn deref(&self) -> &Doors {
+        &self.doors
+    }
+}
+
+impl Drop for StagedNode {
     fn drop(&mut self) {
         self.commands = None;
         let ended = self.thread.take().unwrap().join();
@@ -220,11 +197,25 @@ async fn run(
 
     while let Some(command) = inbox.recv().await {
         match command {
+            Command::Block(blocked, done) => {
+                committer.try_send(Block(blocked, done)).unwrap();
+            }
+            Command::Lose(done) => {
+                committer.send(Lose).await.unwrap();
+                done.send(()).unwrap();
+            }
+            Command::Unplug(done) => {
+                committer_ref.clear();
+                done.send(()).unwrap();
+            }
             Command::Hold(holding, done) => {
                 committer.send(Hold(holding)).await.unwrap();
                 done.send(()).unwrap();
             }
-            Command::Ready(state) => drop(readiness.send_replace(state)),
+            Command::Ready(state, done) => {
+                readiness.send_replace(state);
+                done.send(()).unwrap();
+            }
             Command::Restart(done) => {
                 gateway.start(lifeline(2)).await.unwrap();
                 done.send(()).unwrap();
@@ -269,7 +260,7 @@ impl Vitals for TestVitals {
         }]
     }
 
-    fn supervision(&self) -> futures::future::BoxFuture<'_, serde_json::Value> {
+    fn supervision(&self) -> BoxFuture<'_, serde_json::Value> {
         Box::pin(async { serde_json::json!([{ "part": "log", "restarts": 0 }]) })
     }
 }
@@ -287,14 +278,22 @@ struct TestCommitter {
 #[rtype(result = "()")]
 struct Hold(bool);
 
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Lose;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Block(std::sync::mpsc::Receiver<()>, oneshot::Sender<()>);
+
 impl TestCommitter {
     fn open(directory: &std::path::Path) -> (Self, ReadPath) {
         let options = LogOptions {
             directory: directory.to_owned(),
             cluster_id: CLUSTER_ID,
-            segment_bytes: 8 << 20,
+            segment_bytes: SEGMENT_BYTES,
             segment_age_ms: u64::MAX,
-            tail_cache_bytes: 64 << 10,
+            tail_cache_bytes: TAIL_CACHE_BYTES,
             open_files_max: 16,
             prezero_bytes_per_second: 0,
         };
@@ -379,119 +378,20 @@ impl Handler<Hold> for TestCommitter {
     }
 }
 
-/// Waits, but not for ever.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it took too long")
-}
+impl Handler<Lose> for TestCommitter {
+    type Result = ();
 
-/// The next item of a stream that has one.
-pub async fn next<T>(stream: &mut (impl Stream<Item = Result<T, Status>> + Unpin)) -> Result<T, Status> {
-    within(stream.next()).await.expect("the stream ended")
-}
-
-/// A request of the small API.
-pub fn small_request(value: &str) -> small::ProduceRequest {
-    let record = small::Record {
-        value: value.to_owned().into(),
-        ..small::Record::default()
-    };
-    small::ProduceRequest { record: Some(record) }
-}
-
-/// A request of the full API with a record for each value.
-pub fn request<V: AsRef<[u8]>>(values: &[V]) -> v1::ProduceRequest {
-    let record = |value: &V| v1::Record {
-        value: value.as_ref().to_vec().into(),
-        ..v1::Record::default()
-    };
-    let records = v1::RecordSet {
-        records: values.iter().map(record).collect(),
-    };
-    v1::ProduceRequest {
-        records: Some(records),
-        ..v1::ProduceRequest::default()
+    fn handle(&mut self, _: Lose, _: &mut Context<Self>) {
+        self.held.clear();
     }
 }
 
-/// The same with a producer's stamp.
-pub fn stamped(sequence: u64, epoch: u32, values: &[&str]) -> v1::ProduceRequest {
-    v1::ProduceRequest {
-        producer: Some(v1::Producer {
-            id: 9,
-            epoch,
-            sequence,
-        }),
-        ..request(values)
-    }
-}
+impl Handler<Block> for TestCommitter {
+    type Result = ();
 
-/// A read from this position.
-pub fn from(position: v1::start::Position) -> v1::ConsumeRequest {
-    v1::ConsumeRequest {
-        start: Some(v1::Start {
-            position: Some(position),
-        }),
-        ..v1::ConsumeRequest::default()
-    }
-}
-
-/// Offsets and values of a response, and that its batches fit together.
-pub fn records(response: &v1::ConsumeResponse) -> Vec<(u64, String)> {
-    let mut all = Vec::new();
-    for batch in &response.batches {
-        let records = &batch.records.as_ref().unwrap().records;
-        assert_eq!(records.len(), batch.record_count as usize);
-        let value = |record: &v1::Record| String::from_utf8(record.value.to_vec()).unwrap();
-        all.extend((batch.base_offset..).zip(records.iter().map(value)));
-    }
-    if let Some((last, _)) = all.last() {
-        assert_eq!(response.next_offset, last + 1);
-    }
-    all
-}
-
-/// Code, reason and metadata of a status.
-pub fn told(status: &Status) -> (Code, String, std::collections::HashMap<String, String>) {
-    let details = status.get_error_details();
-    let info = details
-        .error_info()
-        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-    assert_eq!(info.domain, "annals");
-    (status.code(), info.reason.clone(), info.metadata.clone())
-}
-
-/// Code and reason of a status.
-pub fn code_and_reason(status: &Status) -> (Code, String) {
-    let (code, reason, _) = told(status);
-    (code, reason)
-}
-
-/// What the admin listener answers: code and body.
-pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = within(tokio::net::TcpStream::connect(address)).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut response = String::new();
-    within(stream.read_to_string(&mut response)).await.unwrap();
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// Counts what it is told, for streams of requests that note how far they were read.
-#[derive(Clone, Default)]
-pub struct Counter(Arc<Mutex<usize>>);
-
-impl Counter {
-    /// One more.
-    pub fn add(&self) {
-        *self.0.lock().unwrap() += 1;
-    }
-
-    /// So far.
-    pub fn get(&self) -> usize {
-        *self.0.lock().unwrap()
+    fn handle(&mut self, Block(blocked, blocking): Block, _: &mut Context<Self>) {
+        blocking.send(()).unwrap();
+        // Ends when the test drops its end.
+        blocked.recv().unwrap_err();
     }
 }
