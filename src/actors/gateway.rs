@@ -170,3 +170,163 @@ impl Child for GatewayChild {
         self.actor.ping();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use actix::clock::timeout;
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+    use crate::actors::supervision::{Died, Exit};
+
+    /// What happened, in order: `launch 1`, `drain 1`, `close 1` and so on.
+    type Story = Rc<RefCell<Vec<String>>>;
+
+    #[derive(Debug)]
+    struct FakeServers {
+        number: usize,
+        story: Story,
+        drained: Rc<Notify>,
+    }
+
+    impl Servers for FakeServers {
+        fn drain(&self) -> LocalBoxFuture<'static, ()> {
+            self.story.borrow_mut().push(format!("drain {}", self.number));
+            let drained = Rc::clone(&self.drained);
+            Box::pin(async move { drained.notified().await })
+        }
+
+        fn close(&self) {
+            self.story.borrow_mut().push(format!("close {}", self.number));
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct FakeLauncher {
+        launched: usize,
+        story: Story,
+        drained: Rc<Notify>,
+    }
+
+    impl Launch for FakeLauncher {
+        fn launch(&mut self) -> Result<Rc<dyn Servers>, StartError> {
+            self.launched += 1;
+            self.story.borrow_mut().push(format!("launch {}", self.launched));
+            let (story, drained) = (Rc::clone(&self.story), Rc::clone(&self.drained));
+            Ok(Rc::new(FakeServers {
+                number: self.launched,
+                story,
+                drained,
+            }))
+        }
+    }
+
+    /// Hears of the actor's end in the Agent's place.
+    struct Ear(mpsc::UnboundedSender<Exit>);
+
+    impl Actor for Ear {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Died> for Ear {
+        type Result = ();
+
+        fn handle(&mut self, died: Died, _: &mut Context<Self>) {
+            self.0.send(died.exit).unwrap();
+        }
+    }
+
+    struct Stage {
+        child: GatewayChild,
+        story: Story,
+        drained: Rc<Notify>,
+        deaths: mpsc::UnboundedReceiver<Exit>,
+        agent: Recipient<Died>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let launcher = FakeLauncher::default();
+            let (story, drained) = (Rc::clone(&launcher.story), Rc::clone(&launcher.drained));
+            let (ear, deaths) = mpsc::unbounded_channel();
+            let agent = Ear(ear).start().recipient();
+            Self {
+                child: GatewayChild::new(Box::new(launcher)),
+                story,
+                drained,
+                deaths,
+                agent,
+            }
+        }
+
+        async fn start(&mut self, generation: u64) {
+            let lifeline = Lifeline::new(Part::Gateway, generation, self.agent.clone());
+            self.child.start(lifeline).await.unwrap();
+        }
+
+        async fn death(&mut self) -> Exit {
+            timeout(std::time::Duration::from_secs(10), self.deaths.recv())
+                .await
+                .unwrap()
+                .unwrap()
+        }
+
+        fn story(&self) -> Vec<String> {
+            self.story.borrow().clone()
+        }
+    }
+
+    #[test]
+    fn a_stop_waits_for_the_drain_and_is_no_failure() {
+        System::new().block_on(async {
+            let mut stage = Stage::new();
+            stage.start(1).await;
+            let mut stop = stage.child.stop();
+            assert!(futures::poll!(&mut stop).is_pending());
+            stage.drained.notify_one();
+            stop.await;
+            while stage.story().len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(stage.story(), ["launch 1", "drain 1", "close 1"]);
+            assert!(stage.deaths.try_recv().is_err(), "a planned end is not told");
+        });
+    }
+
+    #[test]
+    fn a_new_instance_closes_what_the_one_before_it_left_open() {
+        System::new().block_on(async {
+            let mut stage = Stage::new();
+            stage.start(1).await;
+            stage.start(2).await;
+            assert_eq!(stage.story()[..3], ["launch 1", "close 1", "launch 2"]);
+        });
+    }
+
+    #[test]
+    fn an_instance_that_ends_by_itself_closes_its_servers_before_the_agent_hears_of_it() {
+        #[derive(Message)]
+        #[rtype(result = "()")]
+        struct End;
+
+        impl Handler<End> for GrpcGatewayActor {
+            type Result = ();
+
+            fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+                ctx.stop();
+            }
+        }
+
+        System::new().block_on(async {
+            let mut stage = Stage::new();
+            stage.start(1).await;
+            stage.child.actor().post(End).unwrap();
+            assert_eq!(stage.death().await, Exit::Stopped);
+            assert_eq!(stage.story(), ["launch 1", "close 1"]);
+            // Nothing is left to wait for.
+            stage.child.stop().await;
+        });
+    }
+}

@@ -143,6 +143,19 @@ pub enum ProtocolError {
     },
 }
 
+impl ProtocolError {
+    /// What is to be done about it: a node that answers wrongly is not asked again.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::AnswerWithoutRequest
+            | Self::WrongCount { .. }
+            | Self::Gap { .. }
+            | Self::Undecodable { .. } => Disposition::Escalate,
+        }
+    }
+}
+
 impl CliError {
     /// What is to be done about it, by the verbs that hold a stream open across broken connections.
     #[must_use]
@@ -154,9 +167,9 @@ impl CliError {
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::NodeEnded { .. } => Disposition::Escalate,
+            Self::Protocol(error) => error.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::NoAnswer { .. }
-            | Self::Protocol(_)
             | Self::Read(_)
             | Self::Write(_)
             | Self::BrokenPipe
@@ -198,7 +211,7 @@ impl CliError {
                 "is a node running there? `annals dev` starts one; --addr names another"
             }
             Self::NoAnswer { .. } | Self::Lost { .. } => {
-                "is the node still running? its log says why it went; --timeout waits longer"
+                "is the node still running, and is that its port for clients? its log tells more"
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",

@@ -58,7 +58,7 @@ fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()>
     writeln!(out, "readable   {}..{}", log.earliest, log.high_watermark)?;
     writeln!(out, "tail       {}", log.tail)?;
     writeln!(out, "bytes      {} ({})", log.bytes, BinaryBytes(log.bytes))?;
-    writeln!(out, "node       {:016x}", header.node_id)?;
+    writeln!(out, "node       {}", header.node_id)?;
     writeln!(out, "cluster    {}", header.cluster_id)?;
     writeln!(out, "term       {}", header.term)?;
     if !log.failsafe.is_empty() {
@@ -135,7 +135,7 @@ impl<'a> From<&'a DescribeLogResponse> for JsonLog<'a> {
             high_watermark: log.high_watermark,
             tail: log.tail,
             bytes: log.bytes,
-            node_id: format!("{:016x}", header.node_id),
+            node_id: header.node_id.to_string(),
             cluster_id: header.cluster_id,
             term: header.term,
             failsafe: (!log.failsafe.is_empty()).then_some(log.failsafe.as_str()),
@@ -188,7 +188,7 @@ log        default
 readable   5..90
 tail       91
 bytes      3145728 (3.00 MiB)
-node       0000000000000000
+node       0
 cluster    \n\
 term       0
 

@@ -117,8 +117,8 @@ options! {
         /// Newest records kept in memory for readers at the tail: seconds of a busy log, so that they cause no reads.
         tail_cache_bytes: ByteSize = ByteSize::mib(64), in ByteSize::kib(64)..=ByteSize::gib(64);
         /// Zeros written ahead of the log, each second, in the background: a sync that does not grow the file is
-        /// cheaper. 16 MiB is little beside what a disk can do, and a busy log uses up no more. "0B" switches it off.
-        prezero_rate: ByteSize = ByteSize::mib(16), in ByteSize::from_bytes(0)..=ByteSize::gib(4);
+        /// cheaper. 8 MiB is several times what a lone writer in lockstep uses up, and little beside what a busy log writes. "0B" switches it off.
+        prezero_rate: ByteSize = ByteSize::mib(8), in ByteSize::from_bytes(0)..=ByteSize::gib(4);
         /// Free space on the disk below which appends are refused while reads go on: four segments of the default
         /// size, which is room to work in while somebody makes room.
         free_bytes_min: ByteSize = ByteSize::mib(256), in ByteSize::from_bytes(0)..=ByteSize::gib(1024);

@@ -64,6 +64,8 @@ impl Admission {
 pub struct Room {
     admission: Admission,
     waiter: PollSemaphore,
+    /// There is a place in the line that must be polled to its end: permits that reach it are nobody else's.
+    waiting: bool,
     held: Option<OwnedSemaphorePermit>,
 }
 
@@ -75,12 +77,16 @@ impl Room {
         Self {
             admission: admission.clone(),
             waiter,
+            waiting: false,
             held: None,
         }
     }
 
-    /// Makes sure that `bytes` are held, without waiting; whether they are.
+    /// Makes sure that `bytes` are held, without waiting; whether they are. Never while [`Room::poll_hold`] waits.
     pub fn try_hold(&mut self, bytes: usize) -> bool {
+        if self.waiting {
+            return false;
+        }
         let missing = bytes.saturating_sub(self.held_bytes());
         if missing == 0 {
             return true;
@@ -104,9 +110,11 @@ impl Room {
     pub fn poll_hold(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
         self.release();
         let permits = self.admission.permits_of(bytes);
+        self.waiting = true;
         if let Some(permit) = ready!(self.waiter.poll_acquire_many(cx, permits)) {
             self.add(permit);
         }
+        self.waiting = false;
         Poll::Ready(())
     }
 
@@ -130,5 +138,60 @@ impl Room {
             Some(held) => held.merge(permit),
             None => self.held = Some(permit),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker_ref;
+
+    use super::*;
+
+    #[test]
+    fn a_budget_is_never_smaller_than_a_batch() {
+        assert_eq!(Admission::new(10, 100).bytes_max(), 100);
+        assert!(Admission::new(10, 100).try_take(100).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_takes_nothing() {
+        let admission = Admission::new(100, 1);
+        let first = admission.try_take(60).unwrap();
+        assert!(matches!(admission.try_take(41), Err(Refusal::Overloaded)));
+        assert_eq!(admission.free_bytes(), 40);
+        drop(first);
+        assert_eq!(admission.free_bytes(), 100);
+    }
+
+    #[test]
+    fn a_room_takes_grains_but_makes_do_with_less() {
+        let admission = Admission::new(GRAIN_BYTES + 10, 1);
+        let mut room = Room::new(&admission);
+        assert!(room.try_hold(1));
+        assert_eq!(admission.free_bytes(), 10);
+        assert!(
+            room.try_hold(GRAIN_BYTES + 5),
+            "the grain is not there, but what is missing is"
+        );
+        assert!(!room.try_hold(GRAIN_BYTES + 11));
+        drop(room.take(GRAIN_BYTES));
+        room.release();
+        assert_eq!(admission.free_bytes(), admission.bytes_max());
+    }
+
+    #[test]
+    fn a_room_that_waited_gives_back_all_that_it_was_given() {
+        // The story: a stream that stood in line was served by another way in the meantime. Its place in the line then
+        // swallowed permits that nobody gave back.
+        let admission = Admission::new(100, 1);
+        let taken = admission.try_take(100).unwrap();
+        let mut room = Room::new(&admission);
+        let mut cx = Context::from_waker(noop_waker_ref());
+        assert!(room.poll_hold(&mut cx, 50).is_pending());
+        drop(taken);
+        let served = room.try_hold(50) || room.poll_hold(&mut cx, 50).is_ready();
+        assert!(served);
+        room.release();
+        assert_eq!(admission.free_bytes(), 100);
     }
 }

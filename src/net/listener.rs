@@ -127,19 +127,14 @@ impl Door {
 
     /// The next connection; never again one when the listener is closed.
     ///
-    /// Cancel: safe.
-    async fn next(&self) -> (TcpStream, SocketAddr) {
-        loop {
-            let accepted = std::future::poll_fn(|cx| match self.listener.upgrade() {
-                Some(listener) => listener.poll_accept(cx),
-                // Whoever closed the listener also ends this loop.
-                None => Poll::Pending,
-            });
-            match accepted.await {
-                Ok(connection) => return connection,
-                Err(_) => tokio::time::sleep(ACCEPT_REST).await,
-            }
-        }
+    /// Errors: what the system says, nearly always that file descriptors are short. Cancel: safe.
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        std::future::poll_fn(|cx| match self.listener.upgrade() {
+            Some(listener) => listener.poll_accept(cx),
+            // Whoever closed the listener also ends this loop.
+            None => Poll::Pending,
+        })
+        .await
     }
 }
 
@@ -148,7 +143,12 @@ impl axum::serve::Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        self.next().await
+        loop {
+            match self.next().await {
+                Ok(connection) => return connection,
+                Err(_) => tokio::time::sleep(ACCEPT_REST).await,
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -199,9 +199,17 @@ pub async fn accept_loop(
     log: Logger,
 ) {
     loop {
-        let (stream, peer) = tokio::select! {
+        let connection = tokio::select! {
             connection = door.next() => connection,
             () = stop.cancelled() => return,
+        };
+        let (stream, peer) = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                warn!(log, "cannot accept a connection"; "error" => %error);
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
         };
         let Ok(slot) = Arc::clone(&connections.slots).try_acquire_owned() else {
             let refused = connections.refused.fetch_add(1, Ordering::Relaxed) + 1;

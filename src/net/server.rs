@@ -182,18 +182,7 @@ impl RunningServers {
             kill.clone(),
             log.clone(),
         ));
-        let reporter = HealthReporter::new();
-        runtime.spawn(serve(
-            Arc::clone(context),
-            reporter.clone(),
-            incoming,
-            self.finished.clone(),
-        ));
-        runtime.spawn(health::follow(
-            reporter,
-            context.parts.readiness.clone(),
-            self.draining.clone(),
-        ));
+        runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
 
         let (draining, finished) = (self.draining.clone(), self.finished.clone());
         let drain_timeout = context.options.drain_timeout;
@@ -265,13 +254,18 @@ fn address_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, B
 /// Serves until the context drains and every connection has ended.
 async fn serve(
     context: Arc<Context>,
-    reporter: HealthReporter,
     incoming: mpsc::Receiver<std::io::Result<Connection>>,
     finished: CancellationToken,
 ) {
     // Whatever ends this task, who waits for it must hear of it.
     let _finished = finished.drop_guard();
+    let reporter = HealthReporter::new();
     health::report(&reporter, ServingStatus::NotServing).await;
+    tokio::spawn(health::follow(
+        reporter.clone(),
+        context.parts.readiness.clone(),
+        context.draining.clone(),
+    ));
     let routes = match routes(&context, reporter) {
         Ok(routes) => routes,
         Err(error) => {

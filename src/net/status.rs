@@ -11,6 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     actors::committer::ProposeError,
+    error::Disposition,
     proto::raw::annals::v1::Failure,
     record_set::RecordSetError,
     storage::{ReadError, entry::VoidReason},
@@ -176,6 +177,28 @@ impl Refusal {
     /// A request that is not well-formed.
     pub fn invalid(what: impl Into<String>) -> Self {
         Self::Invalid { what: what.into() }
+    }
+
+    /// What is to be done about it, by the client where it is the client's.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Invalid { .. }
+            | Self::UnknownLog { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::MessageTooLarge { .. }
+            | Self::OutOfRange { .. }
+            | Self::Void(_)
+            | Self::Internal { .. } => Disposition::Reject,
+            Self::Overloaded
+            | Self::ProduceDeadline
+            | Self::ReadDeadline { .. }
+            | Self::StreamDeadline
+            | Self::ShuttingDown => Disposition::Retry,
+            Self::Records(error) => error.disposition(),
+            Self::Propose(error) => error.disposition(),
+            Self::Read(error) => error.disposition(),
+        }
     }
 
     fn verdict(&self) -> Verdict {

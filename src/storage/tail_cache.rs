@@ -72,9 +72,11 @@ pub(super) struct TailCache {
 }
 
 impl TailCache {
+    /// A cache of up to `bytes_max`; one of 0 holds nothing and costs nothing.
     pub(super) fn new(bytes_max: usize) -> Self {
+        let slots = if bytes_max == 0 { 0 } else { SLOTS };
         Self {
-            slots: (0..SLOTS).map(|_| ArcSwapOption::empty()).collect(),
+            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
             oldest: AtomicU64::new(0),
             next: AtomicU64::new(0),
             bytes_max,
@@ -88,6 +90,9 @@ impl TailCache {
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
             return;
         };
+        if self.bytes_max == 0 {
+            return;
+        }
         let bytes = frames.iter().map(|frame| frame.content.len() + FRAME_COST).sum();
         let number = self.next.load(Ordering::Relaxed);
         let commit = Commit {
@@ -166,7 +171,8 @@ impl TailCache {
                 .frames
                 .partition_point(|frame| frame.header.next_offset() <= from);
             for frame in &commit.frames[skip..] {
-                if frame.header.base_offset >= below || bytes >= bytes_max {
+                let enough = bytes >= bytes_max && !chunk.batches.is_empty();
+                if frame.header.base_offset >= below || enough {
                     return non_empty(chunk);
                 }
                 let Some(batch) = frame.batch() else { continue };
@@ -261,6 +267,14 @@ mod tests {
         }
         assert_eq!(cache.read(Offset(4), Offset(u64::MAX), 1), None);
         assert_eq!(bases(&cache.read(Offset(5), Offset(u64::MAX), 1).unwrap()), [5]);
+    }
+
+    #[test]
+    fn a_cache_of_no_bytes_takes_nothing() {
+        let cache = TailCache::new(0);
+        cache.push(vec![frame(0, 1, 0)]);
+        cache.clear();
+        assert_eq!(cache.read(Offset(0), Offset(1), 1), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `annals produce`: what is stored, and what it says about it.
 
-use std::io::Write;
+use std::{io::Write, process::Command};
 
 use annals::proto::raw::annals::v1::Failure;
 use tonic::Code;
@@ -152,6 +152,28 @@ fn a_node_that_does_not_answer_is_given_up() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn an_interrupt_says_what_is_safe() {
+    let server = Server::start();
+    let mut child = Program::new(&format!("produce --addr {}", server.addr())).start();
+    let mut stdin = child.stdin.take().unwrap();
+    // No more than 16 requests are in flight, so the first ones are acknowledged when the last one is stored.
+    for stored in 1..=20 {
+        stdin.write_all(b"a\n").unwrap();
+        wait_until("the line is stored", || server.high_watermark() == stored);
+    }
+    let interrupted = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupted.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{text}");
+    assert!(text.starts_with("error: interrupted; acknowledged: "), "{text}");
+    assert!(text.contains(" at offsets 0.."), "{text}");
+    drop(stdin);
 }
 
 #[test]

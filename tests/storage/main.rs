@@ -3,5 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod history;
+
+mod damage_test;
 mod data_dir_test;
+mod faults_test;
+mod model_test;
 mod sim_fs_test;

@@ -113,6 +113,17 @@ struct Chain {
     proven: bool,
 }
 
+/// Whether a request may join those that are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It may.
+    Joins,
+    /// It may when an answer has proven its chain; before that, only in a batch of its own.
+    OnceProven,
+    /// Only in a batch of its own.
+    Apart,
+}
+
 /// The requests that are gathered at the moment.
 #[derive(Debug)]
 pub struct Gather {
@@ -168,32 +179,41 @@ impl Gather {
         self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
-    /// Whether `item` may join what is gathered; when not, seal first.
+    /// Whether `item` may join what is gathered.
     #[must_use]
-    pub fn takes(&self, item: &Item) -> bool {
-        let Some(open) = &self.open else { return true };
-        if item.is_conditional() || open.expected_offset.is_some() {
-            return false;
-        }
+    pub fn fit(&self, item: &Item) -> Fit {
+        let Some(open) = &self.open else {
+            return Fit::Joins;
+        };
         let bytes = item.bytes();
-        if bytes > COPY_BYTES_MAX || open.is_too_large_to_copy() || open.bytes + bytes > self.bytes_max {
-            return false;
-        }
-        if open.record_count.checked_add(item.record_count()).is_none() {
-            return false;
+        let too_large = bytes > COPY_BYTES_MAX
+            || open.is_too_large_to_copy()
+            || open.bytes + bytes > self.bytes_max
+            || open.record_count.checked_add(item.record_count()).is_none();
+        if too_large || item.is_conditional() || open.expected_offset.is_some() {
+            return Fit::Apart;
         }
         match (open.producer, item.producer()) {
-            (None, None) => true,
-            (Some(_), Some(stamp)) => self.chain.proven && self.chain.next == Some(stamp),
-            (None, Some(_)) | (Some(_), None) => false,
+            (None, None) => Fit::Joins,
+            (Some(_), Some(stamp)) if self.chain.next == Some(stamp) => {
+                if self.chain.proven {
+                    Fit::Joins
+                } else {
+                    Fit::OnceProven
+                }
+            }
+            (Some(_) | None, Some(_)) | (Some(_), None) => Fit::Apart,
         }
     }
 
     /// Adds a request.
     ///
-    /// Errors: a bare record that is not well-formed; then nothing was added. Panics: when [`Gather::takes`] says no.
+    /// Errors: a bare record that is not well-formed; then nothing was added. Panics: when [`Gather::fit`] says no.
     pub fn push(&mut self, item: Item) -> Result<(), RecordSetError> {
-        assert!(self.takes(&item), "a request is only pushed where it fits");
+        assert!(
+            self.fit(&item) == Fit::Joins,
+            "a request is only pushed where it fits"
+        );
         let stamp = item.producer();
         let record_count = item.record_count();
         match &mut self.open {
@@ -258,9 +278,9 @@ impl Gather {
     }
 }
 
-/// Caches account for the length of a batch, so its allocation must not be much larger.
+/// Caches account for the length of a batch, so its allocation must not be much larger: a quarter at most.
 fn into_exact(records: BytesMut) -> Bytes {
-    if records.capacity() > 2 * records.len() {
+    if records.capacity() > records.len() + records.len() / 4 {
         Bytes::copy_from_slice(&records)
     } else {
         records.freeze()

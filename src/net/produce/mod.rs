@@ -4,6 +4,7 @@ pub mod check;
 pub mod gather;
 
 pub mod answers;
+mod in_flight;
 pub mod stream;
 pub mod unary;
 

@@ -9,7 +9,6 @@
 //! 3. Answers come back in order; each answers all requests of its batch.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll, ready},
@@ -25,15 +24,11 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::{
-    answers::{Answered, answer},
-    gather::{ChainId, Gather, Gathered, Item},
+    answers::Answered,
+    gather::{Fit, Gather, Gathered, Item},
+    in_flight::{InFlight, Proposed, Settled},
 };
-use crate::net::{
-    admission::Room,
-    context::Context,
-    port::{CommitAnswer, Undelivered},
-    status::Refusal,
-};
+use crate::net::{admission::Room, context::Context, port::Undelivered, status::Refusal};
 
 /// Batches in flight from which on an incomplete one waits for more. Enough to keep every stage (network, log, sync)
 /// busy with one batch each; with more, batches get smaller and nothing gets faster.
@@ -70,15 +65,11 @@ pub struct ProduceStream<S, R> {
     room: Room,
     /// A sealed batch that the committer has not taken yet.
     unsent: Option<Unsent>,
-    pending: VecDeque<Pending>,
-    /// How many of `pending` are with the committer, and their bytes.
-    in_flight: usize,
-    in_flight_bytes: usize,
+    in_flight: InFlight,
     /// What the stream ends with after its last answer; a plain end when absent.
     end: Option<Status>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     stream_deadline: Option<Pin<Box<Sleep>>>,
-    answer_timer: Pin<Box<Sleep>>,
 }
 
 struct Unsent {
@@ -86,20 +77,6 @@ struct Unsent {
     permit: Option<OwnedSemaphorePermit>,
     deadline: Instant,
     retry: Option<Pin<Box<Sleep>>>,
-}
-
-enum Pending {
-    Proposed {
-        answer: CommitAnswer,
-        deadline: Instant,
-        requests: Vec<u32>,
-        chain: ChainId,
-        bytes: usize,
-    },
-    Refused {
-        refusal: Refusal,
-        requests: usize,
-    },
 }
 
 impl<S, R> ProduceStream<S, R>
@@ -122,13 +99,10 @@ where
             gather: Gather::new(context.options.batch_bytes_max),
             room: Room::new(&context.admission),
             unsent: None,
-            pending: VecDeque::new(),
-            in_flight: 0,
-            in_flight_bytes: 0,
+            in_flight: InFlight::new(context.options.request_timeout),
             end: None,
             draining: Box::pin(context.draining.clone().cancelled_owned()),
             stream_deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
-            answer_timer: Box::pin(sleep(context.options.request_timeout)),
             context,
         }
     }
@@ -148,7 +122,7 @@ where
             return Poll::Ready(Some(Err(Refusal::StreamDeadline.into_status())));
         }
         self.take_in(cx);
-        if let Some(answered) = ready!(self.poll_front(cx)) {
+        if let Some(answered) = ready!(self.poll_settled(cx)) {
             return Poll::Ready(Some(Ok(answered)));
         }
         if self.requests.is_some()
@@ -167,8 +141,8 @@ where
             self.stop_intake(Some(Refusal::ShuttingDown.into_status()));
         }
         while self.send(cx) {
-            let in_flight_bytes = self.in_flight_bytes + self.gather.bytes();
-            if self.pending.len() >= PENDING_MAX
+            let in_flight_bytes = self.in_flight.bytes() + self.gather.bytes();
+            if self.in_flight.count() >= PENDING_MAX
                 || in_flight_bytes >= self.context.options.stream_inflight_bytes
             {
                 break;
@@ -180,7 +154,7 @@ where
                 return;
             }
         }
-        if self.unsent.is_none() && (self.in_flight < HOLD_BACK_FROM || self.requests.is_none()) {
+        if self.unsent.is_none() && (self.in_flight.batches() < HOLD_BACK_FROM || self.requests.is_none()) {
             self.seal();
             // When it is not taken at once, `send` has asked to be woken.
             let _taken = self.send(cx);
@@ -211,7 +185,7 @@ where
 
     /// Adds a request to what is gathered, or seals that and stalls the request until it is its turn.
     ///
-    /// Pending: there is no room; the stream is woken when there is.
+    /// Pending: the request has to wait; the stream is woken when there is room, or an answer.
     fn gather_or_stall(&mut self, cx: &mut Task<'_>, request: Result<Item, Refusal>) -> Poll<()> {
         let item = match request {
             Ok(item) => item,
@@ -225,7 +199,13 @@ where
                 return Poll::Ready(());
             }
         };
-        let fits = self.gather.takes(&item) && self.room.try_hold(self.gather.bytes() + item.bytes());
+        let fit = self.gather.fit(&item);
+        if fit == Fit::OnceProven && self.in_flight.batches() >= HOLD_BACK_FROM {
+            // The answer that proves it is under way.
+            self.stalled = Some(Ok(item));
+            return Poll::Pending;
+        }
+        let fits = fit == Fit::Joins && self.room.try_hold(self.gather.bytes() + item.bytes());
         if !fits && !self.gather.is_empty() {
             // Either it must not share the batch, or the batch's room comes back only when it is answered.
             self.seal();
@@ -243,9 +223,12 @@ where
     }
 
     fn refuse(&mut self, refusal: Refusal, requests: usize) {
-        self.pending.push_back(Pending::Refused { refusal, requests });
+        self.in_flight.refuse(refusal, requests);
         if self.after_refusal == AfterRefusal::End {
+            // What is not proposed yet must not be stored behind a gap that the client does not know of.
             self.stop_intake(None);
+            self.stalled = None;
+            drop(self.gather.seal());
         }
     }
 
@@ -295,9 +278,7 @@ where
         } = gathered;
         match self.context.parts.committer.propose(batch, permit) {
             Ok(answer) => {
-                self.in_flight += 1;
-                self.in_flight_bytes += bytes;
-                self.pending.push_back(Pending::Proposed {
+                self.in_flight.propose(Proposed {
                     answer,
                     deadline,
                     requests,
@@ -333,58 +314,17 @@ where
     }
 
     /// The answer to the oldest requests; `None` when all are answered.
-    fn poll_front(&mut self, cx: &mut Task<'_>) -> Poll<Option<Answered>> {
-        let result = match self.pending.front_mut() {
-            None => return Poll::Ready(None),
-            Some(Pending::Refused { .. }) => None,
-            Some(Pending::Proposed { answer, deadline, .. }) => match Pin::new(answer).poll(cx) {
-                Poll::Ready(result) => Some(result),
-                Poll::Pending => {
-                    ready!(poll_until(&mut self.answer_timer, *deadline, cx));
-                    None
-                }
-            },
-        };
-        let Some(front) = self.pending.pop_front() else {
+    fn poll_settled(&mut self, cx: &mut Task<'_>) -> Poll<Option<Answered>> {
+        let Some(Settled { answered, chain }) = ready!(self.in_flight.poll_settled(cx)) else {
             return Poll::Ready(None);
         };
-        Poll::Ready(Some(match front {
-            Pending::Refused { refusal, requests } => Answered::Refused { refusal, requests },
-            Pending::Proposed {
-                requests,
-                chain,
-                bytes,
-                ..
-            } => {
-                self.in_flight -= 1;
-                self.in_flight_bytes -= bytes;
-                let answered = match result {
-                    Some(result) => answer(requests, result),
-                    None => Answered::Refused {
-                        refusal: Refusal::ProduceDeadline,
-                        requests: requests.len(),
-                    },
-                };
-                match &answered {
-                    Answered::Stored { repeated: false, .. } => self.gather.stored(chain),
-                    Answered::Stored { repeated: true, .. } => {}
-                    Answered::Refused { .. } => self.gather.not_stored(),
-                }
-                answered
-            }
-        }))
-    }
-}
-
-/// Waits until `deadline` with a timer that may stand earlier: deadlines rise from batch to batch, so the timer is moved
-/// once in a while and not for each of them.
-fn poll_until(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Task<'_>) -> Poll<()> {
-    loop {
-        ready!(timer.as_mut().poll(cx));
-        if Instant::now() >= deadline {
-            return Poll::Ready(());
+        match (&answered, chain) {
+            (Answered::Stored { repeated: false, .. }, Some(chain)) => self.gather.stored(chain),
+            (Answered::Refused { .. }, Some(_)) => self.gather.not_stored(),
+            // An earlier try's answer proves nothing, and a refusal before the log says nothing about it.
+            (Answered::Stored { .. }, _) | (Answered::Refused { .. }, None) => {}
         }
-        timer.as_mut().reset(deadline);
+        Poll::Ready(Some(answered))
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     answers::{Answered, answer, split},
-    gather::{Gather, Gathered, Item},
+    gather::{Fit, Gather, Gathered, Item},
 };
 use crate::{
     actors::committer::{Committed, ProposeError},
@@ -126,7 +126,7 @@ impl Gathering {
     }
 
     fn push(&mut self, item: Item) {
-        if !self.gather.takes(&item) {
+        if self.gather.fit(&item) != Fit::Joins {
             self.seal();
         }
         self.gather.push(item).unwrap();
@@ -324,10 +324,10 @@ fn a_conditional_request_is_alone_in_its_batch() {
         ..batch(1, 0)
     });
     gather.push(Item::Batch(batch(1, 1))).unwrap();
-    assert!(!gather.takes(&conditional));
+    assert!(gather.fit(&conditional) == Fit::Apart);
     gather.seal();
     gather.push(conditional).unwrap();
-    assert!(!gather.takes(&Item::Batch(batch(1, 2))));
+    assert!(gather.fit(&Item::Batch(batch(1, 2))) == Fit::Apart);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn a_large_request_is_passed_on_without_a_copy() {
     });
     let mut gather = Gather::new(1 << 20);
     gather.push(item.clone()).unwrap();
-    assert!(!gather.takes(&item));
+    assert!(gather.fit(&item) == Fit::Apart);
     let gathered = gather.seal().unwrap();
     assert_eq!(gathered.batch.records.as_ptr(), large.as_ptr());
 }

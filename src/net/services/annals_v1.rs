@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -50,7 +51,7 @@ impl AnnalsV1 {
         &self,
         request: v1::ConsumeRequest,
         default_level: v1::ReadLevel,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Cursor, Refusal> {
         let context = &self.context;
         context.check_log(&request.log)?;
@@ -136,7 +137,12 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             .cursor(request, v1::ReadLevel::Linearizable, deadline)
             .await?;
         let mut batches = Vec::new();
-        while let Some(more) = cursor.next(bytes_max).await? {
+        loop {
+            let offset = cursor.next_offset();
+            let more = timeout_at(deadline, cursor.next(bytes_max))
+                .await
+                .map_err(|_| Refusal::ReadDeadline { offset })??;
+            let Some(more) = more else { break };
             batches.extend(more.into_iter().map(to_proto));
         }
         let next_offset = cursor.next_offset().get();

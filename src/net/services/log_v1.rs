@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
+use tokio::time::timeout_at;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
             stream::{AfterRefusal, ProduceStream},
             unary,
         },
+        status::Refusal,
     },
     proto::raw::{annals::v1::start::Position, log::v1},
     record_set::{self, RecordParts, Records},
@@ -44,6 +46,22 @@ impl LogV1 {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         Self { context }
+    }
+
+    async fn read_one(&self, offset: Offset) -> Result<v1::Record, Refusal> {
+        let context = &self.context;
+        let limits = Limits {
+            records_left: Some(1),
+            ..Limits::default()
+        };
+        let start = resolve(context, Some(Position::Offset(offset.get())), false).await?;
+        let mut cursor = Cursor::new(Arc::clone(context), start, limits, false);
+        let batches = cursor
+            .next(context.options.consume_chunk_bytes)
+            .await?
+            .unwrap_or_default();
+        let record = batches.into_iter().flat_map(BatchRecords::of).next();
+        record.ok_or_else(|| out_of_range(context, offset))
     }
 }
 
@@ -65,22 +83,12 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
-        let context = &self.context;
-        let deadline = deadline::of_request(request.metadata(), context.options.request_timeout);
+        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
         let offset = Offset(request.into_inner().offset);
-        Freshness::LINEARIZABLE.reach(context, deadline).await?;
-        let limits = Limits {
-            records_left: Some(1),
-            ..Limits::default()
-        };
-        let start = resolve(context, Some(Position::Offset(offset.get())), false).await?;
-        let mut cursor = Cursor::new(Arc::clone(context), start, limits, false);
-        let batches = cursor
-            .next(context.options.consume_chunk_bytes)
-            .await?
-            .unwrap_or_default();
-        let record = batches.into_iter().flat_map(BatchRecords::of).next();
-        let record = record.ok_or_else(|| out_of_range(context, offset))?;
+        Freshness::LINEARIZABLE.reach(&self.context, deadline).await?;
+        let record = timeout_at(deadline, self.read_one(offset))
+            .await
+            .map_err(|_| Refusal::ReadDeadline { offset })??;
         Ok(Response::new(v1::ConsumeResponse { record: Some(record) }))
     }
 

@@ -207,6 +207,7 @@ fn table() -> Vec<Row> {
 fn every_refusal_has_its_code_reason_and_details() {
     for (refusal, code, reason, metadata, retry) in table() {
         let text = refusal.to_string();
+        let disposition = refusal.disposition();
         let status = refusal.into_status();
         let details = status.get_error_details();
         let info = details.error_info().expect("every status has ErrorInfo");
@@ -217,6 +218,7 @@ fn every_refusal_has_its_code_reason_and_details() {
         assert_eq!(info.domain, DOMAIN, "{text}");
         assert_eq!(names, metadata, "{text}");
         assert_eq!(details.retry_info().is_some(), retry, "{text}");
+        assert!(!retry || disposition == Disposition::Retry, "{text}");
         assert_eq!(status.message(), text);
     }
 }

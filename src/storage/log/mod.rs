@@ -52,8 +52,8 @@ pub enum AppendError {
     /// The disk failed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The log is damaged and takes no writes.
-    #[error("the log takes no writes: it is damaged")]
+    /// The log is damaged, or an earlier write has failed: it takes no writes until it is opened again.
+    #[error("the log takes no writes: it is damaged, or an earlier write has failed; open it again")]
     Damaged,
 }
 
@@ -110,10 +110,14 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the active segment and starts the next.
+    /// Seals the active segment and starts the next. Does nothing while the active one holds no entry: the next one would
+    /// have its name.
     ///
     /// Blocking.
     pub fn roll(&mut self) -> Result<(), AppendError> {
+        if self.state.active_is_empty() {
+            return self.sync();
+        }
         self.writer.take().ok_or(AppendError::Damaged)?.seal()?;
         self.writer = Some(self.state.start_segment()?);
         Ok(())
@@ -128,16 +132,23 @@ impl Log {
 
     /// Drops the entry `from` and all behind it. Durable when it returns.
     ///
-    /// Blocking. Errors: `CutError::NotInLog` changes nothing; after others the log must be opened again.
+    /// Blocking. Errors: `CutError::NotInLog` changes nothing; after others the log takes no writes and must be opened
+    /// again. Invariant: STO-3.
     pub fn truncate(&mut self, from: LogIndex) -> Result<(), CutError> {
-        let writer = self.writer.as_mut();
-        if let Some(writer) = writer {
-            writer
-                .flush()
-                .map_err(|error| CutError::Open(OpenError::Write(error)))?;
+        let refused = |error| CutError::Open(OpenError::Write(error));
+        let path = self.state.last_store();
+        let poisoned = || refused(WriteError::Poisoned { path });
+        let mut writer = self.writer.take().ok_or_else(poisoned)?;
+        writer.flush().map_err(refused)?;
+        let truncated = self.state.truncate(from);
+        match truncated {
+            Ok(active) => self.writer = Some(active),
+            Err(error) => {
+                let unchanged = matches!(error, CutError::NotInLog { .. });
+                self.writer = unchanged.then_some(writer);
+                return Err(error);
+            }
         }
-        let active = self.state.truncate(from)?;
-        self.writer = Some(active);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Opens a log: finds its segments, recovers the last one, or begins the first.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
@@ -92,6 +92,7 @@ impl LogState {
             checkpoint: Checkpoint::new(),
             segments: Vec::new(),
             earliest: Offset::ZERO,
+            trimmed: VecDeque::new(),
             active: None,
             view: view.clone(),
             context,

@@ -1,6 +1,6 @@
 //! Which segments there are, and where the next entry goes. Writes no frames: that is the segment writer's.
 
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rand::Rng;
@@ -36,6 +36,8 @@ pub struct LogState {
     /// Oldest first; the last is the active one unless the log is damaged.
     pub(super) segments: Vec<Arc<SegmentReader>>,
     pub(super) earliest: Offset,
+    /// Segments that are no part of the log any more while their files are still there, oldest first.
+    pub(super) trimmed: VecDeque<LogIndex>,
     pub(super) active: Option<Active>,
     pub(super) view: Arc<ArcSwap<LogView>>,
     pub(super) context: SegmentContext,
@@ -94,6 +96,12 @@ impl LogState {
         self.earliest
     }
 
+    /// The last segment's store; the log's directory where there is no segment.
+    pub(super) fn last_store(&self) -> PathBuf {
+        let last = self.segments.last().map(|segment| segment.path());
+        last.unwrap_or(&self.options.directory).to_owned()
+    }
+
     /// Bytes that may still be written on the log's disk.
     ///
     /// Blocking.
@@ -137,7 +145,12 @@ impl LogState {
         Ok((placed, Placed { log_index, outcome }))
     }
 
-    /// Starts the segment behind the last one, which must be sealed (STO-1).
+    /// Whether the active segment holds no entry yet.
+    pub(super) fn active_is_empty(&self) -> bool {
+        self.active.is_some_and(|active| active.is_empty)
+    }
+
+    /// Starts the segment behind the last one, which must be sealed and hold an entry (STO-1).
     ///
     /// Blocking.
     pub fn start_segment(&mut self) -> Result<SegmentWriter, WriteError> {
@@ -147,6 +160,13 @@ impl LogState {
             created: clock::wall(),
             checkpoint: self.checkpoint.clone(),
         };
+        let last = self.segments.last().map(|last| last.first_log_index());
+        crate::check!(
+            STO_1,
+            last < Some(header.first_log_index()),
+            "a second segment would begin with entry {}",
+            header.first_log_index()
+        );
         if self.active.take().is_some() {
             let sealed = self.segments.pop().expect("the active segment is the last");
             self.segments
@@ -197,41 +217,47 @@ impl LogState {
 
     /// Drops the whole sealed segments that end at or below `below`, oldest first.
     ///
-    /// Blocking. Errors: some may be gone already; what remains is whole, and a second call goes on.
+    /// Blocking. Errors: when a file cannot be removed its segment is no longer read all the same, and the next trim
+    /// tries again; until then it comes back when the log is opened.
     pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
-        let mut trimmed = Trimmed {
-            earliest: self.earliest,
-            segments: 0,
-            bytes: 0,
-        };
+        let mut bytes = 0;
         let mut keep_from = 0;
         while let Some(next) = self.segments.get(keep_from + 1) {
             if next.face().map_err(CutError::Read)?.first_offset > below {
                 break;
             }
             // A segment whose length cannot be read is dropped all the same; its bytes are not counted.
-            trimmed.bytes += self.segments[keep_from].end().unwrap_or(0);
+            bytes += self.segments[keep_from].end().unwrap_or(0);
             keep_from += 1;
         }
-        if keep_from == 0 {
-            return Ok(trimmed);
+        if keep_from > 0 {
+            self.earliest = self.segments[keep_from]
+                .face()
+                .map_err(CutError::Read)?
+                .first_offset;
+            let dropped = self.segments.drain(..keep_from);
+            self.trimmed
+                .extend(dropped.map(|segment| segment.first_log_index()));
+            // Readers first: none begins to look for a file that is going away.
+            self.publish();
         }
-        self.earliest = self.segments[keep_from]
-            .face()
-            .map_err(CutError::Read)?
-            .first_offset;
-        let dropped: Vec<_> = self.segments.drain(..keep_from).collect();
-        // Readers first: none begins to look for a file that is going away.
-        self.publish();
-        for segment in &dropped {
-            self.remove_segment(segment.first_log_index())?;
-        }
-        self.sync_directory()?;
+        self.remove_trimmed()?;
         Ok(Trimmed {
             earliest: self.earliest,
-            segments: dropped.len(),
-            ..trimmed
+            segments: keep_from,
+            bytes,
         })
+    }
+
+    /// Removes the files of trimmed segments, oldest first and each durably before the next, so that no crash leaves a
+    /// hole between segments that are still there.
+    fn remove_trimmed(&mut self) -> Result<(), CutError> {
+        while let Some(oldest) = self.trimmed.front() {
+            self.remove_segment(*oldest)?;
+            self.sync_directory()?;
+            self.trimmed.pop_front();
+        }
+        Ok(())
     }
 
     /// Drops the entry `from` and all behind it, and opens the segment that is the last one then. The writer of the

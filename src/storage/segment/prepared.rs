@@ -25,7 +25,10 @@ use crate::{
 /// Written at once. Small enough that a sync of the log that gets in line behind it waits for less than a millisecond
 /// on a disk of 0.4 GB/s.
 const ZERO_BYTES: usize = 256 << 10;
-static ZEROS: [u8; ZERO_BYTES] = [0; ZERO_BYTES];
+/// One write call: a page. The page cache keeps what one call wrote as one unit where it can, and would count (and on
+/// some file systems write) all of a large unit again for each record that is put into it.
+const PAGE_BYTES: usize = 4096;
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 /// A file to become a segment: empty, or with zeros from its beginning on.
 #[derive(Clone, Debug)]
@@ -62,12 +65,15 @@ impl PreparedFile {
     }
 
     fn write_zeros(&mut self, up_to: u64) -> io::Result<()> {
-        let len = usize::try_from(up_to - self.zeroed_to)
-            .unwrap_or(usize::MAX)
-            .min(ZERO_BYTES);
-        self.file
-            .write_all_at(self.zeroed_to, &mut [IoSlice::new(&ZEROS[..len])])?;
-        self.zeroed_to += len as u64;
+        let piece_end = up_to.min(self.zeroed_to + ZERO_BYTES as u64);
+        while self.zeroed_to < piece_end {
+            let len = usize::try_from(piece_end - self.zeroed_to)
+                .unwrap_or(PAGE_BYTES)
+                .min(PAGE_BYTES);
+            self.file
+                .write_all_at(self.zeroed_to, &mut [IoSlice::new(&ZEROS[..len])])?;
+            self.zeroed_to += len as u64;
+        }
         Ok(())
     }
 }

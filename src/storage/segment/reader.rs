@@ -182,9 +182,13 @@ impl SegmentReader {
         let window = bytes_max.clamp(4096, WALK_WINDOW) + 4096;
         let mut frames = self.frames_from(&file, Target::Offset(from), window)?;
         let mut bytes = 0;
-        while bytes < bytes_max && (chunk.batches.is_empty() || frames.next_is_in_window()) {
-            let Some(frame) = self.next_frame(&mut frames)? else {
-                break;
+        while chunk.batches.is_empty() || (bytes < bytes_max && frames.next_is_in_window()) {
+            let frame = match self.next_frame(&mut frames) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                // What was read is good; the next read, which begins here, tells.
+                Err(_) if !chunk.batches.is_empty() => break,
+                Err(error) => return Err(error),
             };
             if frame.header.base_offset >= below {
                 break;

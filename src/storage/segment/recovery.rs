@@ -34,7 +34,7 @@ pub(in crate::storage) struct Recovered {
     pub(in crate::storage) writer: Option<SegmentWriter>,
     /// What is wrong with it.
     pub(in crate::storage) damage: Option<Damage>,
-    /// Bytes behind the end that were no part of the log and are zeros now.
+    /// Bytes behind the end that were no part of the log and were cut off.
     pub(in crate::storage) cut_bytes: u64,
 }
 
@@ -128,7 +128,7 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
             })
         }
     };
-    let cut_bytes = zero_behind(&file, end, size).map_err(writing("zero the unsynced tail of"))?;
+    let cut_bytes = cut_behind(&file, end, size).map_err(writing("cut the unsynced tail of"))?;
     write_again(&file, scan.mark, end).map_err(writing("write again the tail of"))?;
     file.sync_data().map_err(writing("sync"))?;
     writer.resume_at(end, last);
@@ -224,10 +224,11 @@ impl Scan<'_> {
     }
 }
 
-/// Makes everything behind `end` zeros, as far as something may have been written there; says how far that was.
+/// Cuts the file off behind `end`; says how far something had been written there.
 ///
-/// An old frame must never line up behind a new one.
-fn zero_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
+/// An old frame must never line up behind a new one. The file is cut even where zeros are read: they may be in memory
+/// only, left behind as clean by a failed sync, with old frames below them on the disk.
+fn cut_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
     let look_to = size.min(end + UNSYNCED_BYTES_MAX + PAYLOAD_BYTES_MAX as u64);
     let mut dirty_to = end;
     for_each_piece(file, end, look_to, |position, piece| {
@@ -237,9 +238,7 @@ fn zero_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
         }
         Ok(())
     })?;
-    for_each_piece(file, end, dirty_to, |position, piece| {
-        file.write_all_at(position, &mut [IoSlice::new(&vec![0; piece.len()])])
-    })?;
+    file.set_len(end)?;
     Ok(dirty_to - end)
 }
 

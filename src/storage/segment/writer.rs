@@ -29,11 +29,12 @@ use crate::{
 pub(in crate::storage) const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 /// Gathered bytes from which a flush is due at once: with one frame of the largest size it stays within the above.
 const GATHER_BYTES_MAX: u64 = UNSYNCED_BYTES_MAX - PAYLOAD_BYTES_MAX as u64 - 4096;
-/// Payloads from this size on are written from where they lie; smaller ones are copied together, since a slice of the
-/// network's buffer would keep that whole buffer (8 KiB and more) in memory as long as the tail cache holds the record.
-const WRITE_IN_PLACE_BYTES: usize = 32 << 10;
+/// Payloads from this size on are written from where they lie. Smaller ones are copied together, which costs some
+/// microseconds: they lie in buffers that may be several times as large, and would keep all of them in memory for as long
+/// as the tail cache holds the record.
+const WRITE_IN_PLACE_BYTES: usize = 512 << 10;
 /// Gathered frames share buffers of this size.
-const GATHER_BUFFER_BYTES: usize = 256 << 10;
+const GATHER_BUFFER_BYTES: usize = 1 << 20;
 
 /// What every segment of a log needs.
 #[derive(Clone, Debug)]
@@ -138,7 +139,7 @@ impl SegmentWriter {
         Ok(Self::open(context, face, file, bytes.len() as u64, None))
     }
 
-    /// Goes on with a file whose frames end at `end`, all synced; behind it there are only zeros.
+    /// Goes on with a file whose frames end at `end`, all synced; behind it there is nothing, or zeros.
     pub(in crate::storage) fn open(
         context: SegmentContext,
         face: SegmentFace,
@@ -276,11 +277,9 @@ impl SegmentWriter {
     /// Blocking. Errors: as [`SegmentWriter::flush`].
     pub fn mark(&mut self) -> Result<(), WriteError> {
         self.flush()?;
-        let (Some(last), false) = (self.last, self.marked) else {
+        let Some(mark) = self.next_mark() else {
             return Ok(());
         };
-        let synced_to = u32::try_from(self.synced_to).expect("segments are at most 1 GiB");
-        let mark = frame::encode_mark(&last, self.face.salt, Position(self.end), synced_to);
         self.end += FRAME_HEADER_LEN as u64;
         self.write_and_sync(&mut [IoSlice::new(&mark)])?;
         self.readable_end.store(self.end, Ordering::Release);
@@ -292,7 +291,7 @@ impl SegmentWriter {
     ///
     /// Blocking. Errors: as [`SegmentWriter::flush`].
     pub fn seal(mut self) -> Result<(), WriteError> {
-        self.mark()?;
+        self.flush()?;
         let path = self.path();
         let in_file = |operation| {
             let path = path.clone();
@@ -302,12 +301,32 @@ impl SegmentWriter {
                 source,
             }
         };
+        // With a mark, so that the newest frames are known to belong to the log even if a crash leaves this the last
+        // segment; one sync for it and for the cut.
+        if let Some(mark) = self.next_mark() {
+            self.file
+                .write_all_at(self.end, &mut [IoSlice::new(&mark)])
+                .map_err(in_file("write"))?;
+            self.end += FRAME_HEADER_LEN as u64;
+        }
         self.file.set_len(self.end).map_err(in_file("cut"))?;
         self.file.sync_data().map_err(in_file("sync"))?;
         let index = self.index.encode(self.face.salt, self.end);
         let first = self.face.first_log_index;
         write_index(&*self.context.file_system, &self.context.directory, first, &index)
             .map_err(in_file("write the index of"))
+    }
+
+    /// The mark for what is synced now; `None` when the last frame is one.
+    fn next_mark(&self) -> Option<[u8; FRAME_HEADER_LEN]> {
+        let last = self.last.filter(|_| !self.marked)?;
+        let synced_to = u32::try_from(self.synced_to).expect("segments are at most 1 GiB");
+        Some(frame::encode_mark(
+            &last,
+            self.face.salt,
+            Position(self.end),
+            synced_to,
+        ))
     }
 
     fn write_and_sync(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), WriteError> {

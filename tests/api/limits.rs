@@ -1,0 +1,220 @@
+//! What is bounded, and what is said when a bound is reached.
+
+use std::time::Duration;
+
+use annals::{
+    net::Options,
+    proto::{annals::v1::ConsumeRequest, log::v1 as small},
+};
+use futures::{StreamExt, stream};
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+
+use crate::support::{
+    Counter, code_and_reason, next, options, request, small_request, staged_node, staged_node_with, within,
+};
+
+fn small_budget() -> Options {
+    Options {
+        admission_bytes: 100_000,
+        batch_bytes_max: 100_000,
+        ..options()
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_room_is_refused_at_once_and_told_when_to_come_back() {
+    let node = staged_node_with(small_budget()).await;
+    let mut client = node.full().await;
+    node.hold(true).await;
+    let mut first = client.clone();
+    let waiting = tokio::spawn(async move { first.produce(request(&["x".repeat(90_000)])).await });
+    node.until_in_flight(90_000).await;
+    let refused = within(client.produce(request(&["y".repeat(90_000)])))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        code_and_reason(&refused),
+        (Code::ResourceExhausted, "OVERLOADED".to_owned())
+    );
+    let retry = refused.get_error_details().retry_info().cloned().unwrap();
+    assert!(retry.retry_delay.is_some_and(|delay| delay > Duration::ZERO));
+    node.hold(false).await;
+    within(waiting).await.unwrap().unwrap();
+    within(client.produce(request(&["y".repeat(90_000)])))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_without_room_waits_and_is_not_read_from() {
+    let node = staged_node_with(small_budget()).await;
+    let mut client = node.small().await;
+    node.hold(true).await;
+    let sent = Counter::default();
+    let counted = sent.clone();
+    // 64 MB, of which neither the budget nor the connection's windows hold more than a few.
+    let requests = stream::iter(0..64_000).map(move |_| {
+        counted.add();
+        small_request(&"z".repeat(1000))
+    });
+    let mut answers = within(client.produce_stream(requests))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = tokio::spawn(async move { (next(&mut answers).await.unwrap().offset, answers) });
+    let stalled = within(async {
+        let mut last = usize::MAX;
+        let mut beat = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            beat.tick().await;
+            let now = sent.get();
+            if now == last && now > 0 {
+                break now;
+            }
+            last = now;
+        }
+    })
+    .await;
+    assert!(
+        stalled < 20_000,
+        "{stalled} requests were taken from a client that gets no answers"
+    );
+    node.hold(false).await;
+    let (offset, answers) = within(first).await.unwrap();
+    assert_eq!(offset, 0);
+    assert_eq!(within(answers.count()).await, 63_999);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
+    let node = staged_node_with(Options {
+        request_timeout: Duration::from_millis(300),
+        ..options()
+    })
+    .await;
+    node.hold(true).await;
+    let mut client = node.full().await;
+    let mut by_client = Request::new(request(&["a"]));
+    by_client.set_timeout(Duration::from_millis(150));
+    for request in [by_client, Request::new(request(&["b"]))] {
+        let status = within(client.produce(request)).await.unwrap_err();
+        assert_eq!(
+            code_and_reason(&status),
+            (Code::DeadlineExceeded, "OUTCOME_UNKNOWN".to_owned())
+        );
+        assert!(
+            status.message().contains("outcome is unknown"),
+            "{}",
+            status.message()
+        );
+    }
+    let requests = stream::iter([request(&["c"])]);
+    let mut answers = client.produce_stream(requests).await.unwrap().into_inner();
+    let failure = next(&mut answers).await.unwrap().failure.unwrap();
+    assert_eq!(
+        (failure.code, failure.reason.as_str()),
+        (Code::DeadlineExceeded.into(), "OUTCOME_UNKNOWN")
+    );
+    let mut small_client = node.small().await;
+    let mut answers = small_client
+        .produce_stream(stream::iter([small_request("d")]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        next(&mut answers).await.unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_nothing_but_mistakes_is_answered_one_by_one() {
+    let node = staged_node().await;
+    let mut client = node.full().await;
+    let mistakes = stream::iter((0..5000).map(|_| Default::default()));
+    let answers = client.produce_stream(mistakes).await.unwrap().into_inner();
+    let refused = answers
+        .filter(|answer| std::future::ready(answer.as_ref().is_ok_and(|answer| answer.failure.is_some())));
+    assert_eq!(within(refused.count()).await, 5000);
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
+    let node = staged_node().await;
+    let mut client = node.full().await;
+    let batch = vec!["x".repeat(1000); 900];
+    for _ in 0..32 {
+        client.produce(request(&batch)).await.unwrap();
+    }
+    let before = resident();
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        let mut full = node.full().await;
+        idle.push(full.consume_stream(ConsumeRequest::default()).await.unwrap());
+    }
+    // Until it stops growing.
+    within(async {
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        let mut last = 0;
+        loop {
+            beat.tick().await;
+            let now = resident();
+            if now <= last {
+                break;
+            }
+            last = now;
+        }
+    })
+    .await;
+    // The log has 29 MB: without a bound these consumers would hold 1.8 GB.
+    let held = resident().saturating_sub(before) / idle.len();
+    assert!(held < 4 << 20, "{held} bytes for each consumer");
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once_and_counted() {
+    let node = staged_node_with(Options {
+        connections_max: 2,
+        ..options()
+    })
+    .await;
+    let mut first = node.small().await;
+    let _second = node.small().await;
+    first.produce(small_request("a")).await.unwrap();
+    let mut third = within(tokio::net::TcpStream::connect(node.rpc)).await.unwrap();
+    let mut end = Vec::new();
+    let read = within(tokio::io::AsyncReadExt::read_to_end(&mut third, &mut end)).await;
+    assert!(
+        read.is_err() || end.is_empty(),
+        "the connection is closed without a word"
+    );
+    let (_, status) = crate::support::get(node.admin, "/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["gateway"]["connections"], 2);
+    assert_eq!(status["gateway"]["connections_refused"], 1);
+    first.produce(small_request("b")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_above_the_transports_limit_ends_a_stream_with_a_reason() {
+    let node = staged_node().await;
+    let mut client = node.small().await;
+    let record = small::Record {
+        value: vec![0; 5 << 20].into(),
+        ..small::Record::default()
+    };
+    let requests = stream::iter([small::ProduceRequest { record: Some(record) }]);
+    let mut answers = client.produce_stream(requests).await.unwrap().into_inner();
+    let status = next(&mut answers).await.unwrap_err();
+    assert_eq!(
+        code_and_reason(&status),
+        (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
+    );
+}
