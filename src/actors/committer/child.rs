@@ -53,10 +53,11 @@ impl Child for CommitterChild {
                 return Err(StartError::new(Disposition::Restart, "the log is not there"));
             }
             let standing = standing.await?;
+            let (opening, opened) = Reply::channel();
             committer.set(start_on(&thread, PROPOSALS_MAX, move |_| {
-                LocalCommitterActor::new(setup, &standing, lifeline)
+                LocalCommitterActor::new(setup, &standing, opening, lifeline)
             }));
-            Ok(())
+            opened.await
         }
         .boxed_local()
     }

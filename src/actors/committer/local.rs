@@ -20,7 +20,7 @@ use crate::{
             Trim,
         },
         read_path::HighWatermark,
-        supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, Unanswered},
+        supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
     },
     clock,
     storage::{
@@ -70,6 +70,8 @@ pub struct LocalCommitterActor {
     setup: CommitterSetup,
     term: Term,
     next_log_index: LogIndex,
+    /// Whoever waits for the high watermark and the leader to be published: clients must not see them missing.
+    opening: Option<Reply<(), StartError>>,
     lifeline: Lifeline,
 }
 
@@ -85,6 +87,9 @@ impl Actor for LocalCommitterActor {
             term: self.term,
             leader,
         });
+        if let Some(opening) = self.opening.take() {
+            opening.send(Ok(()));
+        }
     }
 }
 
@@ -133,14 +138,21 @@ impl Handler<crate::actors::supervision::Sabotage> for LocalCommitterActor {
 }
 
 impl LocalCommitterActor {
-    /// Goes on where the log stands: all that recovery found is durable, hence committed.
-    pub(super) fn new(setup: CommitterSetup, standing: &Standing, lifeline: Lifeline) -> Self {
+    /// Goes on where the log stands: all that recovery found is durable, hence committed. Answers `opening` once it is
+    /// started.
+    pub(super) fn new(
+        setup: CommitterSetup,
+        standing: &Standing,
+        opening: Reply<(), StartError>,
+        lifeline: Lifeline,
+    ) -> Self {
         setup.high_watermark.advance(standing.tail);
         let logger = setup.logger.new(o!("actor" => "committer"));
         Self {
             setup: CommitterSetup { logger, ..setup },
             term: standing.last_term.max(Term(1)),
             next_log_index: standing.last_log_index.plus(1),
+            opening: Some(opening),
             lifeline,
         }
     }
