@@ -8,5 +8,6 @@ mod history;
 mod damage_test;
 mod data_dir_test;
 mod faults_test;
+mod leftovers_test;
 mod model_test;
 mod sim_fs_test;
