@@ -93,7 +93,8 @@ impl LogView {
             let Some(next) = self.segments.get(number) else {
                 break;
             };
-            if next.face()?.first_offset > from {
+            let face = next.face().map_err(|error| self.gone(error, from))?;
+            if face.first_offset > from {
                 return Err(self.missing(segment, from));
             }
         }
@@ -122,8 +123,11 @@ impl LogView {
         // The last segment whose entries before it are all older than `at`: the batch is in it or behind it.
         let number = self.partition_point(|segment| Ok(segment.face()?.previous_timestamp < at))?;
         for segment in &self.segments[number.saturating_sub(1)..] {
-            if let Some(offset) = segment.offset_at(at)? {
-                return Ok(offset.min(below).max(self.earliest));
+            match segment.offset_at(at) {
+                Ok(None) => {}
+                Ok(Some(offset)) => return Ok(offset.min(below).max(self.earliest)),
+                Err(error) if is_trimmed(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(below)
@@ -192,7 +196,7 @@ impl LogView {
         while low < high {
             let middle = usize::midpoint(low, high);
             let before = match is_before(&self.segments[middle]) {
-                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => true,
+                Err(error) if is_trimmed(&error) => true,
                 answer => answer?,
             };
             if before { low = middle + 1 } else { high = middle }
@@ -200,15 +204,13 @@ impl LogView {
         Ok(low)
     }
 
-    /// A file that is not there any more was trimmed while this picture was held.
+    /// Says so when the segment was trimmed.
     fn gone(&self, error: ReadError, offset: Offset) -> ReadError {
-        match error {
-            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ReadError::Trimmed {
-                offset,
-                earliest: self.earliest,
-            },
-            other => other,
+        if is_trimmed(&error) {
+            let earliest = self.earliest;
+            return ReadError::Trimmed { offset, earliest };
         }
+        error
     }
 
     fn missing(&self, segment: &SegmentReader, offset: Offset) -> ReadError {
@@ -219,6 +221,11 @@ impl LogView {
             what: format!("the segment ends before offset {offset}, which it should hold"),
         }
     }
+}
+
+/// A file that is not there any more was trimmed while the picture was held.
+fn is_trimmed(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// One segment, as told to people.
