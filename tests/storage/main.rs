@@ -11,3 +11,4 @@ mod faults_test;
 mod leftovers_test;
 mod model_test;
 mod sim_fs_test;
+mod start_up_test;
