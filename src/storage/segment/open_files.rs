@@ -61,7 +61,7 @@ impl OpenFiles {
         while open.len() > self.open_max {
             let Some(oldest) = open.pop_front() else { break };
             let Some(slot) = oldest.upgrade() else { continue };
-            if slot.used.swap(false, Ordering::Relaxed) && open.iter().any(|other| is_unused(other)) {
+            if slot.used.swap(false, Ordering::Relaxed) && open.iter().any(is_unused) {
                 open.push_back(oldest);
             } else {
                 slot.file.store(None);
