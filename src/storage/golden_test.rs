@@ -165,7 +165,10 @@ fn a_segment_is_read_as_it_always_was() {
         at += usize::try_from(header.frame_len()).unwrap();
     }
     let mark = FrameHeader::decode(&segment[at..], SALT, Position(at as u64)).unwrap();
-    assert_eq!((mark.kind, u64::from(mark.synced_to)), (FrameKind::Mark, at as u64));
+    assert_eq!(
+        (mark.kind, u64::from(mark.synced_to)),
+        (FrameKind::Mark, at as u64)
+    );
     assert_eq!(segment.len(), at + FRAME_HEADER_LEN);
     assert_eq!(checkpoint.last_log_index(), LogIndex(9));
     let mapping: Mapping = Arc::new(index);

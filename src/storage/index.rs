@@ -366,10 +366,7 @@ mod tests {
             ..frame(1, 1000)
         };
         index.note(&mark, 9000);
-        assert_eq!(
-            index.find(Target::LogIndex(LogIndex(2))),
-            Some(Position(4096))
-        );
+        assert_eq!(index.find(Target::LogIndex(LogIndex(2))), Some(Position(4096)));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::{io, path::PathBuf};
 
 use annals::{
-    storage::{AppendError, CutError, Log, LogOptions, OpenError, WriteError, entry::Payload, fs::FileSystem},
+    storage::{
+        AppendError, CutError, Log, LogOptions, OpenError, WriteError, entry::Payload, fs::FileSystem,
+    },
     types::{LogIndex, Offset},
 };
 
@@ -279,7 +281,11 @@ fn fail_everywhere(options: &LogOptions, lasting: bool) {
     let fs = SimFileSystem::new(0);
     let mut run = Run::new(fs.clone(), options.clone());
     run.all();
-    assert_eq!(run.acknowledged, run.history.last(), "the script ends with a sync");
+    assert_eq!(
+        run.acknowledged,
+        run.history.last(),
+        "the script ends with a sync"
+    );
     check_ends(&mut run, "no fault");
     let calls = fs.trace().len() as u64;
     assert!(calls > 60, "only {calls} calls");

@@ -159,7 +159,10 @@ impl History {
     pub(crate) fn check(&self, log: &Log) {
         let checkpoint = log.state().checkpoint();
         let entries = checkpoint.last_log_index().get();
-        assert!(entries <= self.last(), "the log holds entries that nobody appended");
+        assert!(
+            entries <= self.last(),
+            "the log holds entries that nobody appended"
+        );
         assert_eq!(checkpoint, self.checkpoint(entries));
         let (view, tail) = (log.view(), checkpoint.next_offset());
         for bytes_max in [1, 1 << 20] {

@@ -1,5 +1,7 @@
 //! The log on disk, against the machine's file system and against one that fails and forgets.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
