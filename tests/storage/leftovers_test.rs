@@ -115,7 +115,7 @@ fn the_index_of_a_segment_before_its_truncation_is_not_used_after_it() {
         }
         // As a process that ends between the seal and the next segment's first name.
         fs.fail_nth(CallKind::SyncDir, 1, io::ErrorKind::Other);
-        let _ = log.roll();
+        log.roll().unwrap_err();
         drop(log);
         fs.crash(seed);
         let (mut log, _) = open(&fs, options()).unwrap();
