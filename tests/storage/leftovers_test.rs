@@ -128,7 +128,7 @@ fn the_index_of_a_segment_before_its_truncation_is_not_used_after_it() {
 }
 
 #[test]
-fn files_that_were_being_prepared_are_removed_and_others_are_left_alone() {
+fn prepared_files_and_indexes_without_a_store_are_removed_and_others_are_left_alone() {
     let fs = SimFileSystem::new(1);
     let mut history = History::new();
     let (mut log, _) = open(&fs, options()).unwrap();
@@ -139,6 +139,7 @@ fn files_that_were_being_prepared_are_removed_and_others_are_left_alone() {
         "next.preparing",
         "ahead-7.preparing",
         "00000000000000000001.index.preparing",
+        "00000000000000000777.index",
         "notes",
         "vote",
         "7.store",
