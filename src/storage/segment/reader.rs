@@ -304,9 +304,14 @@ impl SegmentReader {
             return Ok(index.get_or_init(|| opened));
         }
         let rebuilt = ActiveIndex::new(&face, len);
-        self.walk(|frame| rebuilt.note(&frame.header, frame.position.get()))?;
+        let is_whole = match self.walk(|frame| rebuilt.note(&frame.header, frame.position.get())) {
+            Ok(()) => true,
+            // What lies before the damage is found by it, and what lies behind is looked for up to the damage.
+            Err(ReadError::Corrupt { .. }) => false,
+            Err(other) => return Err(other),
+        };
         let bytes = rebuilt.encode(face.salt, len);
-        if readable_end.is_none() {
+        if is_whole && readable_end.is_none() {
             // Only a cache: what cannot be written now is rebuilt at the next start.
             drop(write_index(
                 &*self.file_system,
