@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::types::{LogIndex, Offset, Position, Term, TimestampMs};
 
-use super::{ReadError, segment::SegmentReader, tail_cache::TailCache};
+use super::{Damage, ReadError, segment::SegmentReader, tail_cache::TailCache};
 
 /// A batch as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,27 +41,40 @@ pub struct LogView {
     segments: Vec<Arc<SegmentReader>>,
     earliest: Offset,
     cache: Arc<TailCache>,
+    damage: Option<Damage>,
 }
 
 impl LogView {
-    pub(super) fn new(segments: Vec<Arc<SegmentReader>>, earliest: Offset, cache: Arc<TailCache>) -> Self {
+    pub(super) fn new(
+        segments: Vec<Arc<SegmentReader>>,
+        earliest: Offset,
+        cache: Arc<TailCache>,
+        damage: Option<Damage>,
+    ) -> Self {
         Self {
             segments,
             earliest,
             cache,
+            damage,
         }
     }
 
     /// The picture of a log before it is opened: nothing.
     #[must_use]
     pub fn unopened() -> Self {
-        Self::new(Vec::new(), Offset::ZERO, Arc::new(TailCache::new(0)))
+        Self::new(Vec::new(), Offset::ZERO, Arc::new(TailCache::new(0)), None)
     }
 
     /// The oldest readable offset.
     #[must_use]
     pub fn earliest(&self) -> Offset {
         self.earliest
+    }
+
+    /// Why nothing can be read behind the last record that is: there were more, and they are damaged (G6).
+    #[must_use]
+    pub fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
     }
 
     /// Batches that hold records of `[from, below)`, up to about `bytes_max` of records but at least one batch.

@@ -92,6 +92,9 @@ impl Cursor {
     async fn readable_below(&self) -> Result<Option<Offset>, Refusal> {
         let mut high_watermark = self.context.parts.read_path.high_watermark();
         if self.next >= high_watermark {
+            if let Some(refusal) = damaged(&self.context) {
+                return Err(refusal);
+            }
             if !self.follow {
                 return Ok(None);
             }
@@ -185,12 +188,25 @@ where
     }
 }
 
-/// The refusal of `offset`, with the bounds as they are now.
+/// The refusal of `offset`, with the bounds as they are now; of what is damaged, the damage.
 #[must_use]
 pub fn out_of_range(context: &Context, offset: Offset) -> Refusal {
-    Refusal::OutOfRange {
+    let refusal = Refusal::OutOfRange {
         offset,
         earliest: context.parts.read_path.view().earliest(),
         high_watermark: context.parts.read_path.high_watermark(),
+    };
+    if offset >= context.parts.read_path.high_watermark() {
+        damaged(context).unwrap_or(refusal)
+    } else {
+        refusal
     }
+}
+
+/// Why nothing at or above the high watermark can be read and nothing will ever come: there were records, and they are
+/// damaged (G6). `None`: the log is whole.
+fn damaged(context: &Context) -> Option<Refusal> {
+    let view = context.parts.read_path.view();
+    let damage = view.damage()?.clone();
+    Some(Refusal::Read(ReadError::from(damage)))
 }

@@ -94,6 +94,7 @@ impl LogState {
             earliest: Offset::ZERO,
             trimmed: VecDeque::new(),
             active: None,
+            damage: None,
             view: view.clone(),
             context,
             options,
@@ -137,6 +138,7 @@ impl LogState {
         }
         self.check_cluster()?;
         self.earliest = self.first_offset_of_first()?;
+        self.damage.clone_from(&damage);
         self.publish();
         let report = self.report(cut_bytes, damage);
         Ok(Opened {

@@ -9,7 +9,7 @@ use super::LogOptions;
 use crate::{
     clock,
     storage::{
-        CutError, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
+        CutError, Damage, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
         checkpoint::Checkpoint,
         entry::{Entry, Outcome},
         frame::{self, PlacedEntry},
@@ -39,6 +39,8 @@ pub struct LogState {
     /// Segments that are no part of the log any more while their files are still there, oldest first.
     pub(super) trimmed: VecDeque<LogIndex>,
     pub(super) active: Option<Active>,
+    /// What was written behind the last entry and cannot be read any more.
+    pub(super) damage: Option<Damage>,
     pub(super) view: Arc<ArcSwap<LogView>>,
     pub(super) context: SegmentContext,
     pub(super) options: LogOptions,
@@ -351,7 +353,12 @@ impl LogState {
 
     /// Shows readers the segments as they are now.
     pub(super) fn publish(&self) {
-        let view = LogView::new(self.segments.clone(), self.earliest, self.context.cache.clone());
+        let view = LogView::new(
+            self.segments.clone(),
+            self.earliest,
+            self.context.cache.clone(),
+            self.damage.clone(),
+        );
         self.view.store(Arc::new(view));
     }
 
