@@ -129,6 +129,29 @@ impl LogView {
         self.cache.read(from, below, bytes_max)
     }
 
+    /// The same from memory, the page cache included; `None` when that does not suffice, and when anything is wrong: then
+    /// [`LogView::read`] tells. Never waits for the disk, so it may be called where blocking is not allowed; it works for
+    /// some tens of microseconds.
+    #[must_use]
+    pub fn read_resident(&self, from: Offset, below: Offset, bytes_max: usize) -> Option<Chunk> {
+        if from < self.earliest || from >= below {
+            return None;
+        }
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let starts_before = self.segments[middle].known_face()?.first_offset <= from;
+            if starts_before {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        self.segments
+            .get(low.checked_sub(1)?)?
+            .read_resident(from, below, bytes_max)
+    }
+
     /// First offset of the first batch below `below` whose timestamp is `at` or later; `below` when there is none.
     ///
     /// Blocking: reads files.

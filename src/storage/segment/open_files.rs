@@ -22,6 +22,14 @@ pub(in crate::storage) struct FileSlot {
     used: AtomicBool,
 }
 
+impl FileSlot {
+    /// The file, if it is open.
+    pub(in crate::storage) fn if_open(&self) -> Option<Arc<dyn File>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.file.load().as_ref().map(|open| open.0.clone())
+    }
+}
+
 #[derive(Debug)]
 struct OpenFile(Arc<dyn File>);
 
