@@ -63,7 +63,7 @@ impl std::fmt::Display for Damage {
 
 /// Reads the last segment from its beginning, cuts what is not part of the log, and makes it ready for appends.
 ///
-/// Blocking. Errors: the header is damaged, or the disk fails.
+/// Blocking. Errors: the header is damaged or another cluster's, which changes nothing; or the disk fails.
 pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> Result<Recovered, OpenError> {
     let path = names::store(&context.directory, first);
     let reading = |source| OpenError::Io {
@@ -78,6 +78,15 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
     })?;
     let size = file.size().map_err(reading)?;
     let (face, mut checkpoint) = read_header(&file, size, first, &path)?;
+    // Before anything is written.
+    if face.cluster_id != context.cluster_id {
+        let (found, expected) = (face.cluster_id, context.cluster_id);
+        return Err(OpenError::OtherCluster {
+            path,
+            found,
+            expected,
+        });
+    }
     let mut writer = SegmentWriter::open(context.clone(), face, file.clone(), face.header_len(), None);
     let mut scan = Scan {
         frames: Frames::new(&file, face.salt, face.header_len(), size, WALK_WINDOW),
