@@ -22,7 +22,7 @@ use crate::{
         segment_header::{SegmentFace, SegmentHeader},
         tail_cache::{CachedFrame, TailCache},
     },
-    types::{LogIndex, Position},
+    types::{ClusterId, LogIndex, Position},
 };
 
 /// The most that may be written and not synced: recovery looks this far behind a damaged frame for intact ones.
@@ -41,6 +41,7 @@ const GATHER_BUFFER_BYTES: usize = 1 << 20;
 pub(in crate::storage) struct SegmentContext {
     pub(in crate::storage) file_system: Arc<dyn FileSystem>,
     pub(in crate::storage) directory: PathBuf,
+    pub(in crate::storage) cluster_id: ClusterId,
     pub(in crate::storage) segment_bytes: u64,
     pub(in crate::storage) cache: Arc<TailCache>,
 }
