@@ -24,6 +24,10 @@ docs:
 bench:
     cargo bench --bench storage
 
+# 100 MB of real text through a node that is killed in the middle; see the script for its arguments.
+proof-real-input *ARGS:
+    .ci/proof-real-input {{ ARGS }}
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev
