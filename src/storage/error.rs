@@ -40,6 +40,13 @@ pub enum ReadError {
     },
 }
 
+impl From<Damage> for ReadError {
+    fn from(damage: Damage) -> Self {
+        let Damage { path, position, what } = damage;
+        Self::Corrupt { path, position, what }
+    }
+}
+
 impl ReadError {
     /// What is to be done about it.
     #[must_use]

@@ -6,7 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk_failure;
 mod dummy;
 mod log_checker_test;
+mod log_messages;
 mod sabotage;
 mod supervision;
+mod under_load;

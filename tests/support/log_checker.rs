@@ -200,6 +200,14 @@ impl History {
         }
     }
 
+    /// How many appends wait for their answer.
+    pub(crate) fn attempts_under_way(&self) -> usize {
+        self.attempts
+            .iter()
+            .filter(|attempt| attempt.answer.is_none())
+            .count()
+    }
+
     /// All that must not be.
     pub(crate) fn judge(&self) -> Vec<Violation> {
         rules::judge(self)

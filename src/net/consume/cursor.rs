@@ -92,6 +92,9 @@ impl Cursor {
     async fn readable_below(&self) -> Result<Option<Offset>, Refusal> {
         let mut high_watermark = self.context.parts.read_path.high_watermark();
         if self.next >= high_watermark {
+            if let Some(refusal) = damaged(&self.context) {
+                return Err(refusal);
+            }
             if !self.follow {
                 return Ok(None);
             }
@@ -152,6 +155,11 @@ async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, R
     if let Some(chunk) = view.read_cached(from, below, bytes_max) {
         return Ok(chunk);
     }
+    // What is in the page cache is read here and now: handing it to a thread that may block costs more than the read.
+    if let Some(chunk) = view.read_resident(from, below, bytes_max) {
+        tokio::task::consume_budget().await;
+        return Ok(chunk);
+    }
     blocking_read(context, move |view| view.read(from, below, bytes_max)).await
 }
 
@@ -185,12 +193,25 @@ where
     }
 }
 
-/// The refusal of `offset`, with the bounds as they are now.
+/// The refusal of `offset`, with the bounds as they are now; of what is damaged, the damage.
 #[must_use]
 pub fn out_of_range(context: &Context, offset: Offset) -> Refusal {
-    Refusal::OutOfRange {
+    let refusal = Refusal::OutOfRange {
         offset,
         earliest: context.parts.read_path.view().earliest(),
         high_watermark: context.parts.read_path.high_watermark(),
+    };
+    if offset >= context.parts.read_path.high_watermark() {
+        damaged(context).unwrap_or(refusal)
+    } else {
+        refusal
     }
+}
+
+/// Why nothing at or above the high watermark can be read and nothing will ever come: there were records, and they are
+/// damaged (G6). `None`: the log is whole.
+fn damaged(context: &Context) -> Option<Refusal> {
+    let view = context.parts.read_path.view();
+    let damage = view.damage()?.clone();
+    Some(Refusal::Read(ReadError::from(damage)))
 }

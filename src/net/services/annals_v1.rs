@@ -141,9 +141,14 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             let offset = cursor.next_offset();
             let more = timeout_at(deadline, cursor.next(bytes_max))
                 .await
-                .map_err(|_| Refusal::ReadDeadline { offset })??;
-            let Some(more) = more else { break };
-            batches.extend(more.into_iter().map(to_proto));
+                .unwrap_or(Err(Refusal::ReadDeadline { offset }));
+            match more {
+                Ok(Some(more)) => batches.extend(more.into_iter().map(to_proto)),
+                Ok(None) => break,
+                // What was read is good. Who goes on from there hears what is wrong there.
+                Err(_) if !batches.is_empty() => break,
+                Err(refusal) => return Err(refusal.into()),
+            }
         }
         let next_offset = cursor.next_offset().get();
         Ok(Response::new(v1::ConsumeResponse {

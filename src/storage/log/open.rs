@@ -94,6 +94,7 @@ impl LogState {
             earliest: Offset::ZERO,
             trimmed: VecDeque::new(),
             active: None,
+            damage: None,
             view: view.clone(),
             context,
             options,
@@ -137,6 +138,7 @@ impl LogState {
         }
         self.check_cluster()?;
         self.earliest = self.first_offset_of_first()?;
+        self.damage.clone_from(&damage);
         self.publish();
         let report = self.report(cut_bytes, damage);
         Ok(Opened {
@@ -181,16 +183,21 @@ impl LogState {
     }
 }
 
-/// First log indexes of the segments, in order. Removes files that never became part of the log.
+/// First log indexes of the segments, in order. Removes files that never became part of the log, and indexes without a
+/// store: a reader may have rebuilt one while its segment was trimmed.
 fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<Vec<LogIndex>> {
-    let mut firsts = Vec::new();
-    for name in file_system.list(directory)? {
-        if names::is_preparing(&name) {
-            file_system.remove(&directory.join(&name))?;
-        }
-        firsts.extend(names::first_of_store(&name));
-    }
+    let names = file_system.list(directory)?;
+    let mut firsts: Vec<_> = names
+        .iter()
+        .filter_map(|name| names::first_of_store(name))
+        .collect();
     firsts.sort_unstable();
+    for name in &names {
+        let is_orphan = |first| firsts.binary_search(&first).is_err();
+        if names::is_preparing(name) || names::first_of_index(name).is_some_and(is_orphan) {
+            file_system.remove(&directory.join(name))?;
+        }
+    }
     Ok(firsts)
 }
 

@@ -9,7 +9,7 @@ use super::LogOptions;
 use crate::{
     clock,
     storage::{
-        CutError, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
+        CutError, Damage, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
         checkpoint::Checkpoint,
         entry::{Entry, Outcome},
         frame::{self, PlacedEntry},
@@ -39,6 +39,8 @@ pub struct LogState {
     /// Segments that are no part of the log any more while their files are still there, oldest first.
     pub(super) trimmed: VecDeque<LogIndex>,
     pub(super) active: Option<Active>,
+    /// What was written behind the last entry and cannot be read any more.
+    pub(super) damage: Option<Damage>,
     pub(super) view: Arc<ArcSwap<LogView>>,
     pub(super) context: SegmentContext,
     pub(super) options: LogOptions,
@@ -290,6 +292,9 @@ impl LogState {
             self.sync_directory()?;
         }
         let last = self.segments.pop().expect("at least one is kept");
+        // By salt and length alone it could fit again when the segment is sealed with other entries.
+        self.remove(names::index(&self.options.directory, last.first_log_index()))?;
+        self.sync_directory()?;
         truncate_store(&self.context, &last, from)?;
         let recovered = recover(&self.context, last.first_log_index()).map_err(CutError::Open)?;
         let Some(writer) = recovered.writer else {
@@ -307,24 +312,21 @@ impl LogState {
     }
 
     fn remove_segment(&self, first: LogIndex) -> Result<(), CutError> {
-        let (store, index) = (
-            names::store(&self.options.directory, first),
-            names::index(&self.options.directory, first),
-        );
         // The index first: without a store it would mean nothing, and nobody would remove it.
-        for path in [index, store] {
-            match self.context.file_system.remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(CutError::Io {
-                        path,
-                        operation: "remove",
-                        source,
-                    });
-                }
-                Ok(()) | Err(_) => {}
-            }
+        self.remove(names::index(&self.options.directory, first))?;
+        self.remove(names::store(&self.options.directory, first))
+    }
+
+    /// Removes a file; that it is not there is fine.
+    fn remove(&self, path: PathBuf) -> Result<(), CutError> {
+        match self.context.file_system.remove(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CutError::Io {
+                path,
+                operation: "remove",
+                source,
+            }),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     fn sync_directory(&self) -> Result<(), CutError> {
@@ -351,7 +353,12 @@ impl LogState {
 
     /// Shows readers the segments as they are now.
     pub(super) fn publish(&self) {
-        let view = LogView::new(self.segments.clone(), self.earliest, self.context.cache.clone());
+        let view = LogView::new(
+            self.segments.clone(),
+            self.earliest,
+            self.context.cache.clone(),
+            self.damage.clone(),
+        );
         self.view.store(Arc::new(view));
     }
 
