@@ -1,6 +1,6 @@
 //! Annals: a replicated commit log in one binary, built as a system of actors.
 //!
-//! Dependencies point one way: `storage` <- `actors` <- `net`, `cli`. `types`, `error`, `invariant`, `clock` and
+//! Dependencies point one way: `storage` <- `actors` <- `net` <- `node` <- `cli`. `types`, `error`, `invariant`, `clock` and
 //! `record_set` are below all. `tests/architecture.rs` holds it.
 
 pub mod types;

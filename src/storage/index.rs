@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::types::{LogIndex, Offset, Position, TimestampMs};
 
-use super::{frame::FrameHeader, fs::Mapping, segment_header::SegmentFace};
+use super::{
+    frame::{FrameHeader, FrameKind},
+    fs::Mapping,
+    segment_header::SegmentFace,
+};
 
 /// Bytes of store between two index entries. 16 bytes for every 4096 keep a 64 MiB segment's index at 256 KiB, and a
 /// lookup reads one page of store more than it needs.
@@ -141,9 +145,10 @@ impl ActiveIndex {
 
     /// Takes note of a frame; called by the one writer, in the order of the frames, once they are readable.
     ///
-    /// A full index takes no more: the search then reads on from its last entry.
+    /// A full index takes no more: the search then reads on from its last entry. A mark is left out: it has the log index
+    /// of the entry before it, and a search for that entry would begin behind it.
     pub(super) fn note(&self, header: &FrameHeader, position: u64) {
-        if position < self.next_due.load(Ordering::Relaxed) {
+        if header.kind == FrameKind::Mark || position < self.next_due.load(Ordering::Relaxed) {
             return;
         }
         let len = self.len.load(Ordering::Relaxed);
@@ -255,7 +260,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::storage::{checkpoint::Checkpoint, frame::FrameKind, segment_header::SegmentHeader};
+    use crate::storage::{checkpoint::Checkpoint, segment_header::SegmentHeader};
     use crate::types::{ClusterId, Term};
 
     fn face() -> SegmentFace {
@@ -346,6 +351,22 @@ mod tests {
             index.find(Target::Time(TimestampMs(u64::from(u32::MAX) + 60))),
             Some(Position(4096))
         );
+    }
+
+    /// Recovery noted marks, and the search for an entry before a mark began at the mark.
+    #[test]
+    fn an_entry_before_a_mark_is_found() {
+        let index = ActiveIndex::new(&face(), 1 << 20);
+        index.note(&frame(0, 1000), 4096);
+        index.note(&frame(1, 1000), 6000);
+        let mark = FrameHeader {
+            kind: FrameKind::Mark,
+            record_count: 0,
+            base_offset: Offset(20),
+            ..frame(1, 1000)
+        };
+        index.note(&mark, 9000);
+        assert_eq!(index.find(Target::LogIndex(LogIndex(2))), Some(Position(4096)));
     }
 
     #[test]

@@ -26,6 +26,9 @@ mod view;
 
 mod error;
 
+#[cfg(test)]
+mod golden_test;
+
 pub use checkpoint::{Checkpoint, PlaceError, StoredMembership};
 pub use error::{CutError, OpenError, ReadError, WriteError};
 pub use log::{AppendError, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};

@@ -30,7 +30,16 @@ pub(super) fn is_preparing(name: &str) -> bool {
 
 /// The first entry of the segment whose store has `name`; `None` when it is no store's name.
 pub(super) fn first_of_store(name: &str) -> Option<LogIndex> {
-    let digits = name.strip_suffix(STORE)?;
+    first_of(name, STORE)
+}
+
+/// The same of an index's name.
+pub(super) fn first_of_index(name: &str) -> Option<LogIndex> {
+    first_of(name, INDEX)
+}
+
+fn first_of(name: &str, suffix: &str) -> Option<LogIndex> {
+    let digits = name.strip_suffix(suffix)?;
     let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     well_formed.then(|| digits.parse().ok().map(LogIndex)).flatten()
 }
@@ -53,5 +62,7 @@ mod tests {
         ] {
             assert_eq!(first_of_store(other), None, "{other}");
         }
+        assert_eq!(first_of_index("00000000000000000042.index"), Some(LogIndex(42)));
+        assert_eq!(first_of_index(name), None);
     }
 }

@@ -94,7 +94,7 @@ impl LogView {
                 next_offset: from,
             });
         }
-        let mut number = self.segment_of(from)?;
+        let mut number = self.segment_of(from);
         while let Some(segment) = self.segments.get(number) {
             let chunk = segment
                 .read(from, below, bytes_max)
@@ -106,7 +106,8 @@ impl LogView {
             let Some(next) = self.segments.get(number) else {
                 break;
             };
-            if next.face()?.first_offset > from {
+            let face = next.face().map_err(|error| self.gone(error, from))?;
+            if face.first_offset > from {
                 return Err(self.missing(segment, from));
             }
         }
@@ -128,15 +129,41 @@ impl LogView {
         self.cache.read(from, below, bytes_max)
     }
 
+    /// The same from memory, the page cache included; `None` when that does not suffice, and when anything is wrong: then
+    /// [`LogView::read`] tells. Never waits for the disk, so it may be called where blocking is not allowed; it works for
+    /// some tens of microseconds.
+    #[must_use]
+    pub fn read_resident(&self, from: Offset, below: Offset, bytes_max: usize) -> Option<Chunk> {
+        if from < self.earliest || from >= below {
+            return None;
+        }
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let starts_before = self.segments[middle].known_face()?.first_offset <= from;
+            if starts_before {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        self.segments
+            .get(low.checked_sub(1)?)?
+            .read_resident(from, below, bytes_max)
+    }
+
     /// First offset of the first batch below `below` whose timestamp is `at` or later; `below` when there is none.
     ///
     /// Blocking: reads files.
     pub fn offset_at(&self, at: TimestampMs, below: Offset) -> Result<Offset, ReadError> {
         // The last segment whose entries before it are all older than `at`: the batch is in it or behind it.
-        let number = self.partition_point(|segment| Ok(segment.face()?.previous_timestamp < at))?;
+        let number = self.partition_point(|segment| Ok(segment.face()?.previous_timestamp < at));
         for segment in &self.segments[number.saturating_sub(1)..] {
-            if let Some(offset) = segment.offset_at(at)? {
-                return Ok(offset.min(below).max(self.earliest));
+            match segment.offset_at(at) {
+                Ok(None) => {}
+                Ok(Some(offset)) => return Ok(offset.min(below).max(self.earliest)),
+                Err(error) if is_trimmed(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(below)
@@ -190,38 +217,37 @@ impl LogView {
     }
 
     /// Number of the segment that holds `offset`.
-    fn segment_of(&self, offset: Offset) -> Result<usize, ReadError> {
-        let behind = self.partition_point(|segment| Ok(segment.face()?.first_offset <= offset))?;
-        Ok(behind.saturating_sub(1))
+    fn segment_of(&self, offset: Offset) -> usize {
+        let behind = self.partition_point(|segment| Ok(segment.face()?.first_offset <= offset));
+        behind.saturating_sub(1)
     }
 
     /// As `slice::partition_point`, over segments whose headers may have to be read: only those that are looked at are.
-    /// One that was trimmed while this picture was held is older than all that are left, hence "before".
-    fn partition_point(
-        &self,
-        is_before: impl Fn(&SegmentReader) -> Result<bool, ReadError>,
-    ) -> Result<usize, ReadError> {
+    /// One that was trimmed while this picture was held is older than all that are left, hence "before". One whose header
+    /// cannot be read counts as the next one does, so that it keeps nobody from the segments around it.
+    fn partition_point(&self, is_before: impl Fn(&SegmentReader) -> Result<bool, ReadError>) -> usize {
         let (mut low, mut high) = (0, self.segments.len());
         while low < high {
             let middle = usize::midpoint(low, high);
-            let before = match is_before(&self.segments[middle]) {
-                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => true,
-                answer => answer?,
-            };
-            if before { low = middle + 1 } else { high = middle }
+            let readable = (middle..high).find_map(|number| match is_before(&self.segments[number]) {
+                Ok(before) => Some((number, before)),
+                Err(error) => is_trimmed(&error).then_some((number, true)),
+            });
+            match readable {
+                Some((number, true)) => low = number + 1,
+                Some((_, false)) | None => high = middle,
+            }
         }
-        Ok(low)
+        low
     }
 
-    /// A file that is not there any more was trimmed while this picture was held.
+    /// Says so when the segment was trimmed.
     fn gone(&self, error: ReadError, offset: Offset) -> ReadError {
-        match error {
-            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ReadError::Trimmed {
-                offset,
-                earliest: self.earliest,
-            },
-            other => other,
+        if is_trimmed(&error) {
+            let earliest = self.earliest;
+            return ReadError::Trimmed { offset, earliest };
         }
+        error
     }
 
     fn missing(&self, segment: &SegmentReader, offset: Offset) -> ReadError {
@@ -232,6 +258,11 @@ impl LogView {
             what: format!("the segment ends before offset {offset}, which it should hold"),
         }
     }
+}
+
+/// A file that is not there any more was trimmed while the picture was held.
+fn is_trimmed(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// One segment, as told to people.

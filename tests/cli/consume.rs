@@ -103,7 +103,7 @@ fn the_log_is_described() {
         .done();
     let described: serde_json::Value = serde_json::from_str(ended.text()).unwrap();
     assert_eq!(described["high_watermark"], 5);
-    assert_eq!(described["node_id"], "0000000000000abc");
+    assert_eq!(described["node_id"], "2748");
     let ended = Program::new(&format!("log describe --addr {}", server.addr()))
         .run(b"")
         .done();

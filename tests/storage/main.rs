@@ -1,5 +1,7 @@
 //! The log on disk, against the machine's file system and against one that fails and forgets.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -8,5 +10,7 @@ mod history;
 mod damage_test;
 mod data_dir_test;
 mod faults_test;
+mod leftovers_test;
 mod model_test;
 mod sim_fs_test;
+mod start_up_test;

@@ -9,13 +9,14 @@
 
 mod child;
 mod condition;
+mod health;
 mod messages;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
-use slog::{Logger, error, info, o, warn};
+use slog::{Logger, info, o, warn};
 
 pub use child::{LogChild, LogShared};
 pub use condition::{Condition, ConditionBoard};
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     error::Disposition,
-    storage::{Damage, LogOptions, LogState, LogView, OpenReport, Opened, SegmentWriter, fs::FileSystem},
+    storage::{Damage, LogOptions, LogState, LogView, Opened, SegmentWriter, fs::FileSystem},
 };
 
 /// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
@@ -233,21 +234,6 @@ impl LogActor {
         }
     }
 
-    fn report(&self, report: &OpenReport) {
-        let logger = &self.setup.logger;
-        info!(logger, "log opened"; "segments" => report.segments, "earliest" => report.earliest.get(),
-            "tail" => report.tail.get(), "last_log_index" => report.last_log_index.get());
-        if report.cut_bytes > 0 {
-            warn!(logger, "cut off what was never synced, and so never acknowledged, behind the last intact frame";
-                "bytes" => report.cut_bytes);
-        }
-        if let Some(damage) = &report.damage {
-            error!(logger, "the log is damaged: it is readable up to there and takes no writes; restore the file from \
-                a replica or a backup, then restart"; "path" => %damage.path.display(),
-                "position" => damage.position.get(), "what" => &damage.what);
-        }
-    }
-
     fn start_segment(&self, open: &Open, writer: SegmentWriter) {
         let lifeline = self.lifeline.branch(super::supervision::Part::Segment);
         let actor = SegmentActor::new(writer, open.fence.clone(), self.setup.board.clone(), lifeline);
@@ -422,38 +408,6 @@ impl LogActor {
                     context.stop();
                 });
         context.spawn(then);
-    }
-
-    fn look_at_free_space(&mut self) {
-        let Some(open) = self.open.as_mut().filter(|open| open.damage.is_none()) else {
-            return;
-        };
-        open.unchecked_bytes = 0;
-        let floor_bytes = self.setup.free_bytes_min;
-        let free_bytes = match open.state.free_bytes() {
-            Ok(free_bytes) => free_bytes,
-            Err(error) => {
-                warn!(self.setup.logger, "cannot tell how much of the disk is free"; "cause" => %error);
-                return;
-            }
-        };
-        let full = free_bytes < floor_bytes;
-        let was_full = matches!(self.setup.board.condition(), Condition::StorageFull { .. });
-        let next = if full {
-            Condition::StorageFull {
-                free_bytes,
-                floor_bytes,
-            }
-        } else {
-            Condition::Writable
-        };
-        self.setup.board.set(next);
-        if full && !was_full {
-            warn!(self.setup.logger, "the disk is nearly full: appends are refused until there is room";
-                "free_bytes" => free_bytes, "floor_bytes" => floor_bytes);
-        } else if was_full && !full {
-            info!(self.setup.logger, "the disk has room again: appends are taken"; "free_bytes" => free_bytes);
-        }
     }
 
     fn fail(&mut self, error: &dyn std::error::Error, disposition: Disposition, context: &mut Context<Self>) {

@@ -155,6 +155,11 @@ async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, R
     if let Some(chunk) = view.read_cached(from, below, bytes_max) {
         return Ok(chunk);
     }
+    // What is in the page cache is read here and now: handing it to a thread that may block costs more than the read.
+    if let Some(chunk) = view.read_resident(from, below, bytes_max) {
+        tokio::task::consume_budget().await;
+        return Ok(chunk);
+    }
     blocking_read(context, move |view| view.read(from, below, bytes_max)).await
 }
 

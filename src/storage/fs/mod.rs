@@ -59,6 +59,12 @@ pub trait File: Send + Sync + Debug {
     /// Reads up to `into.len()` bytes at `position`; fewer only at the end of the file.
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize>;
 
+    /// The same when all of it is in memory already; `WouldBlock` when the disk would have to be asked, or nobody knows.
+    fn read_resident_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let _ = (position, into);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Writes all parts, one behind the other, at `position`; grows the file where needed. Not durable until
     /// [`File::sync_data`]; after a crash any mixture of what was not synced may be there.
     fn write_all_at(&self, position: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()>;

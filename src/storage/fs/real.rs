@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::io::{Errno, ReadWriteFlags};
+
 use super::{File, FileSystem, Mapping, OpenMode};
 
 /// The file system of the machine.
@@ -100,6 +102,20 @@ impl File for RealFile {
             }
         }
         Ok(filled)
+    }
+
+    fn read_resident_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let len = into.len();
+        let parts = &mut [io::IoSliceMut::new(into)];
+        match rustix::io::preadv2(self.0.as_fd(), parts, position, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == len => Ok(read),
+            // Less: the rest is not in memory, or the file ends; the blocking read tells which. Some file systems cannot
+            // say at all.
+            Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write_all_at(&self, position: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {

@@ -228,6 +228,8 @@ mod tests {
         let mut offsets = Vec::new();
         while at < tail {
             let chunk = view.read(at, tail, 1000).unwrap();
+            let resident = view.read_resident(at, tail, 1000);
+            assert!(resident.is_none_or(|resident| resident == chunk));
             for batch in &chunk.batches {
                 let Payload::Records(expected) = entry(batch.log_index.get()).payload else {
                     unreachable!()
@@ -250,6 +252,21 @@ mod tests {
         let log = open(directory.path());
         assert_eq!(read_all(&log), (0..300).collect::<Vec<_>>());
         log.view().scrub(|_| ()).unwrap();
+    }
+
+    #[test]
+    fn what_was_read_once_is_read_without_waiting_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(directory.path(), 300));
+        let log = open(directory.path());
+        let view = log.view();
+        assert_eq!(
+            view.read_resident(Offset(10), Offset(300), 1000),
+            None,
+            "nothing was opened yet"
+        );
+        let chunk = view.read(Offset(10), Offset(300), 1000).unwrap();
+        assert_eq!(view.read_resident(Offset(10), Offset(300), 1000), Some(chunk));
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl LogState {
         let context = SegmentContext {
             file_system: file_system.clone(),
             directory: directory.clone(),
+            cluster_id: options.cluster_id,
             segment_bytes: options.segment_bytes,
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
@@ -136,7 +137,6 @@ impl LogState {
             })?,
             None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
         }
-        self.check_cluster()?;
         self.earliest = self.first_offset_of_first()?;
         self.damage.clone_from(&damage);
         self.publish();
@@ -145,22 +145,6 @@ impl LogState {
             state: self,
             writer,
             report,
-        })
-    }
-
-    fn check_cluster(&self) -> Result<(), OpenError> {
-        let Some(last) = self.segments.last() else {
-            return Ok(());
-        };
-        let face = last.face().map_err(read_failed)?;
-        if face.cluster_id == self.options.cluster_id {
-            return Ok(());
-        }
-        let (found, expected) = (face.cluster_id, self.options.cluster_id);
-        Err(OpenError::OtherCluster {
-            path: last.path().to_owned(),
-            found,
-            expected,
         })
     }
 
@@ -183,16 +167,21 @@ impl LogState {
     }
 }
 
-/// First log indexes of the segments, in order. Removes files that never became part of the log.
+/// First log indexes of the segments, in order. Removes files that never became part of the log, and indexes without a
+/// store: a reader may have rebuilt one while its segment was trimmed.
 fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<Vec<LogIndex>> {
-    let mut firsts = Vec::new();
-    for name in file_system.list(directory)? {
-        if names::is_preparing(&name) {
-            file_system.remove(&directory.join(&name))?;
-        }
-        firsts.extend(names::first_of_store(&name));
-    }
+    let names = file_system.list(directory)?;
+    let mut firsts: Vec<_> = names
+        .iter()
+        .filter_map(|name| names::first_of_store(name))
+        .collect();
     firsts.sort_unstable();
+    for name in &names {
+        let is_orphan = |first| firsts.binary_search(&first).is_err();
+        if names::is_preparing(name) || names::first_of_index(name).is_some_and(is_orphan) {
+            file_system.remove(&directory.join(name))?;
+        }
+    }
     Ok(firsts)
 }
 

@@ -51,6 +51,8 @@ pub struct LogState {
 /// What is known of the active segment without asking its writer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Active {
+    /// Where the first frame begins.
+    start: u64,
     /// Where the frames placed so far end.
     end: u64,
     /// It holds zeros up to here.
@@ -122,7 +124,8 @@ impl LogState {
         }
         let end = active.end + frame::frame_len(payload_len);
         let ready = || self.preparer.as_ref().is_some_and(Preparer::is_ready);
-        end > self.options.segment_bytes
+        // The checkpoint in the header does not count: with small segments and many producers it alone may be larger.
+        end - active.start > self.options.segment_bytes
             || clock::wall().0.saturating_sub(active.created.0) >= self.options.segment_age_ms
             || (end > active.zeroed_to && active.end >= EARLY_ROLL_BYTES && ready())
     }
@@ -206,8 +209,11 @@ impl LogState {
     /// Makes the writer's segment the active one.
     pub(super) fn activate(&mut self, writer: &SegmentWriter) -> io::Result<()> {
         let reader = writer.reader();
-        let created = reader.face().map_or(TimestampMs(0), |face| face.created);
+        let (created, start) = reader
+            .known_face()
+            .map_or((TimestampMs(0), 0), |face| (face.created, face.header_len()));
         self.active = Some(Active {
+            start,
             end: writer.end().get(),
             zeroed_to: writer.file_size()?,
             created,
@@ -292,6 +298,9 @@ impl LogState {
             self.sync_directory()?;
         }
         let last = self.segments.pop().expect("at least one is kept");
+        // By salt and length alone it could fit again when the segment is sealed with other entries.
+        self.remove(names::index(&self.options.directory, last.first_log_index()))?;
+        self.sync_directory()?;
         truncate_store(&self.context, &last, from)?;
         let recovered = recover(&self.context, last.first_log_index()).map_err(CutError::Open)?;
         let Some(writer) = recovered.writer else {
@@ -309,24 +318,21 @@ impl LogState {
     }
 
     fn remove_segment(&self, first: LogIndex) -> Result<(), CutError> {
-        let (store, index) = (
-            names::store(&self.options.directory, first),
-            names::index(&self.options.directory, first),
-        );
         // The index first: without a store it would mean nothing, and nobody would remove it.
-        for path in [index, store] {
-            match self.context.file_system.remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(CutError::Io {
-                        path,
-                        operation: "remove",
-                        source,
-                    });
-                }
-                Ok(()) | Err(_) => {}
-            }
+        self.remove(names::index(&self.options.directory, first))?;
+        self.remove(names::store(&self.options.directory, first))
+    }
+
+    /// Removes a file; that it is not there is fine.
+    fn remove(&self, path: PathBuf) -> Result<(), CutError> {
+        match self.context.file_system.remove(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CutError::Io {
+                path,
+                operation: "remove",
+                source,
+            }),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     fn sync_directory(&self) -> Result<(), CutError> {

@@ -2,8 +2,9 @@
 
 use std::{io, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::buffers::read_into;
 use crate::{
     storage::{
         frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameFault, FrameHeader},
@@ -151,10 +152,8 @@ impl<'a> Frames<'a> {
             return Ok(bytes);
         }
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let mut window = BytesMut::zeroed(self.window_len.max(len).min(left));
-        let read = self.file.read_at(self.position, &mut window)?;
-        window.truncate(read);
-        self.window = window.freeze();
+        let window_len = self.window_len.max(len).min(left);
+        self.window = read_into(window_len, |window| self.file.read_at(self.position, window))?;
         self.window_start = self.position;
         Ok(self.window.slice(..len.min(self.window.len())))
     }

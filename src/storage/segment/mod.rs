@@ -1,10 +1,12 @@
 //! One segment of the log: a store file and its index.
 
+mod buffers;
 mod frames;
 mod open_files;
 mod prepared;
 mod reader;
 mod recovery;
+mod resident;
 mod writer;
 
 pub(super) use frames::{FrameError, Frames};

@@ -22,6 +22,14 @@ pub(in crate::storage) struct FileSlot {
     used: AtomicBool,
 }
 
+impl FileSlot {
+    /// The file, if it is open.
+    pub(in crate::storage) fn if_open(&self) -> Option<Arc<dyn File>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.file.load().as_ref().map(|open| open.0.clone())
+    }
+}
+
 #[derive(Debug)]
 struct OpenFile(Arc<dyn File>);
 
@@ -61,7 +69,7 @@ impl OpenFiles {
         while open.len() > self.open_max {
             let Some(oldest) = open.pop_front() else { break };
             let Some(slot) = oldest.upgrade() else { continue };
-            if slot.used.swap(false, Ordering::Relaxed) && open.iter().any(|other| is_unused(other)) {
+            if slot.used.swap(false, Ordering::Relaxed) && open.iter().any(is_unused) {
                 open.push_back(oldest);
             } else {
                 slot.file.store(None);

@@ -209,10 +209,16 @@ fn run(shared: &Shared) {
         drop(state);
         next_due = now + pause;
         number += 1;
+        let own = names::preparing(&shared.directory, &format!("ahead-{number}"));
+        let path = preparing.as_ref().map_or(own, |file| file.path.clone());
         match advance(shared, preparing.take(), number) {
             Ok(file) if file.zeroed_to == shared.segment_bytes => shared.lock().ready = Some(file),
             Ok(file) => preparing = Some(file),
-            Err(_) => shared.lock().resting = true,
+            Err(_) => {
+                // On a full disk every try would leave another one; what cannot be removed now goes at the next start.
+                drop(shared.file_system.remove(&path));
+                shared.lock().resting = true;
+            }
         }
     }
 }

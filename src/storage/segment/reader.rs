@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{FrameError, Frames, OpenFiles, frames::Frame, open_files::FileSlot};
+use super::{FrameError, Frames, OpenFiles, frames::Frame, open_files::FileSlot, resident::Resident};
 use crate::{
     storage::{
         ReadError,
@@ -113,6 +113,11 @@ impl SegmentReader {
         matches!(self.kind, Kind::Active { .. })
     }
 
+    /// Who the segment is, when that was read already.
+    pub(in crate::storage) fn known_face(&self) -> Option<&SegmentFace> {
+        self.face.get()
+    }
+
     /// Who the segment is.
     pub(in crate::storage) fn face(&self) -> Result<&SegmentFace, ReadError> {
         if let Some(face) = self.face.get() {
@@ -174,16 +179,58 @@ impl SegmentReader {
         below: Offset,
         bytes_max: usize,
     ) -> Result<Chunk, ReadError> {
+        let file = self.file()?;
+        let mut frames = self.frames_from(&file, Target::Offset(from), chunk_window(bytes_max))?;
+        self.collect(&mut frames, from, below, bytes_max)
+    }
+
+    /// The same from what is in memory: the page cache, and what earlier reads have found out. `None` when it does not
+    /// suffice, and when anything is wrong: [`SegmentReader::read`] tells. Never waits for the disk.
+    pub(in crate::storage) fn read_resident(
+        &self,
+        from: Offset,
+        below: Offset,
+        bytes_max: usize,
+    ) -> Option<Chunk> {
+        let (face, target) = (self.face.get()?, Target::Offset(from));
+        let (file, found, end) = match &self.kind {
+            Kind::Active { file, index, end } => {
+                (file.clone(), index.find(target), end.load(Ordering::Acquire))
+            }
+            Kind::Sealed {
+                slot,
+                index,
+                len,
+                readable_end,
+                ..
+            } => (
+                slot.if_open()?,
+                index.get()?.find(target),
+                readable_end.or(len.get().copied())?,
+            ),
+        };
+        let file: Arc<dyn File> = Arc::new(Resident(file));
+        let position = found.map_or(face.header_len(), Position::get);
+        let mut frames = Frames::new(&file, face.salt, position, end, chunk_window(bytes_max));
+        let chunk = self.collect(&mut frames, from, below, bytes_max).ok()?;
+        (!chunk.batches.is_empty()).then_some(chunk)
+    }
+
+    /// What the frames hold of `[from, below)`; they begin at or before `from`.
+    fn collect(
+        &self,
+        frames: &mut Frames<'_>,
+        from: Offset,
+        below: Offset,
+        bytes_max: usize,
+    ) -> Result<Chunk, ReadError> {
         let mut chunk = Chunk {
             batches: Vec::new(),
             next_offset: from,
         };
-        let file = self.file()?;
-        let window = bytes_max.clamp(4096, WALK_WINDOW) + 4096;
-        let mut frames = self.frames_from(&file, Target::Offset(from), window)?;
         let mut bytes = 0;
         while chunk.batches.is_empty() || (bytes < bytes_max && frames.next_is_in_window()) {
-            let frame = match self.next_frame(&mut frames) {
+            let frame = match self.next_frame(frames) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 // What was read is good; the next read, which begins here, tells.
@@ -304,9 +351,14 @@ impl SegmentReader {
             return Ok(index.get_or_init(|| opened));
         }
         let rebuilt = ActiveIndex::new(&face, len);
-        self.walk(|frame| rebuilt.note(&frame.header, frame.position.get()))?;
+        let is_whole = match self.walk(|frame| rebuilt.note(&frame.header, frame.position.get())) {
+            Ok(()) => true,
+            // What lies before the damage is found by it, and what lies behind is looked for up to the damage.
+            Err(ReadError::Corrupt { .. }) => false,
+            Err(other) => return Err(other),
+        };
         let bytes = rebuilt.encode(face.salt, len);
-        if readable_end.is_none() {
+        if is_whole && readable_end.is_none() {
             // Only a cache: what cannot be written now is rebuilt at the next start.
             drop(write_index(
                 &*self.file_system,
@@ -346,6 +398,11 @@ impl SegmentReader {
             source,
         }
     }
+}
+
+/// Bytes to read for a chunk: the step from an index entry to the frame that is looked for comes on top.
+fn chunk_window(bytes_max: usize) -> usize {
+    bytes_max.clamp(4096, WALK_WINDOW) + 4096
 }
 
 /// Puts an index file in place, whole or not at all. Not synced: it is checked when it is opened.

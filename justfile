@@ -1,0 +1,37 @@
+# `just` without arguments lists what there is. Each recipe is a plain command, so that just itself is a convenience.
+
+_list:
+    @just --list
+
+# Reads only: formatting, lints, tests, documentation.
+verify:
+    .ci/run
+
+# Changes files: formatting, and what clippy can mend by itself.
+fix:
+    cargo clippy --fix --allow-dirty --allow-staged --all-targets
+    cargo fmt
+
+# All tests, or those whose names contain FILTER.
+test FILTER="":
+    cargo test -- {{ FILTER }}
+
+# The documentation of the code, as a browser shows it.
+docs:
+    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --open
+
+# Appends and reads of the log without a network, on the disk that TMPDIR is on.
+bench:
+    cargo bench --bench storage
+
+# 100 MB of real text through a node that is killed in the middle; see the script for its arguments.
+proof-real-input *ARGS:
+    .ci/proof-real-input {{ ARGS }}
+
+# A working node with nothing configured.
+dev:
+    cargo run --release -- dev
+
+# Licences, banned crates, sources and advisories; needs cargo-deny, and the network for advisories.
+deny:
+    cargo deny check
