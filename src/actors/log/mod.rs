@@ -11,6 +11,7 @@ mod child;
 mod condition;
 mod health;
 mod messages;
+mod open;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -24,13 +25,14 @@ pub use messages::{
     Append, AppendFailed, Close, Describe, LogFailed, OnPersisted, RetentionDue, Standing, Trim, Truncate,
 };
 
+use self::open::{Open, Waiting};
 use super::{
-    segment::{Fence, Finish, Seal, SegmentActor, Write, causes},
-    supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
+    segment::{Fence, Finish, Seal, SegmentActor, causes},
+    supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
 use crate::{
     error::Disposition,
-    storage::{Damage, LogOptions, LogState, LogView, Opened, SegmentWriter, fs::FileSystem},
+    storage::{LogOptions, LogState, LogView, Opened, SegmentWriter, fs::FileSystem},
 };
 
 /// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
@@ -64,34 +66,6 @@ pub struct LogActor {
     opening: Option<Reply<(), StartError>>,
     open: Option<Open>,
     lifeline: Lifeline,
-}
-
-/// What came while the active segment was being replaced; it is done in this order.
-enum Waiting {
-    Append(Append),
-    Describe(Describe),
-    Truncate(Truncate),
-    Close(Close),
-}
-
-/// The log while it is open.
-struct Open {
-    state: LogState,
-    segment: ActorRef<SegmentActor>,
-    fence: Fence,
-    damage: Option<Damage>,
-    /// The active segment is being sealed; what comes meanwhile.
-    rolling: bool,
-    waiting: VecDeque<Waiting>,
-    /// Bytes placed since the free space was looked at.
-    unchecked_bytes: u64,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // Whatever ends this actor: the segment's actor must not write once the log is opened anew.
-        self.fence.close();
-    }
 }
 
 impl Actor for LogActor {
@@ -417,60 +391,5 @@ impl LogActor {
         }
         self.lifeline.fail(disposition, cause);
         context.stop();
-    }
-}
-
-impl Open {
-    fn standing(&self) -> Standing {
-        let checkpoint = self.state.checkpoint();
-        Standing {
-            last_log_index: checkpoint.last_log_index(),
-            last_term: checkpoint.last_term(),
-            tail: checkpoint.next_offset(),
-            damage: self.damage.clone(),
-        }
-    }
-
-    fn roll_is_due(&self, append: &Append) -> bool {
-        let bytes = |entry: &crate::storage::entry::Entry| crate::storage::frame::payload_len(&entry.payload);
-        self.state.roll_is_due(append.entries.iter().map(bytes).sum())
-    }
-
-    /// Gives the entries their places and hands them to the active segment.
-    fn write(&mut self, append: Append) {
-        let (mut entries, mut all_placed) = (Vec::with_capacity(append.entries.len()), Vec::new());
-        for entry in append.entries {
-            let bytes = crate::storage::frame::payload_len(&entry.payload) as u64;
-            match self.state.place(entry) {
-                Ok((entry, placed)) => {
-                    self.unchecked_bytes += bytes;
-                    entries.push(entry);
-                    all_placed.push(placed);
-                }
-                // Consensus hands over consecutive entries of fair size; what does not fit is a bug there, and is
-                // answered as one: those before it are in the log, it and those behind it are not.
-                Err(error) => {
-                    append.on_persisted.call(Err(AppendFailed::Refused {
-                        cause: error.to_string(),
-                    }));
-                    panic!("an entry that cannot be placed: {error}");
-                }
-            }
-        }
-        let write = Write {
-            entries,
-            placed: all_placed,
-            on_persisted: append.on_persisted,
-        };
-        match self.segment.post(write) {
-            Ok(()) => {}
-            // It died, and its lifeline restarts the log. Nothing of this is in a file.
-            Err(PostError::Gone(write)) => write.on_persisted.call(Err(AppendFailed::Unavailable)),
-            // These entries have places: without them nothing that follows may be written.
-            Err(PostError::Full(write)) => {
-                write.on_persisted.call(Err(AppendFailed::Overloaded));
-                panic!("more waits for the segment than was given to the log");
-            }
-        }
     }
 }
