@@ -4,11 +4,11 @@ use std::{io, io::IoSlice};
 
 use annals::{
     storage::{
-        Log,
+        Log, LogOptions, OpenError,
         entry::Payload,
         fs::{FileSystem, OpenMode},
     },
-    types::{LogIndex, Offset},
+    types::{ClusterId, LogIndex, Offset},
 };
 
 use crate::{
@@ -218,4 +218,24 @@ fn an_empty_segment_is_not_rolled() {
     log.sync().unwrap();
     log.trim(Offset(1)).unwrap();
     history.check(&log);
+}
+
+/// Recovery cut the unsynced tail of a log before it looked whose log that was.
+#[test]
+fn the_log_of_another_cluster_is_left_as_it_is() {
+    let fs = SimFileSystem::new(1);
+    let (mut log, _) = open(&fs, options()).unwrap();
+    append(&mut History::new(), &mut log, 1, 1, 1);
+    log.sync().unwrap();
+    drop(log);
+    let path = directory().join("00000000000000000001.store");
+    let torn = [&fs.bytes(&path)[..], b"a torn tail"].concat();
+    fs.set_bytes(&path, &torn);
+    let other = LogOptions {
+        cluster_id: ClusterId(77),
+        ..options()
+    };
+    let error = open(&fs, other).unwrap_err();
+    assert!(matches!(error, OpenError::OtherCluster { .. }), "{error}");
+    assert_eq!(fs.bytes(&path), torn);
 }

@@ -317,12 +317,12 @@ fn run(seeds: std::ops::Range<u64>, fault_every: u32, prezero_bytes_per_second: 
 
 #[test]
 fn a_log_that_is_closed_killed_and_crashed_does_what_the_model_does() {
-    run(0..200, 0, 0);
+    run(0..120, 0, 0);
 }
 
 #[test]
 fn a_log_whose_disk_fails_now_and_then_does_what_the_model_does() {
-    run(1000..1300, 4, 0);
+    run(1000..1200, 4, 0);
 }
 
 /// Fast enough that some files are taken whole, some half way, and some rolls find none. The thread's calls come when

@@ -77,6 +77,7 @@ impl LogState {
         let context = SegmentContext {
             file_system: file_system.clone(),
             directory: directory.clone(),
+            cluster_id: options.cluster_id,
             segment_bytes: options.segment_bytes,
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
@@ -136,7 +137,6 @@ impl LogState {
             })?,
             None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
         }
-        self.check_cluster()?;
         self.earliest = self.first_offset_of_first()?;
         self.damage.clone_from(&damage);
         self.publish();
@@ -145,22 +145,6 @@ impl LogState {
             state: self,
             writer,
             report,
-        })
-    }
-
-    fn check_cluster(&self) -> Result<(), OpenError> {
-        let Some(last) = self.segments.last() else {
-            return Ok(());
-        };
-        let face = last.face().map_err(read_failed)?;
-        if face.cluster_id == self.options.cluster_id {
-            return Ok(());
-        }
-        let (found, expected) = (face.cluster_id, self.options.cluster_id);
-        Err(OpenError::OtherCluster {
-            path: last.path().to_owned(),
-            found,
-            expected,
         })
     }
 

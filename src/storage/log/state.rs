@@ -51,6 +51,8 @@ pub struct LogState {
 /// What is known of the active segment without asking its writer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Active {
+    /// Where the first frame begins.
+    start: u64,
     /// Where the frames placed so far end.
     end: u64,
     /// It holds zeros up to here.
@@ -122,7 +124,8 @@ impl LogState {
         }
         let end = active.end + frame::frame_len(payload_len);
         let ready = || self.preparer.as_ref().is_some_and(Preparer::is_ready);
-        end > self.options.segment_bytes
+        // The checkpoint in the header does not count: with small segments and many producers it alone may be larger.
+        end - active.start > self.options.segment_bytes
             || clock::wall().0.saturating_sub(active.created.0) >= self.options.segment_age_ms
             || (end > active.zeroed_to && active.end >= EARLY_ROLL_BYTES && ready())
     }
@@ -206,8 +209,11 @@ impl LogState {
     /// Makes the writer's segment the active one.
     pub(super) fn activate(&mut self, writer: &SegmentWriter) -> io::Result<()> {
         let reader = writer.reader();
-        let created = reader.face().map_or(TimestampMs(0), |face| face.created);
+        let (created, start) = reader
+            .known_face()
+            .map_or((TimestampMs(0), 0), |face| (face.created, face.header_len()));
         self.active = Some(Active {
+            start,
             end: writer.end().get(),
             zeroed_to: writer.file_size()?,
             created,

@@ -63,7 +63,7 @@ impl std::fmt::Display for Damage {
 
 /// Reads the last segment from its beginning, cuts what is not part of the log, and makes it ready for appends.
 ///
-/// Blocking. Errors: the header is damaged, or the disk fails.
+/// Blocking. Errors: the header is damaged or another cluster's, which changes nothing; or the disk fails.
 pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> Result<Recovered, OpenError> {
     let path = names::store(&context.directory, first);
     let reading = |source| OpenError::Io {
@@ -78,6 +78,7 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
     })?;
     let size = file.size().map_err(reading)?;
     let (face, mut checkpoint) = read_header(&file, size, first, &path)?;
+    require_cluster(context, &face, &path)?;
     let mut writer = SegmentWriter::open(context.clone(), face, file.clone(), face.header_len(), None);
     let mut scan = Scan {
         frames: Frames::new(&file, face.salt, face.header_len(), size, WALK_WINDOW),
@@ -93,12 +94,7 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
             Ok(Some(frame)) => {
                 scan.note(&frame.header);
                 if let Err(error) = checkpoint.replay(&frame.header, &frame.payload) {
-                    let damage = Damage {
-                        path,
-                        position: Position(position),
-                        what: error.to_string(),
-                    };
-                    return Ok(Recovered::damaged(checkpoint, position, damage));
+                    return Ok(Recovered::damaged(checkpoint, path, position, error.to_string()));
                 }
                 writer.index().note(&frame.header, position);
                 if frame.header.kind != FrameKind::Mark {
@@ -111,26 +107,15 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
     if let Some(fault) = fault
         && let Some(what) = scan.damage_behind(end, fault).map_err(reading)?
     {
-        let damage = Damage {
-            path,
-            position: Position(end),
-            what,
-        };
-        return Ok(Recovered::damaged(checkpoint, end, damage));
+        return Ok(Recovered::damaged(checkpoint, path, end, what));
     }
-    let writing = |operation| {
-        let path = path.clone();
-        move |source| {
-            OpenError::Write(WriteError::Io {
-                path,
-                operation,
-                source,
-            })
-        }
-    };
-    let cut_bytes = cut_behind(&file, end, size).map_err(writing("cut the unsynced tail of"))?;
-    write_again(&file, scan.mark, end).map_err(writing("write again the tail of"))?;
-    file.sync_data().map_err(writing("sync"))?;
+    let cut_bytes = end_durably(&file, scan.mark, end, size).map_err(|(operation, source)| {
+        OpenError::Write(WriteError::Io {
+            path,
+            operation,
+            source,
+        })
+    })?;
     writer.resume_at(end, last);
     Ok(Recovered {
         checkpoint,
@@ -142,12 +127,13 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
 }
 
 impl Recovered {
-    fn damaged(checkpoint: Checkpoint, end: u64, damage: Damage) -> Self {
+    fn damaged(checkpoint: Checkpoint, path: PathBuf, end: u64, what: String) -> Self {
+        let position = Position(end);
         Self {
             checkpoint,
             end,
             writer: None,
-            damage: Some(damage),
+            damage: Some(Damage { path, position, what }),
             cut_bytes: 0,
         }
     }
@@ -186,6 +172,23 @@ fn read_header(
     Ok((face, header.checkpoint))
 }
 
+/// Another cluster's log is refused before anything is written.
+fn require_cluster(
+    context: &SegmentContext,
+    face: &SegmentFace,
+    path: &std::path::Path,
+) -> Result<(), OpenError> {
+    let (found, expected) = (face.cluster_id, context.cluster_id);
+    if found == expected {
+        return Ok(());
+    }
+    Err(OpenError::OtherCluster {
+        path: path.to_owned(),
+        found,
+        expected,
+    })
+}
+
 struct Scan<'a> {
     frames: Frames<'a>,
     /// The largest `synced_to` of the intact frames.
@@ -222,6 +225,22 @@ impl Scan<'_> {
             )
         }))
     }
+}
+
+/// Makes the file end at `end` and everything before it durable; `mark` is what of it is known to be. Says how many bytes
+/// were cut off.
+///
+/// Errors: what failed is named.
+fn end_durably(
+    file: &Arc<dyn File>,
+    mark: u64,
+    end: u64,
+    size: u64,
+) -> Result<u64, (&'static str, io::Error)> {
+    let cut_bytes = cut_behind(file, end, size).map_err(|source| ("cut the unsynced tail of", source))?;
+    write_again(file, mark, end).map_err(|source| ("write again the tail of", source))?;
+    file.sync_data().map_err(|source| ("sync", source))?;
+    Ok(cut_bytes)
 }
 
 /// Cuts the file off behind `end`; says how far something had been written there.
