@@ -15,3 +15,16 @@ pub enum Disposition {
     /// Nobody below the Agent can help; the process ends.
     Escalate,
 }
+
+/// An error with all its causes, in one line, for logs and for people.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

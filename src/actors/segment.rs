@@ -17,7 +17,7 @@ use super::{
     supervision::{Lifeline, Reply, Unanswered},
 };
 use crate::{
-    error::Disposition,
+    error::{Disposition, causes},
     storage::{Placed, SegmentWriter, WriteError, frame::PlacedEntry},
 };
 
@@ -238,16 +238,4 @@ impl SegmentActor {
         self.lifeline.fail(disposition, cause);
         context.stop();
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

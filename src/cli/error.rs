@@ -2,7 +2,11 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{config::ConfigErrors, error::Disposition, node::ProcessError};
+use crate::{
+    config::ConfigErrors,
+    error::{Disposition, causes},
+    node::ProcessError,
+};
 
 use super::{exit::Exit, refusal::Refusal};
 
@@ -250,16 +254,4 @@ impl CliError {
             _ => Self::Write(error),
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -26,8 +26,8 @@ use super::{
     runtime,
 };
 
-/// The most bytes of records in one request, unless one record alone is larger. Larger ones gain nothing, and a node's
-/// limit is not below it.
+/// The most bytes of records in one request, unless one record alone is larger. Larger ones gain nothing, and a node
+/// takes twice as much by default; where it is lower, the node says so, and `--batch` with fewer lines helps.
 const BATCH_BYTES_MAX: usize = 512 << 10;
 
 /// Batches read ahead of what is in flight.

@@ -91,7 +91,11 @@ impl Refusal {
     /// not known: it is stored once.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        self.retry_after.is_some() || self.code == Code::Unavailable || self.reason == "OUTCOME_UNKNOWN"
+        // A node in failsafe that is to be restarted is gone in a moment; one that answers has damage, which stays.
+        self.reason != "FAILSAFE"
+            && (self.retry_after.is_some()
+                || self.code == Code::Unavailable
+                || self.reason == "OUTCOME_UNKNOWN")
     }
 
     /// The exit code that tells it to a script.
@@ -102,6 +106,7 @@ impl Refusal {
             Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => {
                 Exit::Refused
             }
+            Code::Unavailable if self.reason == "FAILSAFE" => Exit::Refused,
             Code::Unavailable => Exit::CannotConnect,
             _ => Exit::Failed,
         }
@@ -131,12 +136,12 @@ impl Refusal {
             "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",
             "OVERLOADED" => "the node has as much in work as it may; try again with less in flight",
             "STORAGE_FULL" => {
-                "the node's disk is nearly full: add space or trim the log; it takes writes again by itself"
+                "the node's disk is nearly full: add space, or set log.retention_bytes; it takes writes again by itself"
             }
             "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
             "ACL_DENIED" => "ask for a rule that allows it; the message names subject, object and action",
             "FAILSAFE" => {
-                "its disk failed, so it takes no writes until it is restarted; its log says what happened"
+                "its disk failed or its log is damaged; its log and docs/operations.md say what to do, reads go on"
             }
             "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => {
                 "leave out --producer-id and --skip to append the input as that of a new producer"

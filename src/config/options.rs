@@ -153,7 +153,7 @@ options! {
         keepalive_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(100)..=Duration::from_secs(600);
         /// How long requests in progress may go on after SIGTERM; well below the 30 s after which common supervisors
         /// kill.
-        drain_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(0)..=Duration::from_secs(600);
+        drain_timeout: Duration = Duration::from_secs(8), in Duration::from_millis(0)..=Duration::from_secs(600);
     }
 
     /// What this node says about itself.

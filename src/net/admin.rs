@@ -62,7 +62,7 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (Statu
 async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     match &*admin.context.parts.readiness.borrow() {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the log is being opened\n"),
-        Readiness::Ready | Readiness::Failsafe { .. } | Readiness::Draining => (StatusCode::OK, "ok\n"),
+        Readiness::Ready | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
     }
 }
 
@@ -73,7 +73,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let readiness = parts.readiness.borrow().clone();
     let failsafe = match &readiness {
         Readiness::Failsafe { cause } => Some(cause),
-        Readiness::Starting | Readiness::Ready | Readiness::Draining => None,
+        Readiness::Starting | Readiness::Ready => None,
     };
     // Ids use all 64 bits, of which JSON's numbers keep 53.
     Json(json!({
@@ -115,7 +115,6 @@ fn readiness_name(readiness: &Readiness) -> &'static str {
         Readiness::Starting => "starting",
         Readiness::Ready => "ready",
         Readiness::Failsafe { .. } => "failsafe",
-        Readiness::Draining => "draining",
     }
 }
 
@@ -125,7 +124,6 @@ fn checks(context: &Context) -> Vec<Check> {
         Readiness::Ready => None,
         Readiness::Starting => Some("the log is being opened".to_owned()),
         Readiness::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
-        Readiness::Draining => Some("the node is stopping".to_owned()),
     };
     let leader = context.parts.leadership.borrow().leader;
     let gateway = context

@@ -60,7 +60,7 @@ impl Default for Options {
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,
             request_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(8),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             // One stream's rate is window / round trip: 1 GB/s at 1 ms, 20 MB/s at 50 ms.

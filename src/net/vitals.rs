@@ -1,4 +1,4 @@
-//! What the node says about itself to those who watch it. The Agent implements and publishes it.
+//! What the node says about itself to those who watch it. `node` implements and publishes it.
 
 use std::fmt;
 
@@ -19,8 +19,6 @@ pub enum Readiness {
         /// Why.
         cause: String,
     },
-    /// The node is stopping.
-    Draining,
 }
 
 /// One thing that must hold for the node to be ready.

@@ -3,9 +3,10 @@
 //! The parts in start order, each with the thread it runs on:
 //!
 //! ```text
-//! main thread     Agent, GrpcGatewayActor
-//! thread "log"    LogActor, SegmentActor, LocalCommitterActor      blocking on the disk is allowed here, and only here
-//! pool            the servers of tonic and axum
+//! main thread        Agent, GrpcGatewayActor
+//! thread "log"       LogActor, SegmentActor, LocalCommitterActor; the only actors that may block on the disk
+//! thread "prepare"   no actor: writes zeros ahead of the log
+//! pool               the servers of tonic and axum; reads that must wait for the disk, on its blocking threads
 //! ```
 
 mod announce;
@@ -43,7 +44,7 @@ use crate::{
 
 use self::{announce::AnnouncedGateway, vitals::NodeVitals};
 
-/// A running node. Dropping it does not stop it; [`Node::shutdown`] does.
+/// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
 pub struct Node {
     agent: Addr<AgentActor>,

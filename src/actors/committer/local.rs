@@ -93,6 +93,15 @@ impl Actor for LocalCommitterActor {
     }
 }
 
+impl Drop for LocalCommitterActor {
+    fn drop(&mut self) {
+        self.setup.leadership.send_replace(Leadership {
+            term: self.term,
+            leader: None,
+        });
+    }
+}
+
 impl Handler<Propose> for LocalCommitterActor {
     type Result = ();
 

@@ -27,18 +27,18 @@ pub use messages::{
 
 use self::open::{Open, Waiting};
 use super::{
-    segment::{Fence, Finish, Seal, SegmentActor, causes},
+    segment::{Fence, Finish, Seal, SegmentActor},
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
 use crate::{
-    error::Disposition,
+    error::{Disposition, causes},
     storage::{LogOptions, LogState, LogView, Opened, SegmentWriter, fs::FileSystem},
 };
 
 /// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
 pub(super) const MAILBOX_MESSAGES_MAX: usize = 1 << 20;
-/// How often the free space is looked at when little is written.
-const FREE_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How often the free space and the age of the active segment are looked at when nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many bytes may be appended before it is looked at again: a small part of any sensible floor.
 const FREE_SPACE_EVERY_BYTES: u64 = 8 << 20;
 
@@ -72,8 +72,17 @@ impl Actor for LogActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(FREE_SPACE_EVERY, |actor, _| actor.look_at_free_space());
+        context.run_interval(LOOK_EVERY, |actor, context| {
+            actor.look_at_free_space();
+            actor.roll_if_old(context);
+        });
         self.open(context);
+    }
+}
+
+impl Drop for LogActor {
+    fn drop(&mut self) {
+        self.setup.board.set(Condition::Opening);
     }
 }
 
@@ -266,6 +275,14 @@ impl LogActor {
         context.spawn(then);
     }
 
+    /// A segment that nobody appends to gets old too, and retention can take it only when it is sealed.
+    fn roll_if_old(&mut self, context: &mut Context<Self>) {
+        let old = |open: &Open| open.damage.is_none() && !open.rolling && open.state.roll_by_age_is_due();
+        if self.open.as_ref().is_some_and(old) {
+            self.roll(context);
+        }
+    }
+
     fn rolled(&mut self, context: &mut Context<Self>) {
         let Some(mut open) = self.open.take() else { return };
         match open.state.start_segment() {
@@ -295,6 +312,7 @@ impl LogActor {
         }
     }
 
+    /// A trim that fails is no reason to stop: it takes only what is to go, and goes on where it stopped.
     fn trim(&mut self, trim: Trim) {
         let Some(open) = &mut self.open else { return };
         let trimmed = open.state.trim(trim.below);

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use futures::future::LocalBoxFuture;
 
-use crate::error::Disposition;
+use crate::error::{Disposition, causes};
 
 use super::{Lifeline, Part};
 
@@ -62,14 +62,7 @@ impl StartError {
     /// What stood in the way, with all its causes, in one line.
     #[must_use]
     pub fn causes(&self) -> String {
-        let mut text = self.source.to_string();
-        let mut cause = self.source.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        causes(&*self.source)
     }
 }
 

@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::portion::{Limits, take_portion, trimmed};
 use crate::{
+    error::causes,
     net::{context::Context, status::Refusal},
     storage::{Chunk, LogView, ReadError, StoredBatch},
     types::Offset,
@@ -184,7 +185,7 @@ where
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ReadError::Trimmed { offset, .. })) => Err(out_of_range(context, offset)),
         Ok(Err(error)) => {
-            error!(context.parts.log, "a read failed"; "error" => %error);
+            error!(context.parts.log, "a read failed"; "error" => causes(&error));
             Err(Refusal::Read(error))
         }
         Err(_) => Err(Refusal::Internal {

@@ -4,7 +4,7 @@
 //! intake, so a client that does not read its answers is not read from either.
 //!
 //! 1. Requests that have arrived are checked and gathered ([`Gather`]), as long as there is room.
-//! 2. When no more have arrived, what is gathered is proposed; but while [`HOLD_BACK_FROM`] batches are under
+//! 2. When no more have arrived, what is gathered is proposed; but while `HOLD_BACK_FROM` batches are under
 //!    way an answer will come soon, and until then the batch may grow.
 //! 3. Answers come back in order; each answers all requests of its batch.
 

@@ -126,8 +126,16 @@ impl LogState {
         let ready = || self.preparer.as_ref().is_some_and(Preparer::is_ready);
         // The checkpoint in the header does not count: with small segments and many producers it alone may be larger.
         end - active.start > self.options.segment_bytes
-            || clock::wall().0.saturating_sub(active.created.0) >= self.options.segment_age_ms
+            || self.roll_by_age_is_due()
             || (end > active.zeroed_to && active.end >= EARLY_ROLL_BYTES && ready())
+    }
+
+    /// Whether the active segment holds something and has reached the age at which it is sealed.
+    #[must_use]
+    pub fn roll_by_age_is_due(&self) -> bool {
+        let age_ms = |active: Active| clock::wall().0.saturating_sub(active.created.0);
+        self.active
+            .is_some_and(|active| !active.is_empty && age_ms(active) >= self.options.segment_age_ms)
     }
 
     /// Gives an entry its place behind all others. It is to be given to the writer of the active segment next.
