@@ -81,9 +81,10 @@ async fn a_log_that_panics_between_its_segments_breaks_no_promise() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_trims_and_only_who_is_behind_notices() {
     const RECORD_BYTES: usize = 2000;
-    const RETENTION_BYTES: u64 = 1 << 20;
+    /// Further than a consumer falls behind because the machine is busy.
+    const RETENTION_BYTES: u64 = 4 << 20;
     /// What lies between the log and a client that does not read: windows and buffers of HTTP/2 on both sides.
-    const ON_THE_WAY_BYTES: u64 = 3 << 20;
+    const ON_THE_WAY_BYTES: u64 = 2 << 20;
     let place = Place::real();
     let recorder = Recorder::new();
     let node = TestNode::start_with(&place, |options| {
@@ -122,14 +123,11 @@ async fn retention_trims_and_only_who_is_behind_notices() {
         }
     };
     let late = client.consume_stream(from_the_beginning()).await.unwrap_err();
-    for status in [behind, late] {
+    for (status, at_least) in [(behind, next), (late, far)] {
         assert_eq!(reason_of(&status), "OFFSET_OUT_OF_RANGE");
         let details = status.get_details_error_info().unwrap().metadata;
         let earliest: u64 = details["earliest"].parse().unwrap();
-        assert!(
-            earliest > far && earliest > next,
-            "{details:?}, read up to {next}"
-        );
+        assert!(earliest > at_least, "{details:?}, expected above {at_least}");
         assert!(earliest <= describe(&node).await.earliest);
     }
     load.progresses(AT_WORK).await;
