@@ -83,7 +83,8 @@ async fn retention_trims_and_only_who_is_behind_notices() {
     const RECORD_BYTES: usize = 2000;
     /// Further than a consumer falls behind because the machine is busy.
     const RETENTION_BYTES: u64 = 4 << 20;
-    /// What lies between the log and a client that does not read: windows and buffers of HTTP/2 on both sides.
+    const WINDOW_BYTES: u32 = 64 << 10;
+    /// More than lies between the log and a client that does not read: its window, and the node's own buffers.
     const ON_THE_WAY_BYTES: u64 = 2 << 20;
     let place = Place::real();
     let recorder = Recorder::new();
@@ -109,20 +110,24 @@ async fn retention_trims_and_only_who_is_behind_notices() {
         follow: true,
         ..ConsumeRequest::default()
     };
-    let mut client = node.client();
+    let mut client = node.client_with_window(WINDOW_BYTES);
     let slow = in_time("a stream", client.consume_stream(from_the_beginning())).await;
     let mut slow = slow.unwrap().into_inner();
     let far = ON_THE_WAY_BYTES / RECORD_BYTES as u64;
     until("much is trimmed", async || describe(&node).await.earliest > far).await;
 
     let mut next = 0;
-    let behind = loop {
-        match in_time("records or an error", slow.message()).await {
-            Ok(response) => next = response.expect("it follows").next_offset,
-            Err(status) => break status,
+    let falls_behind = async {
+        loop {
+            match slow.message().await {
+                Ok(response) => next = response.expect("it follows").next_offset,
+                Err(status) => break status,
+            }
         }
     };
-    let late = client.consume_stream(from_the_beginning()).await.unwrap_err();
+    let behind = in_time("the slow consumer is told", falls_behind).await;
+    let late = in_time("a refusal", client.consume_stream(from_the_beginning())).await;
+    let late = late.unwrap_err();
     for (status, at_least) in [(behind, next), (late, far)] {
         assert_eq!(reason_of(&status), "OFFSET_OUT_OF_RANGE");
         let details = status.get_details_error_info().unwrap().metadata;

@@ -461,3 +461,18 @@ fn bytes_can_be_changed_and_free_space_set_behind_the_back_of_the_log() {
     fs.set_free_bytes(17);
     assert_eq!(fs.free_bytes(dir()).unwrap(), 17);
 }
+
+#[test]
+fn a_fault_spares_the_files_it_is_told_to() {
+    let fs = sim();
+    let spared = fs
+        .open(&path("a.index"), OpenMode::CreateNew)
+        .expect("no fault yet");
+    let struck = fs
+        .open(&path("a.store"), OpenMode::CreateNew)
+        .expect("no fault yet");
+    fs.inject(Fault::nth(CallKind::Write, 1, io::ErrorKind::Other).sparing(".index"));
+    write(&*spared, 0, b"x").expect("it is spared");
+    assert_eq!(fs.faults_fired(), 0);
+    write(&*struck, 0, b"x").expect_err("it is the first that counts");
+}

@@ -197,8 +197,20 @@ impl TestNode {
 
     /// A client with a connection of its own.
     pub(crate) fn client(&self) -> LogServiceClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.addresses.rpc));
-        LogServiceClient::new(endpoint.expect("an address makes an URL").connect_lazy())
+        LogServiceClient::new(self.endpoint().connect_lazy())
+    }
+
+    /// The same; what it has not read yet, the node holds back from so many bytes on.
+    pub(crate) fn client_with_window(&self, bytes: u32) -> LogServiceClient<Channel> {
+        let endpoint = self
+            .endpoint()
+            .initial_stream_window_size(bytes)
+            .initial_connection_window_size(bytes);
+        LogServiceClient::new(endpoint.connect_lazy())
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.addresses.rpc)).expect("an address makes an URL")
     }
 
     /// Asks the node to stop, and waits until it has.

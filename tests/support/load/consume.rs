@@ -15,8 +15,10 @@ use crate::support::{
     node::TestNode,
 };
 
-/// A read of fewer bytes than this came to its end: the server would have put more into one response.
-const UNLIMITED_BYTES: usize = 64 << 10;
+/// What a reader asks for at most; no node here allows less.
+const READ_BYTES_MAX: u64 = 16 << 10;
+/// A read of fewer bytes than this came to its end: another record of any test's size would have fitted.
+const UNLIMITED_BYTES: usize = 8 << 10;
 /// How far before the end of what is acknowledged a reader begins.
 const READ_BACK: u64 = 8;
 
@@ -110,6 +112,7 @@ pub(super) async fn reader(shared: Arc<Shared>) {
         let began = shared.recorder.now();
         let request = ConsumeRequest {
             start: at(from),
+            bytes_max: READ_BYTES_MAX,
             read_level: ReadLevel::Linearizable.into(),
             ..ConsumeRequest::default()
         };
