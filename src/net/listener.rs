@@ -138,21 +138,49 @@ impl Door {
     }
 }
 
-impl axum::serve::Listener for Door {
-    type Io = TcpStream;
+/// The door for operators: few come, and none may take what clients need.
+#[derive(Debug)]
+pub struct AdminDoor {
+    door: Door,
+    slots: Arc<Semaphore>,
+    /// Never cancelled: the admin server ends its connections itself.
+    kill: CancellationToken,
+}
+
+/// Open connections for administration; one more is closed at once. Probes and people need a handful.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+impl AdminDoor {
+    /// Lets in through `door` what is not too many.
+    #[must_use]
+    pub fn new(door: Door) -> Self {
+        Self {
+            door,
+            slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
+            kill: CancellationToken::new(),
+        }
+    }
+}
+
+impl axum::serve::Listener for AdminDoor {
+    type Io = Connection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            match self.next().await {
-                Ok(connection) => return connection,
+            match self.door.next().await {
+                Ok((stream, peer)) => {
+                    if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                        return (Connection::new(stream, slot, &self.kill), peer);
+                    }
+                }
                 Err(_) => tokio::time::sleep(ACCEPT_REST).await,
             }
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+        Ok(self.door.address)
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     Options, admin,
     context::{Context, Parts},
     health,
-    listener::{BindError, Connection, Connections, Door, accept_loop, bind},
+    listener::{AdminDoor, BindError, Connection, Connections, Door, accept_loop, bind},
     services::{annals_v1::AnnalsV1, log_v1::LogV1},
 };
 use crate::actors::{
@@ -209,7 +209,7 @@ impl RunningServers {
         let log = context.parts.log.clone();
         let router = admin::router(context, connections);
         runtime.spawn(async move {
-            let served = axum::serve(door, router)
+            let served = axum::serve(AdminDoor::new(door), router)
                 .with_graceful_shutdown(closing.cancelled_owned())
                 .await;
             if let Err(error) = served {

@@ -71,6 +71,43 @@ async fn reflection_knows_every_service() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_closes_what_is_too_much_and_serves_again_when_there_is_room() {
+    use tokio::io::AsyncReadExt;
+    let node = staged_node().await;
+    let mut idle = Vec::new();
+    // Connections are let in in the order they come, so once one is closed unasked the others have their places.
+    let mut refused = loop {
+        let mut connection = within(tokio::net::TcpStream::connect(node.admin)).await.unwrap();
+        assert!(idle.len() < 1000, "the listener has no bound");
+        let mut byte = [0; 1];
+        let closed =
+            tokio::time::timeout(std::time::Duration::from_millis(20), connection.read(&mut byte)).await;
+        if closed.is_ok() {
+            break connection;
+        }
+        idle.push(connection);
+    };
+    assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    drop(idle);
+    let served = async {
+        loop {
+            let mut connection = tokio::net::TcpStream::connect(node.admin).await.unwrap();
+            let request = b"GET /livez HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+            let mut response = String::new();
+            if tokio::io::AsyncWriteExt::write_all(&mut connection, request)
+                .await
+                .is_ok()
+                && connection.read_to_string(&mut response).await.is_ok()
+                && response.starts_with("HTTP/1.1 200")
+            {
+                break;
+            }
+        }
+    };
+    within(served).await;
+}
+
+#[tokio::test]
 async fn the_admin_listener_says_how_the_node_is() {
     let node = staged_node().await;
     node.full().await.produce(request(&["a"])).await.unwrap();
