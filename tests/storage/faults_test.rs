@@ -299,7 +299,10 @@ fn fail_everywhere(options: &LogOptions, lasting: bool) {
             let what = format!("call {nth} fails leaving {leaves:?}");
             let context = Context(what.clone());
             let fs = SimFileSystem::new(nth);
-            let fault = Fault::nth(On::Any, nth, io::ErrorKind::StorageFull).leaving(leaves);
+            // An index is only a cache: a roll that cannot write one says nothing of it, and loses nothing.
+            let fault = Fault::nth(On::Any, nth, io::ErrorKind::StorageFull)
+                .leaving(leaves)
+                .sparing(".index");
             fs.inject(if lasting { fault.lasting() } else { fault });
             let mut run = Run::new(fs, options.clone());
             run.all();

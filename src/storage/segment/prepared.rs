@@ -111,6 +111,19 @@ struct State {
     /// Preparing has failed (a full disk, say): rest until the next roll, which makes its own file.
     resting: bool,
     stopping: bool,
+    /// The thread is gone, as planned or by a panic: nobody will answer.
+    ended: bool,
+}
+
+/// Says that the thread is gone, whatever ends it, and lets go of whoever waits for it.
+struct EndOfThread(Arc<Shared>);
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        state.wanted = None;
+    }
 }
 
 impl Shared {
@@ -138,7 +151,7 @@ impl Preparer {
         let own = shared.clone();
         let thread = thread::Builder::new()
             .name("prepare".to_owned())
-            .spawn(move || run(&own))?;
+            .spawn(move || run(&EndOfThread(own).0))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -162,6 +175,9 @@ impl Preparer {
                 self.shared.changed.notify_all();
                 return Some(ready);
             }
+            if state.ended {
+                return None;
+            }
             state.wanted = Some(sender);
             self.shared.changed.notify_all();
         }
@@ -174,7 +190,7 @@ impl Drop for Preparer {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It does nothing that could panic; if it did all the same, there is no one left to tell.
+            // A panic was logged when it happened; the log goes on without files prepared for it.
             drop(thread.join());
         }
     }
@@ -237,4 +253,70 @@ fn advance(shared: &Shared, preparing: Option<PreparedFile>, number: u64) -> io:
     file.write_zeros(shared.segment_bytes)?;
     file.file.sync_data()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fs::RealFileSystem;
+
+    /// Panics as soon as a file is made.
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl FileSystem for Panicking {
+        fn open(&self, _: &Path, _: OpenMode) -> io::Result<Arc<dyn File>> {
+            panic!("on purpose")
+        }
+
+        fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+            RealFileSystem.list(directory)
+        }
+
+        fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+            RealFileSystem.create_dir_all(directory)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            RealFileSystem.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            RealFileSystem.remove(path)
+        }
+
+        fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+            RealFileSystem.sync_dir(directory)
+        }
+
+        fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+            RealFileSystem.free_bytes(directory)
+        }
+    }
+
+    #[test]
+    fn a_file_is_handed_over_as_far_as_it_is_and_then_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let preparer = Preparer::start(Arc::new(RealFileSystem), directory.path(), 1 << 20, 1 << 30).unwrap();
+        let files: Vec<_> = std::iter::repeat_with(|| preparer.take())
+            .take(1000)
+            .flatten()
+            .collect();
+        assert!(
+            files
+                .iter()
+                .all(|file| file.file.size().unwrap() == file.zeroed_to)
+        );
+        let whole = std::iter::repeat_with(|| preparer.is_ready()).find(|ready| *ready);
+        assert_eq!(whole, Some(true));
+        assert_eq!(preparer.take().unwrap().zeroed_to, 1 << 20);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_panicked() {
+        let directory = tempfile::tempdir().unwrap();
+        let preparer = Preparer::start(Arc::new(Panicking), directory.path(), 1 << 20, 1 << 30).unwrap();
+        assert!(preparer.take().is_none());
+        assert!(preparer.take().is_none());
+    }
 }
