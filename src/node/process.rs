@@ -64,7 +64,10 @@ pub fn run(
         if let Some(addresses) = node.ready().await {
             on_ready(addresses);
         }
-        Ok(node.wait().await)
+        let ending = node.wait().await;
+        // The log's thread may still be writing: nobody else gets the data directory before the process is gone.
+        std::mem::forget(node);
+        Ok(ending)
     });
     // Dropping the runtime would wait for reads and for a log thread that may be stuck in the disk; the process ends now.
     std::mem::forget(system);
