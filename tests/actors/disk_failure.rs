@@ -10,7 +10,10 @@ use std::{
 };
 
 use annals::{
-    actors::supervision::policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
+    actors::supervision::{
+        Part,
+        policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
+    },
     proto::annals::v1::{
         ConsumeRequest, DescribeLogRequest, ProduceRequest, Record, RecordSet, Start, start::Position,
     },
@@ -388,5 +391,40 @@ async fn a_damaged_log_is_read_up_to_the_damage_and_takes_no_writes() {
     assert_eq!((described.earliest, described.high_watermark), (0, 60));
     assert_eq!(&described.failsafe, cause);
     assert_eq!(disk.bytes(&store), bytes, "nothing is touched");
+    assert_eq!(node.shut_down().await.exit_code, 0);
+}
+
+/// The log ended below what had been committed, and the committer panicked of it until the process ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_is_met_when_the_log_is_built_again_leaves_the_rest_readable() {
+    let disk = SimFileSystem::new(16);
+    let place = Place::on(Arc::new(disk.clone()));
+    let node = TestNode::start(&place).await;
+    let mut client = node.client();
+    for number in 0..100 {
+        client
+            .produce(request(&format!("record {number}")))
+            .await
+            .unwrap();
+    }
+    let store = place.log_directory().join("00000000000000000001.store");
+    let mut bytes = disk.bytes(&store);
+    let damaged = bytes
+        .windows(9)
+        .position(|window| window == b"record 60")
+        .unwrap();
+    bytes[damaged] ^= 1;
+    disk.set_bytes(&store, &bytes);
+    assert!(node.control.restart(Part::Log).await);
+    node.until_running(Part::Log, 2).await;
+    node.until_running(Part::Committer, 2).await;
+
+    let below = client.consume(consume_at(0)).await.unwrap().into_inner();
+    assert_eq!(below.next_offset, 60);
+    let at_it = client.consume(consume_at(60)).await.unwrap_err();
+    assert_eq!(reason_of(&at_it), "CORRUPT");
+    let refused = client.produce(request("more")).await.unwrap_err();
+    assert_eq!(reason_of(&refused), "FAILSAFE");
+    assert_eq!(node.status_of(Part::Committer).await.restarts, 0);
     assert_eq!(node.shut_down().await.exit_code, 0);
 }

@@ -155,7 +155,13 @@ impl LocalCommitterActor {
         opening: Reply<(), StartError>,
         lifeline: Lifeline,
     ) -> Self {
-        setup.high_watermark.advance(standing.tail);
+        // A damaged log ends where the damage begins, and that may be below what was committed before: the watermark stays,
+        // what is left is read, and reads behind it say what is damaged.
+        let committed = *setup.high_watermark.subscribe().borrow();
+        match &standing.damage {
+            Some(_) => setup.high_watermark.advance(standing.tail.max(committed)),
+            None => setup.high_watermark.advance(standing.tail),
+        }
         let logger = setup.logger.new(o!("actor" => "committer"));
         Self {
             setup: CommitterSetup { logger, ..setup },
