@@ -1,19 +1,25 @@
 //! The active segment: its store, its index, and the group commit in progress.
 //!
 //! Owns     the segment's writer: the file, and the frames gathered for the next sync.
-//! Accepts  Write, Seal, Finish; Flush and Mark from itself.
+//! Accepts  Write, Settle, Seal, Finish; Flush from itself.
 //! Emits    persisted to each appender, in order.
 //! Limits   one sync in flight; at most 32 MiB unsynced. Its mailbox is bounded by LogActor, its only sender.
 //! Fails    a failed write or sync poisons it (STO-3) and ends the process; a panic is a restart of the log.
 //!
 //! Only the active segment has an actor: sealed bytes never change (STO-2), so there is nothing to own (ADR 0004).
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::prelude::*;
 
 use super::{
-    log::{AppendFailed, ConditionBoard, OnPersisted},
+    log::{AppendFailed, ConditionBoard, OnPersisted, Standing},
     supervision::{Lifeline, Reply, Unanswered},
 };
 use crate::{
@@ -34,6 +40,14 @@ pub(super) struct Write {
     pub(super) on_persisted: OnPersisted,
 }
 
+/// Sync what was written before, then answer what was said of it: nobody is told of entries that may still be lost.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Settle {
+    pub(super) standing: Standing,
+    pub(super) reply: Reply<Standing, Unanswered>,
+}
+
 /// Finish the segment: it takes nothing any more, and its file gets its final length.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -52,18 +66,42 @@ pub(super) struct Finish {
 #[rtype(result = "()")]
 struct Flush;
 
-/// Cuts a SegmentActor off from its file when its LogActor is gone: both live on one thread, so once this is said no
-/// write can follow, and the log can be opened anew.
+/// Gives each opening of the log its [`Fence`]; outlives LogActor.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fence(Rc<Cell<bool>>);
+pub(super) struct Fences(Arc<AtomicU64>);
+
+impl Fences {
+    /// A fence for the log that is opened next. Closes that of the opening before, whose actors may still be there: an
+    /// instance that did not stop in time is passed over.
+    pub(super) fn next(&self) -> Fence {
+        let own = self.0.fetch_add(1, Ordering::AcqRel) + 1;
+        Fence {
+            newest: self.0.clone(),
+            own,
+        }
+    }
+}
+
+/// Cuts LogActor and SegmentActor off from the files when their log is over: all of them live on one thread, so once it
+/// is closed no write can follow, and the log can be opened anew.
+#[derive(Clone, Debug)]
+pub(super) struct Fence {
+    newest: Arc<AtomicU64>,
+    own: u64,
+}
 
 impl Fence {
+    /// Closes it, unless a newer one has done so already.
     pub(super) fn close(&self) {
-        self.0.set(true);
+        let newer = self.own + 1;
+        // Whatever number is there instead, it is newer.
+        let _newest = self
+            .newest
+            .compare_exchange(self.own, newer, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    fn is_closed(&self) -> bool {
-        self.0.get()
+    pub(super) fn is_closed(&self) -> bool {
+        self.newest.load(Ordering::Acquire) != self.own
     }
 }
 
@@ -98,6 +136,17 @@ impl Handler<Flush> for SegmentActor {
     fn handle(&mut self, _: Flush, context: &mut Self::Context) {
         self.flush_is_due = false;
         self.flush(context);
+    }
+}
+
+impl Handler<Settle> for SegmentActor {
+    type Result = ();
+
+    fn handle(&mut self, settle: Settle, context: &mut Self::Context) {
+        self.flush(context);
+        if self.writer.is_some() && !self.fence.is_closed() {
+            settle.reply.send(Ok(settle.standing));
+        }
     }
 }
 
@@ -237,5 +286,24 @@ impl SegmentActor {
         debug_assert_eq!(disposition, Disposition::Failsafe);
         self.lifeline.fail(disposition, cause);
         context.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_closed_by_its_owner_or_by_the_next_one() {
+        let fences = Fences::default();
+        let first = fences.next();
+        assert!(!first.is_closed());
+        let second = fences.next();
+        assert!(first.is_closed() && !second.is_closed());
+        first.close();
+        assert!(!second.is_closed(), "an old fence cannot close a new one");
+        second.close();
+        assert!(second.is_closed());
+        assert!(!fences.next().is_closed());
     }
 }

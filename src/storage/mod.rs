@@ -31,7 +31,7 @@ mod golden_test;
 
 pub use checkpoint::{Checkpoint, PlaceError, StoredMembership};
 pub use error::{CutError, OpenError, ReadError, WriteError};
-pub use log::{AppendError, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
+pub use log::{AppendError, Due, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;
 pub use sequencer::Sequencer;

@@ -1,12 +1,12 @@
 //! What LogActor does with messages that come in an unlucky order. The disk hangs while they are posted, so that they
 //! are all there when it goes on.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use annals::{
     actors::{
-        log::{Append, AppendFailed, Close, Describe, OnPersisted, Truncate},
-        supervision::{Exit, Part, Reply, Sabotage},
+        log::{Append, AppendFailed, Close, Describe, OnPersisted, Trim, Truncate},
+        supervision::{Exit, Part, Reply, Sabotage, Unanswered},
     },
     proto::annals::v1::{ProduceRequest, ProduceResponse, Record, RecordSet},
     storage::{
@@ -22,7 +22,7 @@ use tonic::{Response, Status};
 use crate::support::{
     hooked_fs::{Gate, HookedFileSystem},
     node::{Place, TestNode, in_time, until},
-    sim_fs::SimFileSystem,
+    sim_fs::{CallKind, SimFileSystem},
 };
 
 type Persisted = Result<Vec<Placed>, AppendFailed>;
@@ -31,6 +31,7 @@ type Persisted = Result<Vec<Placed>, AppendFailed>;
 struct Held {
     node: TestNode,
     gate: Arc<Gate>,
+    disk: SimFileSystem,
     /// The record's entry, which is the last one there is.
     last: LogIndex,
     produced: JoinHandle<Result<Response<ProduceResponse>, Status>>,
@@ -42,12 +43,18 @@ impl Held {
     }
 
     async fn with_segments_of(segment_bytes: u64) -> Self {
+        Self::behind(0, segment_bytes).await
+    }
+
+    /// So many records of 4000 bytes are there already.
+    async fn behind(records: usize, segment_bytes: u64) -> Self {
         let gate = Gate::new();
-        let place = Place::on(Arc::new(HookedFileSystem::new(
-            SimFileSystem::new(1),
-            gate.clone(),
-        )));
+        let disk = SimFileSystem::new(1);
+        let place = Place::on(Arc::new(HookedFileSystem::new(disk.clone(), gate.clone())));
         let node = TestNode::start_with(&place, |options| options.log.segment_bytes = segment_bytes).await;
+        for _ in 0..records {
+            node.client().produce(request(4000)).await.unwrap();
+        }
         let (reply, standing) = Reply::channel();
         node.refs.log.post(Describe { reply }).unwrap();
         let last = in_time("where the log stands", standing)
@@ -61,23 +68,29 @@ impl Held {
         Self {
             node,
             gate,
+            disk,
             last: last.plus(1),
             produced,
         }
     }
 
-    /// Posts an append of the entry that is so many behind the last.
-    fn append(&self, behind: u64, bytes: usize) -> oneshot::Receiver<Persisted> {
-        let (sender, persisted) = oneshot::channel();
+    /// The entry that is so many behind the last.
+    fn entry(&self, behind: u64, bytes: usize) -> Entry {
         let mut control = Control::Trim { below: Offset(0) }.encode().to_vec();
         control.resize(bytes.max(control.len()), 0);
+        Entry {
+            log_index: self.last.plus(behind),
+            term: Term(1),
+            timestamp: TimestampMs(1),
+            payload: Payload::Control(control.into()),
+        }
+    }
+
+    /// Posts an append of that entry.
+    fn append(&self, behind: u64, bytes: usize) -> oneshot::Receiver<Persisted> {
+        let (sender, persisted) = oneshot::channel();
         let append = Append {
-            entries: vec![Entry {
-                log_index: self.last.plus(behind),
-                term: Term(1),
-                timestamp: TimestampMs(1),
-                payload: Payload::Control(control.into()),
-            }],
+            entries: vec![self.entry(behind, bytes)],
             on_persisted: OnPersisted::new(move |persisted| drop(sender.send(persisted))),
         };
         self.node.refs.log.post(append).unwrap();
@@ -197,9 +210,56 @@ async fn a_truncation_of_what_is_not_in_the_log_is_refused_and_the_log_goes_on()
     let refused = in_time("the truncation", truncated).await.unwrap_err();
     assert!(refused.to_string().contains("is not in the log"), "{refused}");
     in_time("the record", held.produced).await.unwrap().unwrap();
-    until("the log takes appends", async || {
-        held.node.client().produce(request(10)).await.is_ok()
-    })
-    .await;
+    held.node.client().produce(request(10)).await.unwrap();
+    assert_eq!(held.node.status_of(Part::Log).await.generation, 1);
     held.node.shut_down().await;
+}
+
+/// A trim of very many segments held up all else for longer than the Agent's patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_is_stored_while_a_long_trim_goes_on() {
+    const SEGMENTS: u64 = 60;
+    let held = Held::behind(usize::try_from(SEGMENTS).unwrap(), 4096).await;
+    let (reply, trimmed) = Reply::channel();
+    let below = Offset(SEGMENTS);
+    held.node.refs.log.post(Trim { below, reply }).unwrap();
+    let (sender, seen) = oneshot::channel();
+    let (read_path, entry) = (held.node.refs.read_path.clone(), held.entry(1, 100));
+    let append = Append {
+        entries: vec![entry],
+        on_persisted: OnPersisted::new(move |persisted| {
+            drop(sender.send((persisted, read_path.view().earliest())));
+        }),
+    };
+    held.node.refs.log.post(append).unwrap();
+    held.gate.open();
+    let (persisted, earliest) = in_time("an answer", seen).await.unwrap();
+    persisted.unwrap();
+    let trimmed = in_time("the trim", trimmed).await.unwrap();
+    assert!(earliest < trimmed.earliest, "all was trimmed before the append");
+    assert!(trimmed.complete);
+    assert_eq!((trimmed.earliest, trimmed.segments as u64), (below, SEGMENTS));
+    assert!(trimmed.bytes > SEGMENTS * 4000);
+    in_time("the record", held.produced).await.unwrap().unwrap();
+    held.node.shut_down().await;
+}
+
+/// A committer that was built again took what was placed for what was synced, and published it as committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_of_entries_that_are_not_synced() {
+    let held = Held::new().await;
+    let persisted = held.append(1, 100);
+    let (reply, standing) = Reply::channel();
+    held.node.refs.log.post(Describe { reply }).unwrap();
+    // The first one is that of the record, which hangs.
+    held.disk.fail_nth(CallKind::Sync, 2, io::ErrorKind::Other);
+    held.gate.open();
+    assert_eq!(in_time("where the log stands", standing).await, Err(Unanswered));
+    let persisted = in_time("an answer", persisted).await.unwrap();
+    assert!(
+        matches!(persisted, Err(AppendFailed::Unknown { .. })),
+        "{persisted:?}"
+    );
+    in_time("the record", held.produced).await.unwrap().unwrap();
+    held.node.ended().await;
 }

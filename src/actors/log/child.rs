@@ -5,7 +5,10 @@ use futures::{FutureExt, future::LocalBoxFuture};
 
 use super::{Close, LogActor, LogSetup, MAILBOX_MESSAGES_MAX};
 use crate::{
-    actors::supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, Unanswered, start_on},
+    actors::{
+        segment::Fences,
+        supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError, Unanswered, start_on},
+    },
     error::Disposition,
 };
 
@@ -23,13 +26,18 @@ pub struct LogShared {
 pub struct LogChild {
     setup: LogSetup,
     shared: LogShared,
+    fences: Fences,
 }
 
 impl LogChild {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(setup: LogSetup, shared: LogShared) -> Self {
-        Self { setup, shared }
+        Self {
+            setup,
+            shared,
+            fences: Fences::default(),
+        }
     }
 }
 
@@ -46,9 +54,9 @@ impl Child for LogChild {
 
     fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
         let (opening, opened) = Reply::channel();
-        let setup = self.setup.clone();
+        let (setup, fences) = (self.setup.clone(), self.fences.clone());
         let address = start_on(&self.shared.thread, MAILBOX_MESSAGES_MAX, move |_| {
-            LogActor::new(setup, opening, lifeline)
+            LogActor::new(setup, fences, opening, lifeline)
         });
         self.shared.log.set(address);
         opened.boxed_local()

@@ -2,7 +2,7 @@
 
 use slog::{error, info, warn};
 
-use super::{Condition, LogActor};
+use super::{Condition, LogActor, open::Open};
 use crate::storage::OpenReport;
 
 impl LogActor {
@@ -23,7 +23,8 @@ impl LogActor {
 
     /// Refuses appends while the disk is nearly full, and takes them again when it is not.
     pub(super) fn look_at_free_space(&mut self) {
-        let Some(open) = self.open.as_mut().filter(|open| open.damage.is_none()) else {
+        let is_of_use = |open: &&mut Open| open.damage.is_none() && !open.fence.is_closed();
+        let Some(open) = self.open.as_mut().filter(is_of_use) else {
             return;
         };
         open.unchecked_bytes = 0;

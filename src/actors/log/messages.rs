@@ -88,7 +88,7 @@ pub struct Standing {
     pub damage: Option<Damage>,
 }
 
-/// Drop whole segments below an offset. Only what is committed may be dropped.
+/// Drop whole segments below an offset. Only what is committed may be dropped. Appends go on meanwhile.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Trim {

@@ -12,12 +12,13 @@ mod condition;
 mod health;
 mod messages;
 mod open;
+mod trim;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
-use slog::{Logger, info, o, warn};
+use slog::{Logger, o};
 
 pub use child::{LogChild, LogShared};
 pub use condition::{Condition, ConditionBoard};
@@ -27,7 +28,7 @@ pub use messages::{
 
 use self::open::{Open, Waiting};
 use super::{
-    segment::{Fence, Finish, Seal, SegmentActor},
+    segment::{Fences, Finish, Seal, SegmentActor, Settle},
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
 use crate::{
@@ -62,6 +63,7 @@ pub struct LogSetup {
 /// See the module.
 pub struct LogActor {
     setup: LogSetup,
+    fences: Fences,
     /// Whoever waits for the log to be open.
     opening: Option<Reply<(), StartError>>,
     open: Option<Open>,
@@ -82,7 +84,10 @@ impl Actor for LogActor {
 
 impl Drop for LogActor {
     fn drop(&mut self) {
-        self.setup.board.set(Condition::Opening);
+        // One that was passed over may go when the next one is open already, and speaks for it no more.
+        if !self.is_fenced_off() {
+            self.setup.board.set(Condition::Opening);
+        }
     }
 }
 
@@ -105,8 +110,8 @@ impl Handler<Describe> for LogActor {
 impl Handler<Trim> for LogActor {
     type Result = ();
 
-    fn handle(&mut self, trim: Trim, _: &mut Self::Context) {
-        self.trim(trim);
+    fn handle(&mut self, trim: Trim, context: &mut Self::Context) {
+        self.trim(trim, None, context);
     }
 }
 
@@ -121,14 +126,8 @@ impl Handler<Truncate> for LogActor {
 impl Handler<RetentionDue> for LogActor {
     type Result = ();
 
-    fn handle(&mut self, due: RetentionDue, _: &mut Self::Context) {
-        if let Some(open) = &self.open {
-            due.reply.send(
-                open.state
-                    .retention_due(&due.retention, due.now)
-                    .map_err(LogFailed::Read),
-            );
-        }
+    fn handle(&mut self, due: RetentionDue, context: &mut Self::Context) {
+        self.retention_due(due, context);
     }
 }
 
@@ -162,10 +161,11 @@ impl Handler<super::supervision::Sabotage> for LogActor {
 
 impl LogActor {
     /// Opens the log when it is started, and answers `opening` then.
-    fn new(setup: LogSetup, opening: Reply<(), StartError>, lifeline: Lifeline) -> Self {
+    fn new(setup: LogSetup, fences: Fences, opening: Reply<(), StartError>, lifeline: Lifeline) -> Self {
         let logger = setup.logger.new(o!("actor" => "log"));
         Self {
             setup: LogSetup { logger, ..setup },
+            fences,
             opening: Some(opening),
             open: None,
             lifeline,
@@ -177,6 +177,8 @@ impl LogActor {
         let Some(opening) = self.opening.take() else {
             return;
         };
+        // Before anything is read: what an earlier instance still writes would be missing in what is found.
+        let fence = self.fences.next();
         let (file_system, options) = (self.setup.file_system.clone(), self.setup.options.clone());
         match LogState::open(file_system, options, &self.setup.view) {
             Err(error) => {
@@ -190,7 +192,6 @@ impl LogActor {
                 report,
             }) => {
                 self.report(&report);
-                let fence = Fence::default();
                 let open = Open {
                     state,
                     segment: ActorRef::new(),
@@ -227,11 +228,24 @@ impl LogActor {
         }));
     }
 
+    /// Whether the log has been opened by another instance since.
+    fn is_fenced_off(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.fence.is_closed())
+    }
+
+    /// Answered when all that is told of is synced: a committer takes it for committed.
     fn describe(&mut self, describe: Describe) {
-        match &mut self.open {
-            None => {}
-            Some(open) if open.rolling => open.waiting.push_back(Waiting::Describe(describe)),
-            Some(open) => describe.reply.send(Ok(open.standing())),
+        let Some(open) = &mut self.open else { return };
+        if open.rolling {
+            open.waiting.push_back(Waiting::Describe(describe));
+            return;
+        }
+        let (standing, reply) = (open.standing(), describe.reply);
+        if standing.damage.is_some() {
+            reply.send(Ok(standing));
+        } else {
+            // A segment that is gone has died, and its lifeline restarts the log; the reply says so by being dropped.
+            drop(open.segment.post(Settle { standing, reply }));
         }
     }
 
@@ -284,6 +298,10 @@ impl LogActor {
     }
 
     fn rolled(&mut self, context: &mut Context<Self>) {
+        if self.is_fenced_off() {
+            context.stop();
+            return;
+        }
         let Some(mut open) = self.open.take() else { return };
         match open.state.start_segment() {
             Err(error) => {
@@ -312,24 +330,6 @@ impl LogActor {
         }
     }
 
-    /// A trim that fails is no reason to stop: it takes only what is to go, and goes on where it stopped.
-    fn trim(&mut self, trim: Trim) {
-        let Some(open) = &mut self.open else { return };
-        let trimmed = open.state.trim(trim.below);
-        match &trimmed {
-            Ok(trimmed) if trimmed.segments > 0 => {
-                info!(self.setup.logger, "log trimmed"; "earliest" => trimmed.earliest.get(),
-                    "segments" => trimmed.segments, "bytes" => trimmed.bytes);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                warn!(self.setup.logger, "log not trimmed, tried again with the next trim"; "cause" => causes(error));
-            }
-        }
-        trim.reply.send(trimmed.map_err(LogFailed::Cut));
-        self.look_at_free_space();
-    }
-
     fn truncate(&mut self, truncate: Truncate, context: &mut Context<Self>) {
         let Some(open) = &mut self.open else { return };
         let read_only = || open.damage.as_ref().map(ToString::to_string);
@@ -339,6 +339,11 @@ impl LogActor {
         }
         if open.rolling {
             open.waiting.push_back(Waiting::Truncate(truncate));
+            return;
+        }
+        // Before the active segment is finished: then the log goes on as if nothing had been asked.
+        if let Err(error) = open.state.check_in_log(truncate.from) {
+            truncate.reply.send(Err(LogFailed::Cut(error)));
             return;
         }
         let (reply, finished) = Reply::channel();
@@ -355,6 +360,10 @@ impl LogActor {
 
     /// The active segment is finished: cuts the log, and goes on behind the cut.
     fn cut(&mut self, truncate: Truncate, context: &mut Context<Self>) {
+        if self.is_fenced_off() {
+            context.stop();
+            return;
+        }
         let Some(mut open) = self.open.take() else { return };
         match open.state.truncate(truncate.from) {
             Ok(writer) => {

@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use open::{OpenReport, Opened};
-pub use state::{LogState, Placed, Retention, Trimmed};
+pub use state::{Due, LogState, Placed, Retention, Trimmed};
 
 use super::{
     CutError, OpenError, PlaceError, SegmentWriter, WriteError, entry::Entry, fs::FileSystem, view::LogView,
@@ -127,7 +127,7 @@ impl Log {
     ///
     /// Blocking.
     pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
-        self.state.trim(below)
+        self.state.trim(below, usize::MAX)
     }
 
     /// Drops the entry `from` and all behind it. Durable when it returns.

@@ -79,6 +79,32 @@ pub struct Trimmed {
     pub segments: usize,
     /// Bytes given back.
     pub bytes: u64,
+    /// Nothing below the offset is left to drop.
+    pub complete: bool,
+}
+
+impl Trimmed {
+    /// What this trim did together with the `earlier` ones that it goes on from.
+    #[must_use]
+    pub fn after(self, earlier: Option<Self>) -> Self {
+        let (segments, bytes) = earlier.map_or((0, 0), |earlier| (earlier.segments, earlier.bytes));
+        Self {
+            segments: self.segments + segments,
+            bytes: self.bytes + bytes,
+            ..self
+        }
+    }
+}
+
+/// What retention would drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// A trim below this offset is due.
+    Below(Offset),
+    /// Not known yet: as many stores were opened as was allowed. Asked again, the search goes on from there.
+    Unknown,
 }
 
 impl LogState {
@@ -231,15 +257,21 @@ impl LogState {
         Ok(())
     }
 
-    /// Drops the whole sealed segments that end at or below `below`, oldest first.
+    /// Drops the whole sealed segments that end at or below `below`, oldest first, but no more than `segments_max` of
+    /// them: each takes a sync of the directory, and whoever calls has other things to do. Called again, it goes on.
     ///
     /// Blocking. Errors: when a file cannot be removed its segment is no longer read all the same, and the next trim
     /// tries again; until then it comes back when the log is opened.
-    pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
+    pub fn trim(&mut self, below: Offset, segments_max: usize) -> Result<Trimmed, CutError> {
         let mut bytes = 0;
         let mut keep_from = 0;
+        let mut complete = true;
         while let Some(next) = self.segments.get(keep_from + 1) {
             if next.face().map_err(CutError::Read)?.first_offset > below {
+                break;
+            }
+            if keep_from == segments_max {
+                complete = false;
                 break;
             }
             // A segment whose length cannot be read is dropped all the same; its bytes are not counted.
@@ -262,6 +294,7 @@ impl LogState {
             earliest: self.earliest,
             segments: keep_from,
             bytes,
+            complete,
         })
     }
 
@@ -276,11 +309,10 @@ impl LogState {
         Ok(())
     }
 
-    /// Drops the entry `from` and all behind it, and opens the segment that is the last one then. The writer of the
-    /// active segment must have flushed, and is not to be used any more.
+    /// Whether the log can be truncated from the entry `from` on: it is there, or would be the next.
     ///
-    /// Blocking. Errors: `NotInLog` changes nothing; after others the log must be opened again.
-    pub fn truncate(&mut self, from: LogIndex) -> Result<SegmentWriter, CutError> {
+    /// Errors: `NotInLog` says what is there.
+    pub fn check_in_log(&self, from: LogIndex) -> Result<(), CutError> {
         let first = self
             .segments
             .first()
@@ -293,6 +325,15 @@ impl LogState {
                 next,
             });
         }
+        Ok(())
+    }
+
+    /// Drops the entry `from` and all behind it, and opens the segment that is the last one then. The writer of the
+    /// active segment must have flushed, and is not to be used any more.
+    ///
+    /// Blocking. Errors: `NotInLog` changes nothing; after others the log must be opened again.
+    pub fn truncate(&mut self, from: LogIndex) -> Result<SegmentWriter, CutError> {
+        self.check_in_log(from)?;
         // The segment with the entry before `from` stays, so that the log never is without a segment.
         let keep = self
             .segments
@@ -376,37 +417,45 @@ impl LogState {
         self.view.store(Arc::new(view));
     }
 
-    /// What age and size alone would drop: the offset below which a trim is due. `None`: nothing.
+    /// What age and size alone would drop. Opens at most about `stores_max` stores; what it learns of them stays known.
     ///
-    /// Blocking: reads headers and lengths of the segments that are dropped, and of no others once lengths are known.
+    /// Blocking: reads headers of the segments that are dropped, and lengths of all once.
     pub fn retention_due(
         &self,
         retention: &Retention,
         now: TimestampMs,
-    ) -> Result<Option<Offset>, ReadError> {
-        let mut bytes_over = match retention.bytes_max {
-            None => 0,
-            Some(bytes_max) => {
-                let mut total = 0;
-                for segment in &self.segments {
-                    total += segment.end()?;
+        stores_max: usize,
+    ) -> Result<Due, ReadError> {
+        let mut opened = 0;
+        let mut bytes_over = 0;
+        if let Some(bytes_max) = retention.bytes_max {
+            let mut total = 0;
+            for segment in &self.segments {
+                opened += usize::from(!segment.end_is_known());
+                if opened > stores_max {
+                    return Ok(Due::Unknown);
                 }
-                total.saturating_sub(bytes_max)
+                total += segment.end()?;
             }
-        };
-        let mut due = None;
+            bytes_over = total.saturating_sub(bytes_max);
+        }
+        let mut due = Due::Nothing;
         for pair in self.segments.windows(2) {
-            let bytes = pair[0].end()?;
+            opened += usize::from(pair[1].known_face().is_none());
+            if opened > stores_max {
+                return Ok(Due::Unknown);
+            }
             let next = pair[1].face()?;
             // All of the segment is at least as old as the entry before the next one.
             let age = now.0.saturating_sub(next.previous_timestamp.0);
             let too_old = retention.age_max_ms.is_some_and(|age_max| age > age_max);
+            let bytes = if bytes_over > 0 { pair[0].end()? } else { 0 };
             let too_much = bytes_over >= bytes && bytes_over > 0;
             if !too_old && !too_much {
                 break;
             }
             bytes_over = bytes_over.saturating_sub(bytes);
-            due = Some(next.first_offset);
+            due = Due::Below(next.first_offset);
         }
         Ok(due)
     }

@@ -153,6 +153,16 @@ impl SegmentReader {
         SegmentHeader::decode(&bytes[..read]).map_err(|error| self.corrupt(0, &error.to_string()))
     }
 
+    /// Whether [`SegmentReader::end`] can tell without opening the store.
+    pub(in crate::storage) fn end_is_known(&self) -> bool {
+        match &self.kind {
+            Kind::Active { .. } => true,
+            Kind::Sealed {
+                len, readable_end, ..
+            } => readable_end.is_some() || len.get().is_some(),
+        }
+    }
+
     /// Where readable frames end.
     pub(in crate::storage) fn end(&self) -> Result<u64, ReadError> {
         match &self.kind {
