@@ -40,6 +40,33 @@ pub enum ReadError {
     },
 }
 
+/// Entries could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadEntriesError {
+    /// They were trimmed away by retention.
+    #[error("entry {log_index} is no longer there; the first is {first}")]
+    Trimmed {
+        /// The entry asked for.
+        log_index: LogIndex,
+        /// The first that is there.
+        first: LogIndex,
+    },
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl ReadEntriesError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Trimmed { .. } => Disposition::Reject,
+            Self::Read(error) => error.disposition(),
+        }
+    }
+}
+
 impl From<Damage> for ReadError {
     fn from(damage: Damage) -> Self {
         let Damage { path, position, what } = damage;

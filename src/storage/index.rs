@@ -90,7 +90,6 @@ pub(super) enum Target {
     /// The frame that holds this record.
     Offset(Offset),
     /// The frame of this entry.
-    #[cfg_attr(not(test), expect(dead_code, reason = "replication reads by log index"))]
     LogIndex(LogIndex),
     /// The first frame that is not older.
     Time(TimestampMs),

@@ -30,7 +30,7 @@ mod error;
 mod golden_test;
 
 pub use checkpoint::{Checkpoint, PlaceError, StoredMembership};
-pub use error::{CutError, OpenError, ReadError, WriteError};
+pub use error::{CutError, OpenError, ReadEntriesError, ReadError, WriteError};
 pub use log::{AppendError, Due, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;

@@ -1,6 +1,14 @@
 //! What readers see: an immutable picture of the log, read without asking any actor.
 
-use std::{io, sync::Arc};
+mod entries;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 
@@ -42,6 +50,25 @@ pub struct LogView {
     earliest: Offset,
     cache: Arc<TailCache>,
     damage: Option<Damage>,
+    kept: Kept,
+}
+
+/// Which segments have not been trimmed, also since a picture was made; shared by the log and its pictures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    /// The first entry of the first segment.
+    from: Arc<AtomicU64>,
+}
+
+impl Kept {
+    /// Segments that begin before `from` are about to be removed.
+    pub(super) fn set_from(&self, from: LogIndex) {
+        self.from.store(from.get(), Ordering::Release);
+    }
+
+    fn from(&self) -> LogIndex {
+        LogIndex(self.from.load(Ordering::Acquire))
+    }
 }
 
 impl LogView {
@@ -50,19 +77,22 @@ impl LogView {
         earliest: Offset,
         cache: Arc<TailCache>,
         damage: Option<Damage>,
+        kept: Kept,
     ) -> Self {
         Self {
             segments,
             earliest,
             cache,
             damage,
+            kept,
         }
     }
 
     /// The picture of a log before it is opened: nothing.
     #[must_use]
     pub fn unopened() -> Self {
-        Self::new(Vec::new(), Offset::ZERO, Arc::new(TailCache::new(0)), None)
+        let cache = Arc::new(TailCache::new(0));
+        Self::new(Vec::new(), Offset::ZERO, cache, None, Kept::default())
     }
 
     /// The oldest readable offset.
@@ -98,7 +128,7 @@ impl LogView {
         while let Some(segment) = self.segments.get(number) {
             let chunk = segment
                 .read(from, below, bytes_max)
-                .map_err(|error| self.gone(error, from))?;
+                .map_err(|error| self.gone(segment, error, from))?;
             if !chunk.batches.is_empty() {
                 return Ok(chunk);
             }
@@ -106,7 +136,7 @@ impl LogView {
             let Some(next) = self.segments.get(number) else {
                 break;
             };
-            let face = next.face().map_err(|error| self.gone(error, from))?;
+            let face = next.face().map_err(|error| self.gone(next, error, from))?;
             if face.first_offset > from {
                 return Err(self.missing(segment, from));
             }
@@ -162,7 +192,7 @@ impl LogView {
             match segment.offset_at(at) {
                 Ok(None) => {}
                 Ok(Some(offset)) => return Ok(offset.min(below).max(self.earliest)),
-                Err(error) if is_trimmed(&error) => {}
+                Err(error) if self.was_trimmed(segment, &error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -231,7 +261,9 @@ impl LogView {
             let middle = usize::midpoint(low, high);
             let readable = (middle..high).find_map(|number| match is_before(&self.segments[number]) {
                 Ok(before) => Some((number, before)),
-                Err(error) => is_trimmed(&error).then_some((number, true)),
+                Err(error) => self
+                    .was_trimmed(&self.segments[number], &error)
+                    .then_some((number, true)),
             });
             match readable {
                 Some((number, true)) => low = number + 1,
@@ -242,12 +274,20 @@ impl LogView {
     }
 
     /// Says so when the segment was trimmed.
-    fn gone(&self, error: ReadError, offset: Offset) -> ReadError {
-        if is_trimmed(&error) {
+    fn gone(&self, segment: &SegmentReader, error: ReadError, offset: Offset) -> ReadError {
+        if self.was_trimmed(segment, &error) {
             let earliest = self.earliest;
             return ReadError::Trimmed { offset, earliest };
         }
         error
+    }
+
+    /// Whether the segment cannot be read since it was trimmed while the picture was held. One that somebody else has
+    /// removed is missing.
+    fn was_trimmed(&self, segment: &SegmentReader, error: &ReadError) -> bool {
+        let not_found =
+            matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        not_found && segment.first_log_index() < self.kept.from()
     }
 
     fn missing(&self, segment: &SegmentReader, offset: Offset) -> ReadError {
@@ -258,11 +298,6 @@ impl LogView {
             what: format!("the segment ends before offset {offset}, which it should hold"),
         }
     }
-}
-
-/// A file that is not there any more was trimmed while the picture was held.
-fn is_trimmed(error: &ReadError) -> bool {
-    matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// One segment, as told to people.

@@ -169,10 +169,30 @@ impl History {
             let (batches, error) = read_all(&view, view.earliest(), tail, bytes_max);
             assert!(error.is_none(), "{}", error.unwrap());
             assert_eq!(batches, self.batches(view.earliest(), tail));
+            self.check_entries(&view, entries, bytes_max);
         }
         if let Err(error) = view.scrub(|_| ()) {
             panic!("{error}");
         }
+    }
+}
+
+impl History {
+    /// Reading by log index gives the entries as they were appended, whatever they carry.
+    fn check_entries(&self, view: &LogView, last: u64, bytes_max: usize) {
+        let first = view.describe().unwrap()[0].first_log_index;
+        let mut next = first;
+        while next <= LogIndex(last) {
+            let entries = view.read_entries(next, LogIndex(last + 1), bytes_max).unwrap();
+            assert!(!entries.is_empty(), "a read of entry {next} came to nothing");
+            for entry in entries {
+                let number = usize::try_from(next.get()).unwrap() - 1;
+                assert_eq!(entry, self.entries[number].entry);
+                next = next.plus(1);
+            }
+        }
+        let behind = view.read_entries(next, LogIndex(u64::MAX), bytes_max).unwrap();
+        assert_eq!(behind, [], "nothing follows the last entry");
     }
 }
 

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::{
         storage::{
-            ReadError,
+            ReadEntriesError, ReadError,
             entry::{Batch, Outcome, Payload},
             fs::RealFileSystem,
         },
@@ -309,6 +309,105 @@ mod tests {
         let log = open(directory.path());
         assert_eq!(log.view().earliest(), trimmed.earliest);
         assert_eq!(read_all(&log), expected);
+    }
+
+    #[test]
+    fn a_trim_of_a_few_segments_at_a_time_drops_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = filled(directory.path(), 300);
+        let segments = log.view().describe().unwrap();
+        let expected = segments[3].first_offset;
+        let first = log.state.trim(expected, 2).unwrap();
+        assert_eq!(
+            (first.complete, first.segments, first.earliest),
+            (false, 2, segments[2].first_offset)
+        );
+        let rest = log.state.trim(expected, 2).unwrap().after(Some(first));
+        assert_eq!((rest.complete, rest.segments, rest.earliest), (true, 3, expected));
+        assert_eq!(
+            rest.bytes,
+            segments[..3].iter().map(|segment| segment.bytes).sum::<u64>()
+        );
+        assert_eq!(read_all(&log), (expected.get()..300).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_retention_drops_is_found_with_a_few_stores_opened_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(directory.path(), 300));
+        let log = open(directory.path());
+        let segments = log.view().describe().unwrap();
+        let newest_two: u64 = segments.iter().rev().take(2).map(|segment| segment.bytes).sum();
+        let by_bytes = Retention {
+            bytes_max: Some(newest_two),
+            age_max_ms: None,
+        };
+        // Entry 100 and all before it are too old, which the first segment behind it shows.
+        let by_age = Retention {
+            bytes_max: None,
+            age_max_ms: Some(1000),
+        };
+        let now = TimestampMs(1000 + 100 + 1001);
+        let old = segments
+            .iter()
+            .rfind(|segment| segment.first_offset <= Offset(100));
+        for (retention, expected) in [
+            (by_bytes, Due::Below(segments[segments.len() - 2].first_offset)),
+            (by_age, Due::Below(old.unwrap().first_offset)),
+            (Retention::default(), Due::Nothing),
+        ] {
+            let log = open(directory.path());
+            let mut asked = 0;
+            let due = loop {
+                asked += 1;
+                match log.state.retention_due(&retention, now, 1).unwrap() {
+                    Due::Unknown => assert!(asked < 3 * segments.len()),
+                    due => break due,
+                }
+            };
+            assert_eq!(due, expected);
+            assert_eq!(asked > 1, retention != Retention::default());
+            let at_once = log.state.retention_due(&retention, now, 0).unwrap();
+            assert_eq!(at_once, expected, "what was learnt stays known");
+        }
+    }
+
+    #[test]
+    fn entries_that_were_trimmed_are_said_to_be_and_a_store_that_somebody_removed_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(directory.path(), 300));
+        let mut log = open(directory.path());
+        let old_view = log.view();
+        let segments = old_view.describe().unwrap();
+        let removed = &segments[3];
+        let name = format!("{:020}.store", removed.first_log_index.get());
+        std::fs::remove_file(directory.path().join(name)).unwrap();
+        drop(log);
+        // With no store open that the machine would keep for it.
+        log = open(directory.path());
+        let old_view = log.view();
+        for view in [&old_view, &log.view()] {
+            let by_offset = view.read(removed.first_offset, Offset(300), 1).unwrap_err();
+            assert!(!matches!(by_offset, ReadError::Trimmed { .. }), "{by_offset}");
+            let by_index = view.read_entries(removed.first_log_index, LogIndex(301), 1);
+            assert!(matches!(by_index, Err(ReadEntriesError::Read(_))), "{by_index:?}");
+            // It keeps nobody from what lies before it.
+            let before = view.read(Offset(0), Offset(300), 1).unwrap();
+            assert_eq!(before.batches[0].base_offset, Offset(0));
+        }
+        log.trim(segments[2].first_offset).unwrap();
+        for view in [&old_view, &log.view()] {
+            let refused = view.read_entries(LogIndex(1), LogIndex(301), 1);
+            assert!(
+                matches!(refused, Err(ReadEntriesError::Trimmed { first, .. }) if first == segments[2].first_log_index),
+                "{refused:?}"
+            );
+            assert_eq!(
+                view.read_entries(LogIndex(5), LogIndex(5), 1).unwrap(),
+                [],
+                "nothing was asked for"
+            );
+        }
     }
 
     #[test]

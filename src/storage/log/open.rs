@@ -13,7 +13,7 @@ use crate::{
         names,
         segment::{OpenFiles, Preparer, Recovered, SegmentContext, recover},
         tail_cache::TailCache,
-        view::LogView,
+        view::{Kept, LogView},
     },
     types::{LogIndex, Offset},
 };
@@ -97,6 +97,7 @@ impl LogState {
             active: None,
             damage: None,
             view: view.clone(),
+            kept: Kept::default(),
             context,
             options,
             open_files,

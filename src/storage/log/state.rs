@@ -18,7 +18,7 @@ use crate::{
             OpenFiles, PreparedFile, Preparer, SegmentContext, SegmentReader, recover, truncate_store,
         },
         segment_header::SegmentHeader,
-        view::LogView,
+        view::{Kept, LogView},
     },
     types::{LogIndex, Offset, TimestampMs},
 };
@@ -42,6 +42,7 @@ pub struct LogState {
     /// What was written behind the last entry and cannot be read any more.
     pub(super) damage: Option<Damage>,
     pub(super) view: Arc<ArcSwap<LogView>>,
+    pub(super) kept: Kept,
     pub(super) context: SegmentContext,
     pub(super) options: LogOptions,
     pub(super) open_files: Arc<OpenFiles>,
@@ -413,7 +414,11 @@ impl LogState {
             self.earliest,
             self.context.cache.clone(),
             self.damage.clone(),
+            self.kept.clone(),
         );
+        if let Some(first) = self.segments.first() {
+            self.kept.set_from(first.first_log_index());
+        }
         self.view.store(Arc::new(view));
     }
 

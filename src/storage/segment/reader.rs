@@ -13,6 +13,7 @@ use super::{FrameError, Frames, OpenFiles, frames::Frame, open_files::FileSlot, 
 use crate::{
     storage::{
         ReadError,
+        entry::Entry,
         frame::FrameFault,
         fs::{File, FileSystem, OpenMode, read_exact_at},
         index::{ActiveIndex, SealedIndex, Target},
@@ -265,6 +266,42 @@ impl SegmentReader {
             chunk.batches.push(batch);
         }
         Ok(chunk)
+    }
+
+    /// Entries of `[from, below)`, as [`crate::storage::LogView::read_entries`] gives them. Empty when the segment ends
+    /// before `from`.
+    pub(in crate::storage) fn entries(
+        &self,
+        from: LogIndex,
+        below: LogIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let file = self.file()?;
+        let mut frames = self.frames_from(&file, Target::LogIndex(from), chunk_window(bytes_max))?;
+        let (mut entries, mut bytes, mut next) = (Vec::new(), 0, from);
+        while next < below && (entries.is_empty() || (bytes < bytes_max && frames.next_is_in_window())) {
+            let frame = match self.next_frame(&mut frames) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                // What was read is good; the next read, which begins here, tells.
+                Err(_) if !entries.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            if frame.header.log_index < next {
+                continue;
+            }
+            let Some(entry) = frame.header.entry(&frame.payload) else {
+                continue;
+            };
+            if entry.log_index > next {
+                let what = format!("entry {next} is missing before this frame");
+                return Err(self.corrupt(frame.position.get(), &what));
+            }
+            bytes += frame.payload.len();
+            next = next.plus(1);
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 
     /// First offset of the first batch whose timestamp is `at` or later; `None` when the segment has none.
