@@ -1,8 +1,12 @@
 //! How long a request may take: what the client says in `grpc-timeout`, else the server's own limit.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tonic::metadata::MetadataMap;
 
 /// The transport ends a call at the client's deadline with a bare CANCELLED. We answer this much earlier, so that the
@@ -43,6 +47,18 @@ pub fn of_request(metadata: &MetadataMap, request_timeout: Duration) -> Instant 
 #[must_use]
 pub fn of_stream(metadata: &MetadataMap) -> Option<Instant> {
     client_timeout(metadata).map(|timeout| Instant::now() + timeout)
+}
+
+/// Waits until `deadline` with a timer that may stand earlier: where deadlines rise one after the other, the timer is moved
+/// once in a while and not for each of them.
+pub fn poll_until(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
 }
 
 /// A tenth earlier at most: a deadline of a few milliseconds must not vanish.

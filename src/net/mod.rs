@@ -9,6 +9,7 @@ pub mod admission;
 pub mod context;
 pub mod deadline;
 pub mod port;
+pub mod receive;
 pub mod status;
 pub mod vitals;
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// Records of one request, encoded.
     pub batch_bytes_max: usize,
+    /// Bytes of all large messages that are being received, on the whole node; at least one message.
+    pub receive_bytes: usize,
     /// Bytes of all requests that wait for their commit, on the whole node.
     pub admission_bytes: usize,
     /// Bytes of one producing stream that wait for their commit.
@@ -27,7 +29,7 @@ pub struct Options {
     pub consume_chunk_bytes: usize,
     /// Reads of files that run at the same time.
     pub reads_max: usize,
-    /// How long a request may take when the client does not say.
+    /// How long a request may take when the client does not say, and how long its message may take to arrive whole.
     pub request_timeout: Duration,
     /// How long a drain waits for streams to end before it closes their connections.
     pub drain_timeout: Duration,
@@ -54,6 +56,8 @@ impl Default for Options {
             // Well above a batch, so that one which is too large is refused by us, with a reason, and not by the transport.
             message_bytes_max: 4 << 20,
             batch_bytes_max: 1 << 20,
+            // Some dozen large messages at a time: at 1 GB/s each is here within 4 ms.
+            receive_bytes: 64 << 20,
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,

@@ -25,6 +25,7 @@ use super::{
     context::{Context, Parts},
     health,
     listener::{AdminDoor, BindError, Connection, Connections, Door, accept_loop, bind},
+    receive::{ReceiveBudget, ReceiveLayer},
     services::{annals_v1::AnnalsV1, log_v1::LogV1},
 };
 use crate::actors::{
@@ -275,6 +276,7 @@ async fn serve(
     };
     let draining = context.draining.clone();
     let served = builder(&context.options)
+        .layer(ReceiveLayer::new(ReceiveBudget::new(&context.options)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled_owned())
         .await;

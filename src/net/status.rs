@@ -70,6 +70,14 @@ pub enum Refusal {
         /// First that is not readable yet.
         high_watermark: Offset,
     },
+    /// A message did not arrive whole in time.
+    #[error(
+        "a message did not arrive whole within {within:?}; send smaller ones, or over a faster connection"
+    )]
+    ReceiveDeadline {
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// No room for the request now.
     #[error("too much is waiting to be written; try again in a moment")]
     Overloaded,
@@ -193,6 +201,7 @@ impl Refusal {
             Self::Overloaded
             | Self::ProduceDeadline
             | Self::ReadDeadline { .. }
+            | Self::ReceiveDeadline { .. }
             | Self::StreamDeadline
             | Self::ShuttingDown => Disposition::Retry,
             Self::Records(error) => error.disposition(),
@@ -224,7 +233,9 @@ impl Refusal {
             Self::ReadDeadline { offset } => {
                 Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED").with("offset", offset)
             }
-            Self::StreamDeadline => Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::ReceiveDeadline { .. } | Self::StreamDeadline => {
+                Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+            }
             Self::ShuttingDown => Verdict::new(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_RESTART),
             Self::Propose(error) => propose_verdict(error),
             Self::Void(reason) => void_verdict(*reason),

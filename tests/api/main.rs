@@ -10,3 +10,4 @@ mod failures;
 mod lifecycle;
 mod limits;
 mod log_v1;
+mod receive;

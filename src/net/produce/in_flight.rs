@@ -13,7 +13,7 @@ use super::{
     answers::{Answered, answer},
     gather::ChainId,
 };
-use crate::net::{port::CommitAnswer, status::Refusal};
+use crate::net::{deadline::poll_until, port::CommitAnswer, status::Refusal};
 
 /// A batch that the committer has.
 #[derive(Debug)]
@@ -138,17 +138,5 @@ impl InFlight {
             }
         });
         Poll::Ready(settled)
-    }
-}
-
-/// Waits until `deadline` with a timer that may stand earlier: deadlines rise from batch to batch, so the timer is moved
-/// once in a while and not for each of them.
-fn poll_until(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        ready!(timer.as_mut().poll(cx));
-        if Instant::now() >= deadline {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(deadline);
     }
 }

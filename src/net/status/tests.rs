@@ -112,6 +112,15 @@ fn table() -> Vec<Row> {
             false,
         ),
         (
+            Refusal::ReceiveDeadline {
+                within: std::time::Duration::from_secs(1),
+            },
+            DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            &[],
+            false,
+        ),
+        (
             Refusal::StreamDeadline,
             DeadlineExceeded,
             "DEADLINE_EXCEEDED",

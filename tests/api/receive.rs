@@ -1,0 +1,92 @@
+//! Messages that are announced and do not come.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use annals::net::Options;
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::Frame;
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tower::Service;
+
+use crate::support::{options, request, staged_node_with, within};
+
+/// A body that never ends.
+struct Endless(Option<Bytes>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.0.take() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Calls `path` with a message of `bytes` of which the last byte never comes; what the call is told.
+async fn announce(mut channel: Channel, path: &str, bytes: usize) -> Code {
+    let mut message = BytesMut::new();
+    message.put_u8(0);
+    message.put_u32(u32::try_from(bytes).unwrap());
+    message.put_bytes(0, bytes - 1);
+    let request = http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .body(Body::new(Endless(Some(message.freeze()))))
+        .unwrap();
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+    let response = channel.call(request).await.unwrap();
+    let mut trailers = response.headers().clone();
+    let mut body = response.into_body();
+    while let Some(frame) =
+        std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await
+    {
+        if let Ok(more) = frame.unwrap().into_trailers() {
+            trailers.extend(more);
+        }
+    }
+    Status::from_header_map(&trailers).unwrap().code()
+}
+
+#[tokio::test]
+async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_back() {
+    // The story: a connection whose calls each sent all of a message but its last byte made the node hold all of
+    // them, without a bound and for ever.
+    let node = staged_node_with(Options {
+        receive_bytes: 4 << 20,
+        request_timeout: Duration::from_millis(400),
+        ..options()
+    })
+    .await;
+    let channel = node.channel().await;
+    let calls: Vec<_> = (0..24)
+        .map(|number| {
+            let path = ["/annals.v1.LogService/Produce", "/log.v1.Log/Produce"][number % 2];
+            tokio::spawn(announce(channel.clone(), path, 1_000_000))
+        })
+        .collect();
+    for call in calls {
+        let code = within(call).await.unwrap();
+        assert!(
+            [Code::DeadlineExceeded, Code::ResourceExhausted].contains(&code),
+            "{code:?}"
+        );
+    }
+    for path in ["/annals.v1.LogService/ProduceStream", "/log.v1.Log/ProduceStream"] {
+        let code = within(announce(channel.clone(), path, 1_000_000)).await;
+        assert_eq!(code, Code::DeadlineExceeded, "{path}");
+    }
+    // Of the room nothing is lost.
+    for _ in 0..8 {
+        let whole = request(&["x".repeat(1_000_000)]);
+        within(node.full().await.produce(whole)).await.unwrap();
+    }
+}
