@@ -47,6 +47,11 @@ impl Line {
         self
     }
 
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.0.stderr(to);
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Process {
         let mut child = self.0.spawn().expect("the program is there");
