@@ -31,7 +31,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ConfigErrors;
+use crate::{
+    config::ConfigErrors,
+    telemetry::patience::{LAST_WORDS_WITHIN, done_within},
+};
 
 use self::{error::CliError, exit::Exit};
 
@@ -119,7 +122,14 @@ fn report(error: &CliError) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     // When standard error is closed, the exit code still tells.
-    drop(io::stderr().write_all(text.as_bytes()));
+    let write = |text: String| drop(io::stderr().write_all(text.as_bytes()));
+    match error {
+        // A node is started again by what watches it, once it has ended: it must not wait for whoever reads its log.
+        CliError::Node(_) | CliError::NodeEnded { .. } => {
+            done_within(LAST_WORDS_WITHIN, text, write);
+        }
+        _ => write(text),
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! The start and the end of logging.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use slog::{BorrowedKV, Drain, LevelFilter, Logger, Never, OwnedKV, OwnedKVList, Record};
 use slog_async::{AsyncCore, AsyncGuard};
 
 use super::{
     bridge, panics,
+    patience::{LAST_WORDS_WITHIN, done_within},
     sink::{Sink, Target},
 };
 use crate::{
@@ -18,12 +22,22 @@ use crate::{
 /// error hangs, lines beyond it are dropped and counted (ACT-2).
 const QUEUED_LINES_MAX: usize = 4096;
 
-/// The running log. When it is dropped, what is queued is written; later lines are lost.
+/// The running log. When it is dropped, what is queued is written; later lines are lost, and so is what nobody reads
+/// within a second.
 pub struct Logging {
     /// What everything logs to; cheap to clone.
     pub logger: Logger,
-    #[expect(dead_code, reason = "it writes the queued lines when it is dropped")]
-    guard: AsyncGuard,
+    /// Writes the queued lines when it is dropped; there until then.
+    guard: Option<AsyncGuard>,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            // It waits for the writer, which may be stuck; nobody is left to be told that lines are lost then.
+            done_within(LAST_WORDS_WITHIN, guard, drop);
+        }
+    }
 }
 
 /// Logging could not be started.
@@ -35,6 +49,9 @@ pub enum StartError {
     /// `log` already has a receiver in this process.
     #[error("logging was started twice in this process: {0}")]
     Log(#[source] log::SetLoggerError),
+    /// The system gave no thread.
+    #[error("cannot start a thread to log with")]
+    Thread(#[source] io::Error),
 }
 
 impl StartError {
@@ -42,7 +59,7 @@ impl StartError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Tracing(_) | Self::Log(_) => Disposition::Escalate,
+            Self::Tracing(_) | Self::Log(_) | Self::Thread(_) => Disposition::Escalate,
         }
     }
 }
@@ -51,13 +68,16 @@ impl StartError {
 ///
 /// Lines are queued and written by a thread of their own, so that a slow terminal or pipe holds nobody up.
 ///
-/// Errors: it was started before.
+/// Errors: it was started before, or there is no thread for it.
 pub fn start(level: LogLevel, format: LogFormat) -> Result<Logging, StartError> {
     let sink = Sink::standard_error(format);
     let (logger, guard) = queued(sink.clone(), level);
     bridge::install(&logger, level)?;
-    panics::install(&sink);
-    Ok(Logging { logger, guard })
+    panics::install(&sink).map_err(StartError::Thread)?;
+    Ok(Logging {
+        logger,
+        guard: Some(guard),
+    })
 }
 
 fn queued(sink: Sink, level: LogLevel) -> (Logger, AsyncGuard) {
@@ -147,6 +167,32 @@ mod tests {
         drop(guard);
         slog::info!(logger, "too late");
         assert!(memory.lines().is_empty());
+    }
+
+    #[test]
+    fn a_writer_that_hangs_does_not_keep_logging_from_its_end() {
+        /// Waits at each write until the other end is gone.
+        struct Stuck(mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.recv().ok();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = mpsc::channel();
+        let (logger, guard) = queued(Sink::json(Stuck(stuck)), LogLevel::Info);
+        // More than the queue holds: even the word that it is over finds no room.
+        for _ in 0..2 * QUEUED_LINES_MAX {
+            slog::info!(logger, "line");
+        }
+        drop(Logging {
+            logger,
+            guard: Some(guard),
+        });
+        drop(release);
     }
 
     #[test]

@@ -6,4 +6,5 @@ pub mod logging;
 
 mod bridge;
 mod panics;
+pub(crate) mod patience;
 mod sink;

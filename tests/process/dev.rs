@@ -1,0 +1,90 @@
+//! `annals dev`: what it says is so, and how it ends.
+
+use std::path::Path;
+
+use crate::support::{Line, Node, after, annals, get};
+
+/// The lines to paste, in the order of the banner.
+fn lines_to_paste(banner: &str) -> Vec<&str> {
+    let (_, rest) = banner
+        .split_once("Paste into another terminal:\n\n")
+        .expect("it says what to paste");
+    rest.lines().map_while(|line| line.strip_prefix("  ")).collect()
+}
+
+#[test]
+fn every_line_of_the_banner_works_as_it_stands() {
+    let (node, banner) = Node::dev(&[]);
+    let lines = lines_to_paste(&banner);
+    let [produce, consume, follow, describe, probe] = lines[..] else {
+        panic!("the banner has other lines: {lines:?}");
+    };
+    let shell = |line: &str| Line::new("sh").args(["-c", line]);
+    assert_eq!(shell(produce).run().text(), "1 record at offsets 0..1\n");
+    assert_eq!(shell(consume).run().text(), "hello\n");
+    assert!(shell(describe).run().text().contains("\nreadable   0..1\n"));
+
+    // `exec`, so that the guard ends the program itself and not only its shell.
+    let following = shell(&format!("exec {follow}")).start();
+    // It starts at the end as it finds it: some record that comes later is printed, and never the first one.
+    let first = (1..1_000).find_map(|i| {
+        let sent = annals()
+            .args(["produce", "--addr", &node.rpc])
+            .run_with(&format!("later {i}\n"));
+        sent.done();
+        following.out.text().lines().next().map(str::to_owned)
+    });
+    assert!(first.expect("it follows").starts_with("later "));
+
+    // No `curl` is needed to see that what it would ask is answered.
+    let url = after(probe, "curl 'http://");
+    let (admin, path) = url.trim_end_matches('\'').split_once('/').expect("it has a path");
+    let answer = get(admin, &format!("/{path}"));
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("[+] log ok"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn each_signal_ends_it_well_with_everything_synced() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let args = ["--data-dir", data.to_str().unwrap()];
+    let mut expected = String::new();
+    for signal in ["TERM", "INT"] {
+        let (node, banner) = Node::dev(&args);
+        assert_eq!(after(&banner, "  data     "), data.display().to_string());
+        assert!(banner.ends_with("the data stays.\n"), "{banner}");
+        let line = format!("before {signal}\n");
+        annals()
+            .args(["produce", "--addr", &node.rpc])
+            .run_with(&line)
+            .done();
+        expected.push_str(&line);
+        node.process.signal(signal);
+        let ended = node.process.wait();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
+        assert!(
+            ended.err.contains(&format!("\"signal\":\"SIG{signal}\"")),
+            "{}",
+            ended.err
+        );
+    }
+    let (node, _) = Node::dev(&args);
+    let found = annals().args(["consume", "--addr", &node.rpc]).run().text();
+    assert_eq!(found, expected);
+    // A log that was closed has nothing behind its last mark, and so nothing to cut off or to write again.
+    let log = node.process.stop().err;
+    assert!(!log.contains("cut off"), "{log}");
+}
+
+#[test]
+fn a_temporary_data_directory_goes_with_its_node() {
+    let (node, banner) = Node::dev(&[]);
+    let data = after(&banner, "  data     ");
+    assert!(Path::new(&data).join("identity").exists());
+    assert!(banner.contains("and the data goes"), "{banner}");
+    assert_eq!(node.process.stop().status.code(), Some(0));
+    assert!(!Path::new(&data).exists(), "{data} is still there");
+}

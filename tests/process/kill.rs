@@ -1,0 +1,103 @@
+//! `kill -9` under those who write and read: they go on by themselves, and nothing is lost or doubled.
+
+use std::{io::Write, thread};
+
+use crate::support::{DEADLINE, Node, annals, text};
+
+fn high_watermark(rpc: &str) -> usize {
+    let described = annals()
+        .args(["log", "describe", "--addr", rpc, "-o", "json"])
+        .run()
+        .text();
+    let described: serde_json::Value = serde_json::from_str(&described).expect("it prints JSON");
+    let watermark = described["high_watermark"].as_u64().expect("it has one");
+    usize::try_from(watermark).expect("so many lines were in memory")
+}
+
+/// Waits until more than `count` records are readable, and says how many are.
+fn wait_until_above(rpc: &str, count: usize) -> usize {
+    let deadline = annals::clock::now() + DEADLINE;
+    loop {
+        let found = high_watermark(rpc);
+        if found > count {
+            return found;
+        }
+        assert!(
+            annals::clock::now() < deadline,
+            "{found} records are not more than {count}"
+        );
+    }
+}
+
+#[test]
+fn a_producer_goes_on_over_kills_and_every_line_comes_back_once() {
+    const KILLS: usize = 3;
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let input = text(60_000);
+    let lines = input.lines().count();
+    let mut node = Node::agent(&data, "127.0.0.1:0");
+    let rpc = node.rpc.clone();
+    let (producer, mut stdin) = annals()
+        .args(["produce", "--addr", &rpc, "--batch", "50"])
+        .start_with_input();
+    // The last line is kept back, so that the producer is at work through all kills however fast the machine is.
+    let (most, last) = input.split_at(input.trim_end().rfind('\n').unwrap() + 1);
+    let (most, last) = (most.to_owned(), last.to_owned());
+    let feeding = thread::spawn(move || {
+        stdin.write_all(most.as_bytes()).unwrap();
+        stdin
+    });
+    for kill in 1..=KILLS {
+        let safe = wait_until_above(&rpc, lines * kill / (KILLS + 2));
+        assert!(safe < lines - 1, "all was stored before the node could be killed");
+        node.process.kill();
+        node = Node::agent(&data, &rpc);
+        let recovered = high_watermark(&rpc);
+        assert!(
+            recovered >= safe,
+            "{safe} were acknowledged, {recovered} are there"
+        );
+    }
+    let mut stdin = feeding.join().unwrap();
+    stdin.write_all(last.as_bytes()).unwrap();
+    drop(stdin);
+    let said = producer.wait().text();
+    assert_eq!(said, format!("{lines} records at offsets 0..{lines}\n"));
+    let found = annals().args(["consume", "--addr", &rpc]).run().done();
+    assert!(found == input.as_bytes(), "lines are lost, doubled or changed");
+    assert_eq!(node.process.stop().status.code(), Some(0));
+}
+
+#[test]
+fn a_follower_goes_on_where_the_node_left_off() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let mut node = Node::agent(&data, "127.0.0.1:0");
+    let rpc = node.rpc.clone();
+    let follower = annals()
+        .args(["consume", "--addr", &rpc, "--follow", "--count", "4"])
+        .start();
+    let mut expected = String::new();
+    for (i, line) in ["one\n", "two\n", "three\n", "four\n"].into_iter().enumerate() {
+        annals().args(["produce", "--addr", &rpc]).run_with(line).done();
+        expected.push_str(line);
+        follower.out.wait_for_bytes(expected.len());
+        // A stop ends its stream with an answer, a kill without one.
+        let ended = if i % 2 == 0 {
+            node.process.kill()
+        } else {
+            node.process.stop()
+        };
+        assert_eq!(ended.status.code(), (i % 2 == 1).then_some(0), "{}", ended.err);
+        node = Node::agent(&data, &rpc);
+    }
+    let ended = follower.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
+    assert_eq!(String::from_utf8_lossy(&ended.out), expected);
+    assert!(
+        ended.err.lines().all(|line| line.ends_with("; trying again")),
+        "{}",
+        ended.err
+    );
+}

@@ -1,0 +1,9 @@
+//! The program as an operating system sees it: real processes that are signalled, killed, started again, and told to
+//! write where nobody reads.
+
+mod support;
+
+mod agent;
+mod dev;
+mod kill;
+mod pipes;

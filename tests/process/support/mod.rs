@@ -1,0 +1,107 @@
+//! Processes that end with the test, and what they print.
+
+mod output;
+mod process;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use process::{Line, Process, annals};
+
+/// How long something may take that takes milliseconds when all is well.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A node that serves.
+pub struct Node {
+    pub process: Process,
+    /// Where it takes clients.
+    pub rpc: String,
+    /// Where it answers probes.
+    pub admin: String,
+}
+
+impl Node {
+    /// `annals agent` on this data directory; `rpc` as in 127.0.0.1:0.
+    pub fn agent(data_dir: &Path, rpc: &str) -> Self {
+        let config = configuration(data_dir, rpc);
+        let process = annals().arg("agent").arg("--config").arg(config).start();
+        let line = process
+            .err
+            .wait_for("it listens", |text| line_with(text, "\"msg\":\"listening\""));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a line of its log is JSON");
+        let address = |name: &str| line[name].as_str().expect("it says its addresses").to_owned();
+        let (rpc, admin) = (address("rpc"), address("admin"));
+        Self { process, rpc, admin }
+    }
+
+    /// `annals dev --port 0`, with these arguments behind it, and its banner.
+    pub fn dev(args: &[&str]) -> (Self, String) {
+        let process = annals().arg("dev").args(["--port", "0"]).args(args).start();
+        let is_whole = |text: &str| text.contains("\nCtrl-C").then(|| text.to_owned());
+        let banner = process.out.wait_for("the banner is printed", is_whole);
+        let rpc = after(&banner, "  address  ");
+        let admin = after(&banner, "'http://")
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        (Self { process, rpc, admin }, banner)
+    }
+
+    /// What `/readyz?verbose` answers.
+    pub fn readyz(&self) -> String {
+        get(&self.admin, "/readyz?verbose")
+    }
+}
+
+/// Writes a configuration beside this data directory, and says where.
+pub fn configuration(data_dir: &Path, rpc: &str) -> PathBuf {
+    let path = data_dir.with_extension("toml");
+    let text = format!(
+        "[node]\ndata_dir = {:?}\n[listen]\nrpc = \"{rpc}\"\nadmin = \"127.0.0.1:0\"\n[telemetry]\nlog_format = \"json\"\n",
+        data_dir.display().to_string()
+    );
+    std::fs::write(&path, text).expect("there is room for a configuration");
+    path
+}
+
+/// The answer to a GET over HTTP, with its status line.
+pub fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(address).expect("the admin listener takes connections");
+    socket
+        .set_read_timeout(Some(DEADLINE))
+        .expect("it is longer than nothing");
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it is sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it is answered");
+    answer
+}
+
+/// The whole line with this in it, once it is there.
+pub fn line_with(text: &str, part: &str) -> Option<String> {
+    let whole = &text[..=text.rfind('\n')?];
+    whole.lines().find(|line| line.contains(part)).map(str::to_owned)
+}
+
+/// The rest of the line behind `label`.
+pub fn after(text: &str, label: &str) -> String {
+    let (_, rest) = text.split_once(label).expect("the label is there");
+    rest.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Text of `lines` lines, each another one, some empty.
+pub fn text(lines: usize) -> String {
+    (0..lines)
+        .map(|i| match i % 7 {
+            0 => "\n".to_owned(),
+            rest => format!("{i:07} {}\n", "annals ".repeat(rest * 3)),
+        })
+        .collect()
+}
