@@ -10,6 +10,7 @@
 //! ```
 
 mod announce;
+mod descriptors;
 mod options;
 mod process;
 mod vitals;

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use slog::{Logger, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Addresses, Node, NodeOptions, OptionsError};
+use super::{Addresses, Node, NodeOptions, OptionsError, descriptors::connections_max};
 use crate::{actors::supervision::Ending, config::Config, error::Disposition, storage::fs::RealFileSystem};
 
 /// The node could not even begin.
@@ -40,7 +40,9 @@ pub fn run(
     logger: &Logger,
     on_ready: impl FnOnce(Addresses) + 'static,
 ) -> Result<Ending, ProcessError> {
-    let (options, data_dir) = NodeOptions::open(config, data_dir, Arc::new(RealFileSystem))?;
+    let (mut options, data_dir) = NodeOptions::open(config, data_dir, Arc::new(RealFileSystem))?;
+    options.net.connections_max =
+        connections_max(options.net.connections_max, options.log.open_files_max, logger);
     if let Some(name) = data_dir.renamed_from() {
         warn!(logger, "the data directory was made by a node of another name; is it the right one?";
             "stored" => name, "configured" => &options.node_name);
