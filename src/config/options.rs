@@ -58,7 +58,7 @@ macro_rules! options {
             $(
                 $(#[$section_doc])*
                 pub mod $section {
-                    use super::super::Key;
+                    use crate::config::Key;
                     $(
                         $(#[$doc])*
                         pub const $name: Key = Key { section: stringify!($section), name: stringify!($name) };
