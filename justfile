@@ -28,6 +28,10 @@ bench:
 proof-real-input *ARGS:
     .ci/proof-real-input {{ ARGS }}
 
+# A real node whose disk fails a sync; see the script for what it needs.
+proof-disk-fault:
+    .ci/proof-disk-fault
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev

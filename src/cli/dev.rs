@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    config::{self, Config, Key, Loaded, Origin},
+    config::{self, Config, Loaded, Origin, keys},
     node::Addresses,
 };
 
@@ -69,11 +69,7 @@ impl DevArgs {
         let environment = config::process_environment();
         let Loaded { mut config, origins } = config::load(None, environment).map_err(CliError::Config)?;
         self.apply(&mut config);
-        let data_dir = Key {
-            section: "node",
-            name: "data_dir",
-        };
-        if self.data_dir.is_some() || *origins.of(data_dir) != Origin::Default {
+        if self.data_dir.is_some() || *origins.of(keys::node::data_dir) != Origin::Default {
             return Ok((config, None));
         }
         let temporary = tempfile::Builder::new()

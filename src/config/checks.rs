@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     error::Problem,
     layers::{Layers, bare},
-    options::{Config, Key},
+    options::{Config, Key, keys},
     origin::Origin,
     units::ByteSize,
     value::Value,
@@ -15,126 +15,77 @@ use super::{
 /// rest that the next batch did not fit into.
 const BATCHES_IN_SEGMENT_MIN: u32 = 4;
 
-const LISTEN_RPC: Key = Key {
-    section: "listen",
-    name: "rpc",
-};
-const LISTEN_ADMIN: Key = Key {
-    section: "listen",
-    name: "admin",
-};
-const LISTEN_INSECURE: Key = Key {
-    section: "listen",
-    name: "insecure",
-};
-const SEGMENT_BYTES: Key = Key {
-    section: "log",
-    name: "segment_bytes",
-};
-const SEGMENT_AGE: Key = Key {
-    section: "log",
-    name: "segment_age",
-};
-const BATCH_BYTES_MAX: Key = Key {
-    section: "log",
-    name: "batch_bytes_max",
-};
-const TAIL_CACHE_BYTES: Key = Key {
-    section: "log",
-    name: "tail_cache_bytes",
-};
-const RETENTION_BYTES: Key = Key {
-    section: "log",
-    name: "retention_bytes",
-};
-const RETENTION_AGE: Key = Key {
-    section: "log",
-    name: "retention_age",
-};
-const ADMISSION_BYTES: Key = Key {
-    section: "limits",
-    name: "admission_bytes",
-};
-const STREAM_INFLIGHT_BYTES: Key = Key {
-    section: "limits",
-    name: "stream_inflight_bytes",
-};
-const KEEPALIVE_INTERVAL: Key = Key {
-    section: "limits",
-    name: "keepalive_interval",
-};
-const KEEPALIVE_TIMEOUT: Key = Key {
-    section: "limits",
-    name: "keepalive_timeout",
-};
-
 /// Notes every contradiction in `layers`.
 pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
     let (log, limits) = (&config.log, &config.limits);
-    let batch = (BATCH_BYTES_MAX, log.batch_bytes_max);
+    let batch = (keys::log::batch_bytes_max, log.batch_bytes_max);
     let needed = batch.1.bytes().saturating_mul(u64::from(BATCHES_IN_SEGMENT_MIN));
     at_least_times(
         layers,
-        (SEGMENT_BYTES, log.segment_bytes),
+        (keys::log::segment_bytes, log.segment_bytes),
         BATCHES_IN_SEGMENT_MIN,
         batch,
         ByteSize::from_bytes(needed),
     );
-    at_least(layers, (TAIL_CACHE_BYTES, log.tail_cache_bytes), batch);
+    at_least(layers, (keys::log::tail_cache_bytes, log.tail_cache_bytes), batch);
     at_least(
         layers,
-        (STREAM_INFLIGHT_BYTES, limits.stream_inflight_bytes),
+        (keys::limits::stream_inflight_bytes, limits.stream_inflight_bytes),
         batch,
     );
     at_least(
         layers,
-        (ADMISSION_BYTES, limits.admission_bytes),
-        (STREAM_INFLIGHT_BYTES, limits.stream_inflight_bytes),
+        (keys::limits::admission_bytes, limits.admission_bytes),
+        (keys::limits::stream_inflight_bytes, limits.stream_inflight_bytes),
     );
     at_least(
         layers,
-        (KEEPALIVE_INTERVAL, limits.keepalive_interval),
-        (KEEPALIVE_TIMEOUT, limits.keepalive_timeout),
+        (keys::limits::keepalive_interval, limits.keepalive_interval),
+        (keys::limits::keepalive_timeout, limits.keepalive_timeout),
     );
     // Only whole sealed segments are dropped, so a bound below one segment could not be kept.
     if let Some(bytes) = log.retention_bytes {
         at_least(
             layers,
-            (RETENTION_BYTES, bytes),
-            (SEGMENT_BYTES, log.segment_bytes),
+            (keys::log::retention_bytes, bytes),
+            (keys::log::segment_bytes, log.segment_bytes),
         );
     }
     if let Some(age) = log.retention_age {
-        at_least(layers, (RETENTION_AGE, age), (SEGMENT_AGE, log.segment_age));
+        at_least(
+            layers,
+            (keys::log::retention_age, age),
+            (keys::log::segment_age, log.segment_age),
+        );
     }
     check_listeners(config, layers);
 }
 
 fn check_listeners(config: &Config, layers: &mut Layers<'_>) {
     let listen = &config.listen;
-    if !listen.insecure && !layers.is_faulty(LISTEN_INSECURE) {
-        exposed(layers, LISTEN_RPC, listen.rpc);
-        exposed(layers, LISTEN_ADMIN, listen.admin);
+    if !listen.insecure && !layers.is_faulty(keys::listen::insecure) {
+        exposed(layers, keys::listen::rpc, listen.rpc);
+        exposed(layers, keys::listen::admin, listen.admin);
     }
     // Port 0 asks the system for a free port, which is another one each time.
     if listen.rpc == listen.admin
         && listen.rpc.port() != 0
-        && !layers.is_faulty(LISTEN_RPC)
-        && !layers.is_faulty(LISTEN_ADMIN)
+        && !layers.is_faulty(keys::listen::rpc)
+        && !layers.is_faulty(keys::listen::admin)
     {
         let problem = Problem::SameAddress {
-            first: LISTEN_RPC,
-            second: LISTEN_ADMIN,
+            first: keys::listen::rpc,
+            second: keys::listen::admin,
             address: listen.rpc.to_string(),
         };
         blame(
             layers,
             &[
-                (LISTEN_ADMIN, bare(&listen.admin)),
-                (LISTEN_RPC, bare(&listen.rpc)),
+                (keys::listen::admin, bare(&listen.admin)),
+                (keys::listen::rpc, bare(&listen.rpc)),
             ],
             problem,
-            || format!("give {LISTEN_ADMIN} a port of its own"),
+            || format!("give {} a port of its own", keys::listen::admin),
         );
     }
 }
@@ -146,17 +97,18 @@ fn exposed(layers: &mut Layers<'_>, key: Key, address: SocketAddr) {
     let problem = Problem::Exposed {
         key,
         address: address.to_string(),
-        permission: LISTEN_INSECURE,
+        permission: keys::listen::insecure,
     };
     let loopback = if address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
     blame(
         layers,
-        &[(key, bare(&address)), (LISTEN_INSECURE, bare(&false))],
+        &[(key, bare(&address)), (keys::listen::insecure, bare(&false))],
         problem,
         || {
             format!(
-                "listen on {loopback}:{}, or set {LISTEN_INSECURE} = true if only trusted machines can reach it",
-                address.port()
+                "listen on {loopback}:{}, or set {} = true if only trusted machines can reach it",
+                address.port(),
+                keys::listen::insecure
             )
         },
     );

@@ -21,7 +21,7 @@ use std::path::Path;
 
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
-pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry};
+pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry, keys};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
 pub use value::Refusal;

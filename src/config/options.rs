@@ -52,17 +52,30 @@ macro_rules! options {
             }
         )+
 
+        /// The name of each option, as `keys::log::segment_bytes`.
+        #[expect(non_upper_case_globals, reason = "they are called what the options are called")]
+        pub mod keys {
+            $(
+                $(#[$section_doc])*
+                pub mod $section {
+                    use crate::config::Key;
+                    $(
+                        $(#[$doc])*
+                        pub const $name: Key = Key { section: stringify!($section), name: stringify!($name) };
+                    )+
+                }
+            )+
+        }
+
         impl Config {
             /// Every option there is, in the order of the files in `config/`.
-            pub const KEYS: &'static [Key] = &[
-                $($( Key { section: stringify!($section), name: stringify!($name) }, )+)+
-            ];
+            pub const KEYS: &'static [Key] = &[ $($( keys::$section::$name, )+)+ ];
 
             /// The value of each option, in the order of `KEYS`, as a TOML file would have it.
             #[must_use]
             pub fn values(&self) -> Vec<(Key, toml::Value)> {
                 vec![$($(
-                    (Key { section: stringify!($section), name: stringify!($name) }, self.$section.$name.to_toml()),
+                    (keys::$section::$name, self.$section.$name.to_toml()),
                 )+)+]
             }
 
@@ -70,7 +83,7 @@ macro_rules! options {
                 Self {
                     $( $section: $struct {
                         $( $name: {
-                            let key = Key { section: stringify!($section), name: stringify!($name) };
+                            let key = keys::$section::$name;
                             let value = layers.take(key, $default);
                             $( layers.check_range(key, &value, &$range); )?
                             value

@@ -1,8 +1,8 @@
 //! `kill -9` under those who write and read: they go on by themselves, and nothing is lost or doubled.
 
-use std::{io::Write, thread};
+use std::{collections::BTreeMap, io::Write, path::Path, thread};
 
-use crate::support::{DEADLINE, Node, annals, text};
+use crate::support::{DEADLINE, Node, annals, configuration, text};
 
 fn high_watermark(rpc: &str) -> usize {
     let described = annals()
@@ -48,9 +48,10 @@ fn a_producer_goes_on_over_kills_and_every_line_comes_back_once() {
         stdin.write_all(most.as_bytes()).unwrap();
         stdin
     });
+    let mut kills_in_the_middle = 0;
     for kill in 1..=KILLS {
         let safe = wait_until_above(&rpc, lines * kill / (KILLS + 2));
-        assert!(safe < lines - 1, "all was stored before the node could be killed");
+        kills_in_the_middle += usize::from(safe < lines - 1);
         node.process.kill();
         node = Node::agent(&data, &rpc);
         let recovered = high_watermark(&rpc);
@@ -59,6 +60,10 @@ fn a_producer_goes_on_over_kills_and_every_line_comes_back_once() {
             "{safe} were acknowledged, {recovered} are there"
         );
     }
+    assert!(
+        kills_in_the_middle > 0,
+        "all was stored before the node could be killed"
+    );
     let mut stdin = feeding.join().unwrap();
     stdin.write_all(last.as_bytes()).unwrap();
     drop(stdin);
@@ -67,6 +72,51 @@ fn a_producer_goes_on_over_kills_and_every_line_comes_back_once() {
     let found = annals().args(["consume", "--addr", &rpc]).run().done();
     assert!(found == input.as_bytes(), "lines are lost, doubled or changed");
     assert_eq!(node.process.stop().status.code(), Some(0));
+}
+
+/// Each sealed store of the log, by its name: all but the last.
+fn sealed_stores(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    let directory = std::fs::read_dir(data.join("logs/default")).expect("the log is there");
+    let mut stores: BTreeMap<_, _> = directory
+        .map(|entry| entry.expect("the directory can be read"))
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .filter(|(name, _)| name.ends_with(".store"))
+        .collect();
+    stores.pop_last();
+    let read = |path| std::fs::read(path).expect("no retention removes it");
+    stores
+        .into_iter()
+        .map(|(name, path)| (name, read(path)))
+        .collect()
+}
+
+#[test]
+fn no_byte_of_a_sealed_segment_changes_over_rolls_kills_and_restarts() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let config = configuration(&data, "127.0.0.1:0");
+    let smallest = "[log]\nsegment_bytes = \"1MiB\"\nbatch_bytes_max = \"256KiB\"\n";
+    let more = format!("{}{smallest}", std::fs::read_to_string(&config).unwrap());
+    std::fs::write(&config, more).unwrap();
+    let mut before = BTreeMap::new();
+    for round in 0..3 {
+        let node = Node::start(&config);
+        annals()
+            .args(["produce", "--addr", &node.rpc, "--batch", "200"])
+            .run_with(&text(30_000))
+            .done();
+        let ended = match round {
+            0 => node.process.stop(),
+            _ => node.process.kill(),
+        };
+        drop(ended);
+        let now = sealed_stores(&data);
+        assert!(now.len() > before.len(), "nothing was sealed: {:?}", now.keys());
+        for (name, bytes) in &before {
+            assert!(now.get(name) == Some(bytes), "{name} has changed");
+        }
+        before = now;
+    }
 }
 
 #[test]

@@ -25,7 +25,11 @@ pub struct Node {
 impl Node {
     /// `annals agent` on this data directory; `rpc` as in 127.0.0.1:0.
     pub fn agent(data_dir: &Path, rpc: &str) -> Self {
-        let config = configuration(data_dir, rpc);
+        Self::start(&configuration(data_dir, rpc))
+    }
+
+    /// `annals agent` with this configuration.
+    pub fn start(config: &Path) -> Self {
         let process = annals().arg("agent").arg("--config").arg(config).start();
         let line = process
             .err
