@@ -144,7 +144,7 @@ impl Roster {
 
     /// A `stop` is over: the part is down, or was not `in_time` and is passed over.
     ///
-    /// When the process ends, nobody may believe then that all went well: the log's last sync never returned.
+    /// When the process ends and it was the log, nobody may believe that all went well: its last sync never returned.
     pub(crate) fn stopped(&mut self, seat: usize, in_time: bool, now: Instant) -> Verdict {
         let seat = &mut self.seats[seat];
         if !matches!(seat.phase, Phase::Stopping) {
@@ -157,7 +157,7 @@ impl Roster {
             .ending
             .as_ref()
             .is_some_and(|ending| *ending == Ending::graceful());
-        if in_time || policy::row(part).restart_when_stuck || !ends_well {
+        if in_time || part != Part::Log || !ends_well {
             return Verdict::Ignored;
         }
         let ending = Ending {
