@@ -394,6 +394,26 @@ mod tests {
     }
 
     #[test]
+    fn the_next_segment_gets_no_zeros_that_would_fill_the_disk_up_to_its_floor() {
+        for (free_bytes_min, zeros) in [(0, 16 << 10), (u64::MAX, 0)] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = LogOptions {
+                prezero_bytes_per_second: 1,
+                ..options(directory.path())
+            };
+            let mut log = Log::open(Arc::new(RealFileSystem), options).unwrap().0;
+            // None is prepared: the one that is made for the roll is to be looked at.
+            log.state.preparer = None;
+            log.state.free_bytes_min = free_bytes_min;
+            log.append(vec![entry(1)]).unwrap();
+            log.roll().unwrap();
+            let store = directory.path().join("00000000000000000002.store");
+            let header_bytes = 4096;
+            assert_eq!(std::fs::metadata(store).unwrap().len(), header_bytes.max(zeros));
+        }
+    }
+
+    #[test]
     fn a_trim_of_a_few_segments_at_a_time_drops_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let mut log = filled(directory.path(), 300);

@@ -95,6 +95,7 @@ impl LogState {
             options,
             open_files,
             preparer: None,
+            free_bytes_min: 0,
         };
         let Some((last, sealed)) = firsts.split_last() else {
             let writer = state.start_segment().map_err(OpenError::Write)?;
@@ -118,6 +119,7 @@ impl LogState {
     ///
     /// Errors: there is no thread for it.
     pub fn prepare_ahead(&mut self, free_bytes_min: u64) -> Result<(), OpenError> {
+        self.free_bytes_min = free_bytes_min;
         let rate = self.options.prezero_bytes_per_second;
         if rate == 0 || self.active.is_none() {
             return Ok(());

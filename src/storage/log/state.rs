@@ -55,6 +55,8 @@ pub struct LogState {
     pub(super) options: LogOptions,
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) preparer: Option<Preparer>,
+    /// Zeros ahead leave so many bytes of the disk free.
+    pub(super) free_bytes_min: u64,
 }
 
 /// What is known of the active segment without asking its writer.
@@ -245,10 +247,13 @@ impl LogState {
         if let Some(prepared) = prepared {
             return Ok(prepared);
         }
-        let zeros = match self.options.prezero_bytes_per_second {
-            0 => 0,
-            _ => FIRST_ZEROS_BYTES.min(self.options.segment_bytes),
+        let zeros = FIRST_ZEROS_BYTES.min(self.options.segment_bytes);
+        let has_room = || {
+            let free_bytes = self.free_bytes();
+            free_bytes.is_ok_and(|free_bytes| free_bytes.saturating_sub(zeros) >= self.free_bytes_min)
         };
+        let wanted = self.options.prezero_bytes_per_second > 0 && has_room();
+        let zeros = if wanted { zeros } else { 0 };
         PreparedFile::create(&*self.context.file_system, &self.options.directory, "next", zeros)
     }
 
