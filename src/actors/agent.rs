@@ -182,7 +182,8 @@ impl AgentActor {
                 Ok(()) => info!(agent.logger, "stopped"; "part" => %part),
                 Err(_) => warn!(agent.logger, "did not stop in time, passed over"; "part" => %part, "within" => ?within),
             }
-            agent.roster.stopped(seat, clock::now());
+            let verdict = agent.roster.stopped(seat, in_time.is_ok(), clock::now());
+            agent.report(part, &verdict);
             agent.settle(context);
         }));
     }

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::types::{LogIndex, Offset, Term, TimestampMs};
+use crate::types::{LogIndex, Offset, STORED_NUMBER_MAX, Term, TimestampMs};
 
 use super::{
     entry::{Entry, Outcome, Payload},
@@ -97,6 +97,14 @@ pub enum CheckpointError {
         found: usize,
         /// What there should be.
         needed: usize,
+    },
+    /// No log gets that far.
+    #[error("checkpoint says entry {log_index} and offset {next_offset}, which no log reaches")]
+    Numbers {
+        /// The last entry.
+        log_index: LogIndex,
+        /// The next offset.
+        next_offset: Offset,
     },
     /// The sequencer's part is wrong.
     #[error("checkpoint's producer table is wrong")]
@@ -292,11 +300,19 @@ impl Checkpoint {
             term: Term(number(32)),
             bytes: Bytes::copy_from_slice(membership),
         });
+        let sequencer = Sequencer::decode(sequencer).map_err(CheckpointError::Sequencer)?;
+        let (log_index, next_offset) = (LogIndex(number(0)), sequencer.next_offset());
+        if log_index.get().max(next_offset.get()) > STORED_NUMBER_MAX {
+            return Err(CheckpointError::Numbers {
+                log_index,
+                next_offset,
+            });
+        }
         Ok(Self {
-            last_log_index: LogIndex(number(0)),
+            last_log_index: log_index,
             last_term: Term(number(8)),
             last_timestamp: TimestampMs(number(16)),
-            sequencer: Sequencer::decode(sequencer).map_err(CheckpointError::Sequencer)?,
+            sequencer,
             membership,
         })
     }
@@ -354,6 +370,19 @@ mod tests {
             Err(PlaceError::TermFalls { .. })
         ));
         assert_eq!(checkpoint, before);
+    }
+
+    #[test]
+    fn a_checkpoint_that_no_log_reaches_is_refused() {
+        let bytes = Checkpoint {
+            last_log_index: LogIndex(u64::MAX),
+            ..Checkpoint::new()
+        }
+        .encode();
+        assert!(matches!(
+            Checkpoint::decode(&bytes),
+            Err(CheckpointError::Numbers { .. })
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::types::{LogIndex, Offset, Position, Term, TimestampMs};
+use crate::types::{LogIndex, Offset, Position, STORED_NUMBER_MAX, Term, TimestampMs};
 
 use super::entry::{Batch, BatchStamp, Entry, Payload, ProducerStamp};
 
@@ -98,7 +98,7 @@ pub enum FrameFault {
     #[error("frame header checksum does not match")]
     HeaderChecksum,
     /// The header is intact but says what no writer of this version says.
-    #[error("frame header holds an unknown kind, flag or length")]
+    #[error("frame header holds an unknown kind, flag, length or number")]
     HeaderContent,
     /// The payload is not what was written.
     #[error("frame payload checksum does not match")]
@@ -190,7 +190,8 @@ impl FrameHeader {
             timestamp: TimestampMs(u64_at(bytes, 48)),
             synced_to: u32_at(bytes, 56),
         };
-        if header.attributes_len() > payload_len as usize {
+        let number = header.log_index.get().max(header.base_offset.get());
+        if header.attributes_len() > payload_len as usize || number > STORED_NUMBER_MAX {
             return Err(FrameFault::HeaderContent);
         }
         Ok(header)
@@ -525,6 +526,23 @@ mod tests {
             FrameHeader::decode(&bytes, 12, Position(4096)),
             Err(FrameFault::HeaderChecksum)
         );
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused_though_their_checksum_is_right() {
+        let mut placed = placed(Payload::Blank);
+        for (log_index, base_offset, taken) in [
+            (STORED_NUMBER_MAX, STORED_NUMBER_MAX, true),
+            (STORED_NUMBER_MAX + 1, 0, false),
+            (0, u64::MAX, false),
+        ] {
+            placed.entry.log_index = LogIndex(log_index);
+            placed.base_offset = Offset(base_offset);
+            let bytes = bytes_of(&placed, 5, Position(4096));
+            let decoded = FrameHeader::decode(&bytes, 5, Position(4096));
+            assert_eq!(decoded.is_ok(), taken, "{log_index} {base_offset}");
+            assert!(taken || decoded == Err(FrameFault::HeaderContent));
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn search(base: Base, len: usize, entry: impl Fn(usize) -> IndexEntry, target: T
         Target::Offset(offset) => u64::from(entry.offset) <= offset.distance_from(base.offset),
         Target::LogIndex(index) => u64::from(entry.log_index) <= index.distance_from(base.log_index),
         Target::Time(at) => {
-            entry.timestamp != u32::MAX && base.timestamp.0 + u64::from(entry.timestamp) < at.0
+            entry.timestamp != u32::MAX && base.timestamp.0.saturating_add(u64::from(entry.timestamp)) < at.0
         }
     };
     let (mut low, mut high) = (0, len);

@@ -2,7 +2,10 @@
 
 use crate::types::{ClusterId, LogIndex, Offset, TimestampMs};
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::{
+    checkpoint::{Checkpoint, CheckpointError},
+    frame::FRAME_HEADER_LEN,
+};
 
 /// Version of all that this module and `frame` write.
 pub const FORMAT_VERSION: u32 = 1;
@@ -41,11 +44,19 @@ pub enum SegmentHeaderError {
     /// It is something else.
     #[error("this is not a segment of Annals (wrong magic)")]
     Magic,
-    /// A later version of Annals wrote it.
+    /// Another version of Annals wrote it.
     #[error(
-        "segment has format version {found}, this program reads up to {FORMAT_VERSION}: use a newer annals"
+        "segment has format version {found}, this program reads {FORMAT_VERSION}: use the annals that wrote it"
     )]
     Version {
+        /// What it says.
+        found: u32,
+    },
+    /// Its frames begin with another header than those of this version.
+    #[error(
+        "segment has frame headers of {found} bytes, this program reads {FRAME_HEADER_LEN}: use the annals that wrote it"
+    )]
+    FrameHeaderLen {
         /// What it says.
         found: u32,
     },
@@ -105,7 +116,7 @@ impl SegmentHeader {
         let mut bytes = Vec::with_capacity(encoded_len(checkpoint.len()));
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&(super::frame::FRAME_HEADER_LEN as u32).to_le_bytes());
+        bytes.extend_from_slice(&(FRAME_HEADER_LEN as u32).to_le_bytes());
         bytes.extend_from_slice(&checkpoint_len.to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(&checkpoint).to_le_bytes());
         bytes.extend_from_slice(&self.salt.to_le_bytes());
@@ -163,7 +174,7 @@ impl SegmentFace {
         }
         // The version comes before the checksum: another version may keep its checksum elsewhere.
         let found = u32_at(8);
-        if found > FORMAT_VERSION {
+        if found != FORMAT_VERSION {
             return Err(SegmentHeaderError::Version { found });
         }
         let checkpoint_len = u32_at(16) as usize;
@@ -171,6 +182,10 @@ impl SegmentFace {
             || checkpoint_len > CHECKPOINT_BYTES_MAX
         {
             return Err(SegmentHeaderError::Checksum);
+        }
+        let found = u32_at(12);
+        if found as usize != FRAME_HEADER_LEN {
+            return Err(SegmentHeaderError::FrameHeaderLen { found });
         }
         Ok(Self {
             salt: u64_at(24),
@@ -221,12 +236,28 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_named_and_not_called_damage() {
+    fn another_version_is_named_and_not_called_damage() {
+        for found in [0, 2] {
+            let mut bytes = header().encode();
+            bytes[8] = found;
+            assert_eq!(
+                SegmentHeader::decode(&bytes),
+                Err(SegmentHeaderError::Version {
+                    found: u32::from(found)
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn frame_headers_of_another_length_are_refused() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[12] = 72;
+        let crc = crc32c::crc32c(&bytes[..FIXED_LEN - 4]);
+        bytes[FIXED_LEN - 4..FIXED_LEN].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(
             SegmentHeader::decode(&bytes),
-            Err(SegmentHeaderError::Version { found: 2 })
+            Err(SegmentHeaderError::FrameHeaderLen { found: 72 })
         );
     }
 }

@@ -13,6 +13,7 @@ use annals::{
         Placed,
         control::Control,
         entry::{Entry, Outcome, Payload},
+        frame::FRAME_HEADER_LEN,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -22,7 +23,7 @@ use tonic::{Response, Status};
 use crate::support::{
     hooked_fs::{Gate, HookedFileSystem},
     node::{Place, TestNode, in_time, until},
-    sim_fs::{CallKind, SimFileSystem},
+    sim_fs::{Call, CallKind, SimFileSystem},
 };
 
 type Persisted = Result<Vec<Placed>, AppendFailed>;
@@ -262,4 +263,46 @@ async fn nobody_is_told_of_entries_that_are_not_synced() {
     );
     in_time("the record", held.produced).await.unwrap().unwrap();
     held.node.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_has_nothing_to_do_marks_that_all_of_it_is_synced() {
+    let disk = SimFileSystem::new(2);
+    let place = Place::on(Arc::new(disk.clone()));
+    let node = TestNode::start(&place).await;
+    node.client().produce(request(10)).await.unwrap();
+    let is_mark = |call: &Call| call.kind == CallKind::Write && call.length == FRAME_HEADER_LEN as u64;
+    until("a mark", async || disk.trace().iter().any(is_mark)).await;
+    node.shut_down().await;
+    let marks = disk.trace().iter().filter(|call| is_mark(call)).count();
+    assert_eq!(marks, 1, "one says it all");
+}
+
+/// The log rolls by itself what nobody appends to, or its last records would never be old enough to go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_is_too_old_goes_though_nobody_appends_any_more() {
+    let place = Place::on(Arc::new(SimFileSystem::new(3)));
+    let node = TestNode::start_with(&place, |options| {
+        options.log.segment_age_ms = 1;
+        options.retention.age_max_ms = Some(1);
+    })
+    .await;
+    for _ in 0..3 {
+        node.client().produce(request(10)).await.unwrap();
+    }
+    let read_path = node.refs.read_path.clone();
+    until("all is trimmed", async || {
+        read_path.view().earliest() == Offset(3)
+    })
+    .await;
+    assert_eq!(
+        node.client()
+            .produce(request(10))
+            .await
+            .unwrap()
+            .into_inner()
+            .first_offset,
+        3
+    );
+    node.shut_down().await;
 }

@@ -419,23 +419,52 @@ fn a_damaged_or_cut_index_costs_nothing_but_a_rebuild() {
     }
 }
 
+/// It kept the whole log from being opened.
 #[test]
-fn a_first_segment_without_a_header_is_named_and_nothing_is_opened() {
+fn a_first_segment_without_a_header_is_named_and_the_others_are_only_read() {
     let small = SmallLog::new(File::Growing, true);
     let path = small.stores().swap_remove(0);
     let good = small.fs.bytes(&path);
     let before: Vec<_> = small.stores().iter().map(|path| small.fs.bytes(path)).collect();
     for bit in 0..96 * 8 {
-        match small.open_with(&path, &with_bit_flipped(&good, bit)) {
-            Err(OpenError::Damaged(damage)) => {
-                assert_eq!((damage.path, damage.position), (path.clone(), Position(0)));
-            }
-            other => panic!("bit {bit}: {other:?}"),
-        }
+        let what = format!("bit {bit}");
+        let flipped = with_bit_flipped(&good, bit);
+        let Ok((mut log, report)) = small.open_with(&path, &flipped) else {
+            panic!("{what}: nothing is opened")
+        };
+        let damage = report.damage.map(|damage| (damage.path, damage.position));
+        assert_eq!(damage, Some((path.clone(), Position(0))), "{what}");
+        let view = log.view();
+        let tail = small.history.tail();
+        assert_eq!((view.earliest(), report.tail), (Offset(0), tail), "{what}");
+        names(&view.read(Offset(0), tail, 1).unwrap_err(), &path, &what);
+        let readable = (0..tail.get()).find(|from| view.read(Offset(*from), tail, 1).is_ok());
+        let readable = Offset(readable.expect("the other segments are readable"));
+        let (batches, error) = read_all(&view, readable, tail, 1 << 20);
+        assert!(error.is_none(), "{what}");
+        assert_eq!(batches, small.history.batches(readable, tail), "{what}");
+        assert!(matches!(log.sync(), Err(AppendError::Damaged)), "{what}");
+        drop(log);
         small.fs.set_bytes(&path, &good);
         let after: Vec<_> = small.stores().iter().map(|path| small.fs.bytes(path)).collect();
-        assert_eq!(before, after, "bit {bit}: other files have changed");
+        assert_eq!(before, after, "{what}: other files have changed");
     }
+}
+
+#[test]
+fn a_log_whose_oldest_offset_nobody_knows_begins_with_the_next_segment() {
+    let small = SmallLog::new(File::Growing, true);
+    let path = small.stores().swap_remove(1);
+    let good = small.fs.bytes(&path);
+    annals::storage::fs::FileSystem::remove(&small.fs, &small.stores()[0]).unwrap();
+    small.fs.set_bytes(&path, &with_bit_flipped(&good, 0));
+    let (log, report) = open(&small.fs, options()).unwrap();
+    assert_eq!(report.damage.unwrap().path, path);
+    let (view, tail) = (log.view(), small.history.tail());
+    assert!(view.earliest() > Offset(0) && view.earliest() < tail);
+    let (batches, error) = read_all(&view, view.earliest(), tail, 1 << 20);
+    assert!(error.is_none());
+    assert_eq!(batches, small.history.batches(view.earliest(), tail));
 }
 
 #[test]

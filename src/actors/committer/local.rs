@@ -240,7 +240,14 @@ impl LocalCommitterActor {
     }
 
     /// Retention goes through the log, so that in a cluster every node drops the same.
+    ///
+    /// Also while the disk is nearly full, when it is needed most: the entry takes less than a hundred bytes of what is
+    /// kept free.
     fn trim(&mut self, below: Offset) {
+        match self.setup.board.condition() {
+            Condition::Writable | Condition::StorageFull { .. } => {}
+            Condition::Opening | Condition::Failsafe { .. } => return,
+        }
         let log = self.setup.log.clone();
         let logger = self.setup.logger.clone();
         let on_persisted = OnPersisted::new(move |result| {

@@ -180,7 +180,11 @@ impl LogActor {
         // Before anything is read: what an earlier instance still writes would be missing in what is found.
         let fence = self.fences.next();
         let (file_system, options) = (self.setup.file_system.clone(), self.setup.options.clone());
-        match LogState::open(file_system, options, &self.setup.view) {
+        let opened = LogState::open(file_system, options, &self.setup.view).and_then(|mut opened| {
+            opened.state.prepare_ahead(self.setup.free_bytes_min)?;
+            Ok(opened)
+        });
+        match opened {
             Err(error) => {
                 self.lifeline.fail(error.disposition(), causes(&error));
                 opening.send(Err(StartError::new(error.disposition(), error)));

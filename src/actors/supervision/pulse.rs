@@ -58,6 +58,12 @@ impl Watch {
         }
     }
 
+    /// Counts from here on: the next look is a good one.
+    pub(crate) fn begin_anew(&mut self) {
+        self.seen = self.pulse.count().wrapping_sub(1);
+        self.silent_looks = 0;
+    }
+
     /// One look; `silent_looks_max` of them in a row without a sign of life mean stuck.
     pub(crate) fn look(&mut self, silent_looks_max: u32) -> Vitals {
         let count = self.pulse.count();

@@ -127,6 +127,7 @@ impl Roster {
         match result {
             Ok(()) => {
                 self.seats[seat].ever_ran = true;
+                self.seats[seat].watch.begin_anew();
                 self.seats[seat].enter(Phase::Running, now);
                 Verdict::Ignored
             }
@@ -141,13 +142,30 @@ impl Roster {
         }
     }
 
-    /// A `stop` is over, one way or the other.
-    pub(crate) fn stopped(&mut self, seat: usize, now: Instant) {
+    /// A `stop` is over: the part is down, or was not `in_time` and is passed over.
+    ///
+    /// When the process ends and it was the log, nobody may believe that all went well: its last sync never returned.
+    pub(crate) fn stopped(&mut self, seat: usize, in_time: bool, now: Instant) -> Verdict {
         let seat = &mut self.seats[seat];
-        if matches!(seat.phase, Phase::Stopping) {
-            seat.condemned = false;
-            seat.enter(Phase::Idle, now);
+        if !matches!(seat.phase, Phase::Stopping) {
+            return Verdict::Ignored;
         }
+        seat.condemned = false;
+        seat.enter(Phase::Idle, now);
+        let part = seat.part;
+        let ends_well = self
+            .ending
+            .as_ref()
+            .is_some_and(|ending| *ending == Ending::graceful());
+        if in_time || part != Part::Log || !ends_well {
+            return Verdict::Ignored;
+        }
+        let ending = Ending {
+            cause: format!("asked to stop, but the {part} did not stop in time"),
+            exit_code: EXIT_ESCALATED,
+        };
+        self.end(ending.clone());
+        Verdict::End(ending)
     }
 
     /// A lifeline was dropped.
@@ -170,17 +188,21 @@ impl Roster {
         }
     }
 
-    /// Looks at the pulse of all that run: which seats to ping, and which are stuck.
+    /// Looks at the pulse of all that run or are built again: which seats to ping, and which are stuck. The first start
+    /// has no limit: nobody is served yet, and whoever started the process may lose patience by himself.
     pub(crate) fn look(&mut self) -> (Vec<usize>, Vec<usize>) {
-        let silent_looks_max = self.timing.silent_looks_max();
         let (mut to_ping, mut stuck) = (Vec::new(), Vec::new());
         for (index, seat) in self.seats.iter_mut().enumerate() {
-            if !seat.is_ready() {
+            let looks_max = if seat.is_ready() {
+                self.timing.silent_looks_max()
+            } else if seat.is_built_again() {
+                self.timing.starting_looks_max()
+            } else {
                 continue;
-            }
-            match seat.watch.look(silent_looks_max) {
-                Vitals::Alive => to_ping.push(index),
-                Vitals::Silent => {}
+            };
+            match seat.watch.look(looks_max) {
+                Vitals::Alive if seat.is_ready() => to_ping.push(index),
+                Vitals::Alive | Vitals::Silent => {}
                 Vitals::Stuck => stuck.push(index),
             }
         }
@@ -427,7 +449,7 @@ mod tests {
         }
 
         fn down(&mut self, seat: usize) -> Vec<String> {
-            self.roster.stopped(seat, self.now);
+            assert_eq!(self.roster.stopped(seat, true, self.now), Verdict::Ignored);
             self.advance()
         }
 
@@ -685,6 +707,62 @@ mod tests {
         assert_eq!(silent(&mut table), expected);
         table.roster.end(Ending::graceful());
         assert_eq!(table.roster.look(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_restart_that_takes_far_too_long_ends_the_process_and_a_first_start_does_not() {
+        let mut table = Table::new();
+        table.advance();
+        let looks = Timing::default().starting_looks_max();
+        for _ in 0..2 * looks {
+            assert_eq!(table.roster.look(), (vec![], vec![]));
+        }
+        let mut table = Table::up();
+        table.die(Part::Log, 1, Exit::Panicked);
+        table.advance();
+        table.down(COMMITTER);
+        table.down(LOG);
+        table.pass(Duration::from_secs(1));
+        assert_eq!(table.advance(), ["start log 2"]);
+        let stuck = |table: &mut Table| table.roster.look().1.contains(&LOG);
+        // The first look sees the start itself.
+        assert!((0..looks).all(|_| !stuck(&mut table)));
+        assert!(stuck(&mut table));
+        let verdict = table.roster.stuck(LOG, table.now, 0.0);
+        assert_eq!(exit_code(verdict), Some(EXIT_ESCALATED));
+    }
+
+    #[test]
+    fn a_long_start_is_forgotten_once_the_part_runs() {
+        let mut table = Table::up();
+        table.roster.restart(Part::Gateway);
+        table.advance();
+        table.down(GATEWAY);
+        for _ in 0..Timing::default().starting_looks_max() {
+            table.roster.look();
+        }
+        table.ready(GATEWAY);
+        let (to_ping, stuck) = table.roster.look();
+        assert!(to_ping.contains(&GATEWAY) && !stuck.contains(&GATEWAY));
+    }
+
+    #[test]
+    fn a_log_that_is_passed_over_at_the_end_makes_it_a_failure() {
+        let mut table = Table::up();
+        table.roster.end(Ending::graceful());
+        table.advance();
+        let verdict = table.roster.stopped(GATEWAY, false, table.now);
+        assert_eq!(verdict, Verdict::Ignored, "clients that stay lose nothing");
+        table.advance();
+        table.down(COMMITTER);
+        let cause = "asked to stop, but the log did not stop in time".to_owned();
+        let ending = Ending {
+            cause,
+            exit_code: EXIT_ESCALATED,
+        };
+        let verdict = table.roster.stopped(LOG, false, table.now);
+        assert_eq!(verdict, Verdict::End(ending));
+        assert_eq!(table.advance(), ["end 70"]);
     }
 
     #[test]

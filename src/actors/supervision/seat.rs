@@ -88,6 +88,11 @@ impl Seat {
         matches!(self.phase, Phase::Running) && !self.condemned
     }
 
+    /// It is being built, and not for the first time.
+    pub(super) fn is_built_again(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. }) && self.ever_ran && !self.condemned
+    }
+
     pub(super) fn status(&self, ending: bool, now: Instant, wall: TimestampMs) -> PartStatus {
         let state = match self.phase {
             Phase::Idle if ending => State::Stopped,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A restart may take so many times `stuck_after`.
+const STARTING_FACTOR: u32 = 6;
+
 /// How patient the Agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -52,6 +55,12 @@ impl Timing {
             .back_off_min
             .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX));
         doubled.min(self.back_off_max).mul_f64(0.5 + jitter / 2.0)
+    }
+
+    /// How many looks a restart may take. Recovery reads a segment, and shows no sign of life meanwhile.
+    #[must_use]
+    pub fn starting_looks_max(&self) -> u32 {
+        self.silent_looks_max().saturating_mul(STARTING_FACTOR)
     }
 
     /// How many looks without a sign of life mean stuck; at least one.

@@ -66,7 +66,7 @@ impl Log {
         options: LogOptions,
     ) -> Result<(Self, OpenReport), OpenError> {
         let Opened {
-            state,
+            mut state,
             writer,
             report,
         } = LogState::open(
@@ -74,6 +74,7 @@ impl Log {
             options,
             &Arc::new(ArcSwap::from_pointee(LogView::unopened())),
         )?;
+        state.prepare_ahead(0)?;
         Ok((Self { state, writer }, report))
     }
 
@@ -309,6 +310,107 @@ mod tests {
         let log = open(directory.path());
         assert_eq!(log.view().earliest(), trimmed.earliest);
         assert_eq!(read_all(&log), expected);
+    }
+
+    #[test]
+    fn marks_count_for_the_size_of_a_segment() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = open(directory.path());
+        for log_index in 1..=1000 {
+            let mut small = entry(log_index);
+            small.payload = Payload::Blank;
+            log.append(vec![small]).unwrap();
+            log.mark().unwrap();
+        }
+        let header_bytes = 4096;
+        for segment in log.view().describe().unwrap() {
+            assert!(
+                segment.bytes <= log.state.options.segment_bytes + header_bytes,
+                "{segment:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_segment_that_is_old_enough_is_left_at_the_next_append() {
+        for (segment_age_ms, segments) in [(0, 3), (u64::MAX, 1)] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = LogOptions {
+                segment_age_ms,
+                ..options(directory.path())
+            };
+            let mut log = Log::open(Arc::new(RealFileSystem), options).unwrap().0;
+            assert!(!log.state.roll_by_age_is_due(), "an empty one is of any age");
+            for log_index in 1..=3 {
+                log.append(vec![entry(log_index)]).unwrap();
+                log.sync().unwrap();
+            }
+            assert_eq!(log.state.roll_by_age_is_due(), segment_age_ms == 0);
+            assert_eq!(log.view().describe().unwrap().len(), segments);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_has_used_up_its_zeros_is_left_for_a_prepared_one() {
+        const MIB: u64 = 1 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let options = LogOptions {
+            segment_bytes: 16 * MIB,
+            prezero_bytes_per_second: 1 << 40,
+            ..options(directory.path())
+        };
+        let mut log = Log::open(Arc::new(RealFileSystem), options).unwrap().0;
+        let ready = |log: &Log| {
+            log.state
+                .preparer
+                .as_ref()
+                .is_some_and(super::super::segment::Preparer::is_ready)
+        };
+        let deadline = crate::clock::now() + std::time::Duration::from_secs(30);
+        while !ready(&log) {
+            assert!(crate::clock::now() < deadline, "nothing is prepared");
+            std::thread::yield_now();
+        }
+        let segments_after = |log: &mut Log, log_index: u64| {
+            let mut large = entry(log_index);
+            large.payload = Payload::Control(Bytes::from(vec![b'.'; MIB as usize]));
+            log.append(vec![large]).unwrap();
+            log.sync().unwrap();
+            log.view().describe().unwrap()
+        };
+        // The first segment has zeros for less than eight of them, and room for fifteen.
+        for log_index in 1..=7 {
+            assert_eq!(segments_after(&mut log, log_index).len(), 1);
+        }
+        let segments = segments_after(&mut log, 8);
+        assert_eq!(segments.len(), 2);
+        assert_eq!(segments[1].first_log_index, LogIndex(8));
+        let store = directory.path().join("00000000000000000008.store");
+        assert_eq!(
+            std::fs::metadata(store).unwrap().len(),
+            16 * MIB,
+            "it is the prepared one"
+        );
+    }
+
+    #[test]
+    fn the_next_segment_gets_no_zeros_that_would_fill_the_disk_up_to_its_floor() {
+        for (free_bytes_min, zeros) in [(0, 16 << 10), (u64::MAX, 0)] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = LogOptions {
+                prezero_bytes_per_second: 1,
+                ..options(directory.path())
+            };
+            let mut log = Log::open(Arc::new(RealFileSystem), options).unwrap().0;
+            // None is prepared: the one that is made for the roll is to be looked at.
+            log.state.preparer = None;
+            log.state.free_bytes_min = free_bytes_min;
+            log.append(vec![entry(1)]).unwrap();
+            log.roll().unwrap();
+            let store = directory.path().join("00000000000000000002.store");
+            let header_bytes = 4096;
+            assert_eq!(std::fs::metadata(store).unwrap().len(), header_bytes.max(zeros));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use super::{LogOptions, LogState};
 use crate::{
     storage::{
-        Damage, OpenError, SegmentWriter,
+        Damage, OpenError, ReadError, SegmentWriter,
         checkpoint::Checkpoint,
         fs::FileSystem,
         names,
@@ -75,20 +75,13 @@ impl LogState {
         // before anything is built on it.
         file_system.sync_dir(&directory).map_err(in_directory("sync"))?;
         let context = SegmentContext {
-            file_system: file_system.clone(),
+            file_system,
             directory: directory.clone(),
             cluster_id: options.cluster_id,
             segment_bytes: options.segment_bytes,
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
         let open_files = Arc::new(OpenFiles::new(options.open_files_max));
-        let preparer = match options.prezero_bytes_per_second {
-            0 => None,
-            rate => Some(
-                Preparer::start(file_system, &directory, options.segment_bytes, rate)
-                    .map_err(in_directory("prepare segments in"))?,
-            ),
-        };
         let mut state = LogState {
             checkpoint: Checkpoint::new(),
             segments: Vec::new(),
@@ -101,7 +94,8 @@ impl LogState {
             context,
             options,
             open_files,
-            preparer,
+            preparer: None,
+            free_bytes_min: 0,
         };
         let Some((last, sealed)) = firsts.split_last() else {
             let writer = state.start_segment().map_err(OpenError::Write)?;
@@ -120,16 +114,41 @@ impl LogState {
         state.adopt(*last, recovered)
     }
 
+    /// Begins to write zeros ahead, if the options ask for it and the log takes appends; never so many that less than
+    /// `free_bytes_min` stay free on the disk.
+    ///
+    /// Errors: there is no thread for it.
+    pub fn prepare_ahead(&mut self, free_bytes_min: u64) -> Result<(), OpenError> {
+        self.free_bytes_min = free_bytes_min;
+        let rate = self.options.prezero_bytes_per_second;
+        if rate == 0 || self.active.is_none() {
+            return Ok(());
+        }
+        let (file_system, directory) = (self.context.file_system.clone(), &self.options.directory);
+        let segment_bytes = self.options.segment_bytes;
+        let preparer = Preparer::start(file_system, directory, segment_bytes, rate, free_bytes_min);
+        self.preparer = Some(preparer.map_err(|source| OpenError::Io {
+            path: directory.clone(),
+            operation: "prepare segments in",
+            source,
+        })?);
+        Ok(())
+    }
+
     /// Takes the last segment in.
     fn adopt(mut self, last: LogIndex, recovered: Recovered) -> Result<Opened, OpenError> {
         let Recovered {
             checkpoint,
             end,
-            writer,
-            damage,
+            mut writer,
+            mut damage,
             cut_bytes,
         } = recovered;
         self.checkpoint = checkpoint;
+        if let Some(found) = self.find_earliest(last)? {
+            writer = None;
+            damage.get_or_insert(found);
+        }
         match &writer {
             Some(writer) => self.activate(writer).map_err(|source| OpenError::Io {
                 path: writer.path(),
@@ -138,7 +157,6 @@ impl LogState {
             })?,
             None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
         }
-        self.earliest = self.first_offset_of_first()?;
         self.damage.clone_from(&damage);
         self.publish();
         let report = self.report(cut_bytes, damage);
@@ -149,11 +167,29 @@ impl LogState {
         })
     }
 
-    fn first_offset_of_first(&self) -> Result<Offset, OpenError> {
-        let Some(first) = self.segments.first() else {
-            return Ok(Offset::ZERO);
-        };
-        Ok(first.face().map_err(read_failed)?.first_offset)
+    /// Finds the oldest readable offset. When the oldest sealed segment has a bad header, says so: the log is then only
+    /// read, and what the segment holds counts as lost up to the first offset that another one is sure of.
+    fn find_earliest(&mut self, last: LogIndex) -> Result<Option<Damage>, OpenError> {
+        let mut damage = None;
+        let active = self.sealed_reader(last, None);
+        for segment in self.segments.iter().map(AsRef::as_ref).chain([&active]) {
+            let is_very_first = segment.first_log_index() == LogIndex(1);
+            match segment.face() {
+                Ok(face) => {
+                    self.earliest = face.first_offset;
+                    break;
+                }
+                Err(ReadError::Corrupt { path, position, what }) => {
+                    damage.get_or_insert(Damage { path, position, what });
+                    if is_very_first {
+                        self.earliest = Offset::ZERO;
+                        break;
+                    }
+                }
+                Err(error) => return Err(read_failed(error)),
+            }
+        }
+        Ok(damage)
     }
 
     fn report(&self, cut_bytes: u64, damage: Option<Damage>) -> OpenReport {
@@ -186,8 +222,7 @@ fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<V
     Ok(firsts)
 }
 
-fn read_failed(error: crate::storage::ReadError) -> OpenError {
-    use crate::storage::ReadError;
+fn read_failed(error: ReadError) -> OpenError {
     match error {
         ReadError::Corrupt { path, position, what } => OpenError::Damaged(Damage { path, position, what }),
         ReadError::Io { path, source } => OpenError::Io {

@@ -1,6 +1,14 @@
 //! Which segments there are, and where the next entry goes. Writes no frames: that is the segment writer's.
 
-use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use rand::Rng;
@@ -47,15 +55,19 @@ pub struct LogState {
     pub(super) options: LogOptions,
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) preparer: Option<Preparer>,
+    /// Zeros ahead leave so many bytes of the disk free.
+    pub(super) free_bytes_min: u64,
 }
 
 /// What is known of the active segment without asking its writer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Active {
     /// Where the first frame begins.
     start: u64,
-    /// Where the frames placed so far end.
-    end: u64,
+    /// Where the frames placed so far would end if the writer had put no marks between them.
+    placed_end: u64,
+    /// Bytes of marks, which the writer counts.
+    mark_bytes: Arc<AtomicU64>,
     /// It holds zeros up to here.
     zeroed_to: u64,
     created: TimestampMs,
@@ -145,23 +157,24 @@ impl LogState {
     /// It is full by size or age, or its zeros are used up and the next file is ready with zeros.
     #[must_use]
     pub fn roll_is_due(&self, payload_len: usize) -> bool {
-        let Some(active) = self.active else { return false };
-        if active.is_empty {
+        let Some(active) = self.active.as_ref().filter(|active| !active.is_empty) else {
             return false;
-        }
-        let end = active.end + frame::frame_len(payload_len);
+        };
+        let active_end = active.placed_end + active.mark_bytes.load(Ordering::Relaxed);
+        let end = active_end + frame::frame_len(payload_len);
         let ready = || self.preparer.as_ref().is_some_and(Preparer::is_ready);
         // The checkpoint in the header does not count: with small segments and many producers it alone may be larger.
         end - active.start > self.options.segment_bytes
             || self.roll_by_age_is_due()
-            || (end > active.zeroed_to && active.end >= EARLY_ROLL_BYTES && ready())
+            || (end > active.zeroed_to && active_end >= EARLY_ROLL_BYTES && ready())
     }
 
     /// Whether the active segment holds something and has reached the age at which it is sealed.
     #[must_use]
     pub fn roll_by_age_is_due(&self) -> bool {
-        let age_ms = |active: Active| clock::wall().0.saturating_sub(active.created.0);
+        let age_ms = |active: &Active| clock::wall().0.saturating_sub(active.created.0);
         self.active
+            .as_ref()
             .is_some_and(|active| !active.is_empty && age_ms(active) >= self.options.segment_age_ms)
     }
 
@@ -178,7 +191,7 @@ impl LogState {
         }
         let (placed, outcome) = self.checkpoint.place(entry)?;
         if let Some(active) = &mut self.active {
-            active.end += frame::frame_len(payload_len);
+            active.placed_end += frame::frame_len(payload_len);
             active.is_empty = false;
         }
         let log_index = placed.entry.log_index;
@@ -187,7 +200,7 @@ impl LogState {
 
     /// Whether the active segment holds no entry yet.
     pub(super) fn active_is_empty(&self) -> bool {
-        self.active.is_some_and(|active| active.is_empty)
+        self.active.as_ref().is_some_and(|active| active.is_empty)
     }
 
     /// Starts the segment behind the last one, which must be sealed and hold an entry (STO-1).
@@ -234,10 +247,13 @@ impl LogState {
         if let Some(prepared) = prepared {
             return Ok(prepared);
         }
-        let zeros = match self.options.prezero_bytes_per_second {
-            0 => 0,
-            _ => FIRST_ZEROS_BYTES.min(self.options.segment_bytes),
+        let zeros = FIRST_ZEROS_BYTES.min(self.options.segment_bytes);
+        let has_room = || {
+            let free_bytes = self.free_bytes();
+            free_bytes.is_ok_and(|free_bytes| free_bytes.saturating_sub(zeros) >= self.free_bytes_min)
         };
+        let wanted = self.options.prezero_bytes_per_second > 0 && has_room();
+        let zeros = if wanted { zeros } else { 0 };
         PreparedFile::create(&*self.context.file_system, &self.options.directory, "next", zeros)
     }
 
@@ -249,7 +265,8 @@ impl LogState {
             .map_or((TimestampMs(0), 0), |face| (face.created, face.header_len()));
         self.active = Some(Active {
             start,
-            end: writer.end().get(),
+            placed_end: writer.end().get(),
+            mark_bytes: writer.mark_bytes(),
             zeroed_to: writer.file_size()?,
             created,
             is_empty: self.checkpoint.last_log_index() < writer.first_log_index(),

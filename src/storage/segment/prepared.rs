@@ -90,6 +90,7 @@ struct Shared {
     directory: PathBuf,
     segment_bytes: u64,
     bytes_per_second: u64,
+    free_bytes_min: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -133,18 +134,21 @@ impl Shared {
 }
 
 impl Preparer {
-    /// Begins to prepare files of `segment_bytes`, writing zeros at `bytes_per_second`, which is not 0.
+    /// Begins to prepare files of `segment_bytes`, writing zeros at `bytes_per_second`, which is not 0. Begins none, and
+    /// finishes none, that would leave less than `free_bytes_min` free on the disk.
     pub(in crate::storage) fn start(
         file_system: Arc<dyn FileSystem>,
         directory: &Path,
         segment_bytes: u64,
         bytes_per_second: u64,
+        free_bytes_min: u64,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             file_system,
             directory: directory.to_owned(),
             segment_bytes,
             bytes_per_second,
+            free_bytes_min,
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -241,6 +245,12 @@ fn run(shared: &Shared) {
 
 /// One piece further; synced every time, so that no sync of anything else has much to carry.
 fn advance(shared: &Shared, preparing: Option<PreparedFile>, number: u64) -> io::Result<PreparedFile> {
+    let written = preparing.as_ref().map_or(0, |file| file.zeroed_to);
+    let to_come = shared.segment_bytes.saturating_sub(written);
+    let free_bytes = shared.file_system.free_bytes(&shared.directory)?;
+    if free_bytes.saturating_sub(to_come) < shared.free_bytes_min {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     let mut file = match preparing {
         Some(file) => file,
         None => PreparedFile::create(
@@ -260,13 +270,16 @@ mod tests {
     use super::*;
     use crate::storage::fs::RealFileSystem;
 
-    /// Panics as soon as a file is made.
+    /// The machine's, with so many bytes free; panics as soon as a file is made when there are none.
     #[derive(Debug)]
-    struct Panicking;
+    struct Limited {
+        free_bytes: u64,
+    }
 
-    impl FileSystem for Panicking {
-        fn open(&self, _: &Path, _: OpenMode) -> io::Result<Arc<dyn File>> {
-            panic!("on purpose")
+    impl FileSystem for Limited {
+        fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+            assert!(self.free_bytes > 0, "on purpose");
+            RealFileSystem.open(path, mode)
         }
 
         fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -289,15 +302,16 @@ mod tests {
             RealFileSystem.sync_dir(directory)
         }
 
-        fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-            RealFileSystem.free_bytes(directory)
+        fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+            Ok(self.free_bytes)
         }
     }
 
     #[test]
     fn a_file_is_handed_over_as_far_as_it_is_and_then_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let preparer = Preparer::start(Arc::new(RealFileSystem), directory.path(), 1 << 20, 1 << 30).unwrap();
+        let preparer =
+            Preparer::start(Arc::new(RealFileSystem), directory.path(), 1 << 20, 1 << 30, 0).unwrap();
         let files: Vec<_> = std::iter::repeat_with(|| preparer.take())
             .take(1000)
             .flatten()
@@ -315,8 +329,29 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_panicked() {
         let directory = tempfile::tempdir().unwrap();
-        let preparer = Preparer::start(Arc::new(Panicking), directory.path(), 1 << 20, 1 << 30).unwrap();
+        let disk = Arc::new(Limited { free_bytes: 0 });
+        let preparer = Preparer::start(disk, directory.path(), 1 << 20, 1 << 30, 0).unwrap();
         assert!(preparer.take().is_none());
         assert!(preparer.take().is_none());
+    }
+
+    #[test]
+    fn nothing_is_prepared_that_would_fill_the_disk_up_to_its_floor() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = |free_bytes, free_bytes_min| {
+            let disk = Arc::new(Limited { free_bytes });
+            Preparer::start(disk, directory.path(), 1 << 20, 1 << 30, free_bytes_min).unwrap()
+        };
+        let floor = 5 << 20;
+        let nearly_full = start((6 << 20) - 1, floor);
+        assert!((0..1000).all(|_| nearly_full.take().is_none()));
+        drop(nearly_full);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let with_room = start(6 << 20, floor);
+        assert!(
+            std::iter::repeat_with(|| with_room.take())
+                .take(1000)
+                .any(|file| file.is_some())
+        );
     }
 }

@@ -63,6 +63,8 @@ pub struct SegmentWriter {
     gathered: Gathered,
     /// The newest entry in this segment.
     last: Option<FrameHeader>,
+    /// Bytes of the marks written since the segment was opened; shared with whoever counts how full it is.
+    mark_bytes: Arc<AtomicU64>,
     /// The last frame in the file is a mark.
     marked: bool,
     /// A write or a sync has failed: nothing is written any more (STO-3).
@@ -164,6 +166,7 @@ impl SegmentWriter {
             end,
             gathered: Gathered::default(),
             last,
+            mark_bytes: Arc::default(),
             marked: false,
             poisoned: false,
         }
@@ -210,6 +213,11 @@ impl SegmentWriter {
     #[must_use]
     pub fn end(&self) -> Position {
         Position(self.end)
+    }
+
+    /// Counts the bytes of marks from now on.
+    pub(in crate::storage) fn mark_bytes(&self) -> Arc<AtomicU64> {
+        self.mark_bytes.clone()
     }
 
     /// Length of the file: behind the last frame it holds zeros up to here.
@@ -285,6 +293,8 @@ impl SegmentWriter {
         self.end += FRAME_HEADER_LEN as u64;
         self.write_and_sync(&mut [IoSlice::new(&mark)])?;
         self.readable_end.store(self.end, Ordering::Release);
+        self.mark_bytes
+            .fetch_add(FRAME_HEADER_LEN as u64, Ordering::Relaxed);
         self.marked = true;
         Ok(())
     }
