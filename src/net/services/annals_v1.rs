@@ -15,7 +15,7 @@ use crate::{
     net::{
         consume::{
             cursor::{Cursor, Portion, blocking_read},
-            portion::Limits,
+            portion::{Limits, Room, response_bytes_max},
             start::{Freshness, level_or, resolve},
         },
         context::{Context, DEFAULT_LOG},
@@ -137,9 +137,10 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             .cursor(request, v1::ReadLevel::Linearizable, deadline)
             .await?;
         let mut batches = Vec::new();
+        let mut room = Room::new(response_bytes_max(options.message_bytes_max));
         loop {
             let offset = cursor.next_offset();
-            let more = timeout_at(deadline, cursor.next(bytes_max))
+            let more = timeout_at(deadline, cursor.next(&mut room))
                 .await
                 .unwrap_or(Err(Refusal::ReadDeadline { offset }));
             match more {
