@@ -32,15 +32,20 @@ impl http_body::Body for Endless {
     }
 }
 
-/// Calls `path` with a message of `bytes` of which the last byte never comes; what the call is told.
-async fn announce(mut channel: Channel, path: &str, bytes: usize) -> Code {
+/// A message of which the last byte is missing.
+fn cut_short(bytes: u32) -> Bytes {
     let mut message = BytesMut::new();
     message.put_u8(0);
-    message.put_u32(u32::try_from(bytes).unwrap());
-    message.put_bytes(0, bytes - 1);
+    message.put_u32(bytes);
+    message.put_bytes(0, bytes as usize - 1);
+    message.freeze()
+}
+
+/// Calls `path` with a body that begins with `message` and never ends; what the call is told.
+async fn announce(mut channel: Channel, path: &str, message: Bytes) -> Code {
     let request = http::Request::post(path)
         .header("content-type", "application/grpc")
-        .body(Body::new(Endless(Some(message.freeze()))))
+        .body(Body::new(Endless(Some(message))))
         .unwrap();
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
     let response = channel.call(request).await.unwrap();
@@ -67,10 +72,11 @@ async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_ba
     })
     .await;
     let channel = node.channel().await;
+    let message = cut_short(1_000_000);
     let calls: Vec<_> = (0..24)
         .map(|number| {
             let path = ["/annals.v1.LogService/Produce", "/log.v1.Log/Produce"][number % 2];
-            tokio::spawn(announce(channel.clone(), path, 1_000_000))
+            tokio::spawn(announce(channel.clone(), path, message.clone()))
         })
         .collect();
     for call in calls {
@@ -81,7 +87,7 @@ async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_ba
         );
     }
     for path in ["/annals.v1.LogService/ProduceStream", "/log.v1.Log/ProduceStream"] {
-        let code = within(announce(channel.clone(), path, 1_000_000)).await;
+        let code = within(announce(channel.clone(), path, message.clone())).await;
         assert_eq!(code, Code::DeadlineExceeded, "{path}");
     }
     // Of the room nothing is lost.
