@@ -1,26 +1,24 @@
-//! Listening, accepting, and the connections that come of it.
+//! Listening and accepting.
 
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
 use slog::{Logger, warn};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_util::sync::CancellationToken;
 
+use super::connection::{Connection, Greeting};
 use crate::error::Disposition;
 
 /// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
@@ -171,7 +169,7 @@ impl axum::serve::Listener for AdminDoor {
             match self.door.next().await {
                 Ok((stream, peer)) => {
                     if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-                        return (Connection::new(stream, slot, &self.kill), peer);
+                        return (Connection::new(stream, slot, &self.kill, Greeting::HTTP), peer);
                     }
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_REST).await,
@@ -250,74 +248,9 @@ pub async fn accept_loop(
         };
         // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
         drop(stream.set_nodelay(true));
-        let connection = Connection::new(stream, slot, &kill);
+        let connection = Connection::new(stream, slot, &kill, Greeting::HTTP2);
         if accepted.send(Ok(connection)).await.is_err() {
             return;
         }
-    }
-}
-
-/// A client's connection: holds its place among `connections_max`, and can be closed from outside.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    kill: Pin<Box<WaitForCancellationFutureOwned>>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(stream: TcpStream, slot: OwnedSemaphorePermit, kill: &CancellationToken) -> Self {
-        Self {
-            stream,
-            kill: Box::pin(kill.clone().cancelled_owned()),
-            _slot: slot,
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.kill.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -20,6 +20,7 @@ pub mod consume;
 pub mod services;
 
 pub mod admin;
+pub mod connection;
 pub mod health;
 pub mod listener;
 pub mod server;

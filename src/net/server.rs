@@ -22,9 +22,10 @@ use tonic_health::{
 
 use super::{
     Options, admin,
+    connection::Connection,
     context::{Context, Parts},
     health,
-    listener::{AdminDoor, BindError, Connection, Connections, Door, accept_loop, bind},
+    listener::{AdminDoor, BindError, Connections, Door, accept_loop, bind},
     receive::{ReceiveBudget, ReceiveLayer},
     services::{annals_v1::AnnalsV1, log_v1::LogV1},
 };

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use annals::{
     net::Options,
-    proto::{annals::v1::ConsumeRequest, log::v1 as small},
+    proto::{
+        annals::v1::{ConsumeRequest, ProduceRequest, log_service_client::LogServiceClient},
+        log::v1 as small,
+    },
 };
 use futures::{StreamExt, stream};
-use tonic::{Code, Request};
+use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::support::{
@@ -46,24 +49,18 @@ async fn a_request_without_room_is_refused_at_once_and_told_when_to_come_back() 
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_stream_without_room_waits_and_is_not_read_from() {
-    let node = staged_node_with(small_budget()).await;
-    let mut client = node.small().await;
-    node.hold(true).await;
-    let sent = Counter::default();
-    let counted = sent.clone();
-    // 64 MB, of which neither the budget nor the connection's windows hold more than a few.
-    let requests = stream::iter(0..64_000).map(move |_| {
-        counted.add();
-        small_request(&"z".repeat(1000))
-    });
-    let mut answers = within(client.produce_stream(requests))
-        .await
-        .unwrap()
-        .into_inner();
-    let first = tokio::spawn(async move { (next(&mut answers).await.unwrap().offset, answers) });
-    let stalled = within(async {
+/// Windows so small that what a client has sent was taken from it, but for a few dozen requests of 1 KB.
+fn small_windows() -> Options {
+    Options {
+        stream_window_bytes: 64 << 10,
+        connection_window_bytes: 64 << 10,
+        ..small_budget()
+    }
+}
+
+/// Waits until a client's stream stands still; how many requests were taken from it.
+async fn until_stalled(sent: &Counter) -> usize {
+    within(async {
         let mut last = usize::MAX;
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         loop {
@@ -75,15 +72,35 @@ async fn a_stream_without_room_waits_and_is_not_read_from() {
             last = now;
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_stream_without_room_waits_and_is_not_read_from() {
+    let node = staged_node_with(small_windows()).await;
+    let mut client = node.small().await;
+    node.hold(true).await;
+    let sent = Counter::default();
+    let counted = sent.clone();
+    let requests = stream::iter(0..8000).map(move |_| {
+        counted.add();
+        small_request(&"z".repeat(1000))
+    });
+    let mut answers = within(client.produce_stream(requests))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = tokio::spawn(async move { (next(&mut answers).await.unwrap().offset, answers) });
+    // The budget has room for 99; without it the stream's own limit would let all 8000 in.
+    let stalled = until_stalled(&sent).await;
     assert!(
-        stalled < 20_000,
+        stalled < 500,
         "{stalled} requests were taken from a client that gets no answers"
     );
     node.hold(false).await;
     let (offset, answers) = within(first).await.unwrap();
     assert_eq!(offset, 0);
-    assert_eq!(within(answers.count()).await, 63_999);
+    assert_eq!(within(answers.count()).await, 7999);
 }
 
 #[tokio::test]
@@ -129,12 +146,30 @@ async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_stream_of_nothing_but_mistakes_is_answered_one_by_one() {
-    let node = staged_node().await;
+async fn a_stream_of_nothing_but_mistakes_is_not_read_from_while_too_many_answers_wait() {
+    let node = staged_node_with(small_windows()).await;
     let mut client = node.full().await;
-    let mistakes = stream::iter((0..5000).map(|_| Default::default()));
-    let answers = client.produce_stream(mistakes).await.unwrap().into_inner();
+    node.hold(true).await;
+    let sent = Counter::default();
+    let counted = sent.clone();
+    let mistakes = stream::iter(0..5000).map(move |_| {
+        counted.add();
+        ProduceRequest {
+            log: "no such log".repeat(90),
+            ..ProduceRequest::default()
+        }
+    });
+    // Answers come in order, so those of the mistakes wait for the first one.
+    let requests = stream::iter([request(&["held back"])]).chain(mistakes);
+    let answers = within(client.produce_stream(requests)).await.unwrap();
+    let stalled = until_stalled(&sent).await;
+    assert!(
+        (1000..1500).contains(&stalled),
+        "{stalled} mistakes were taken, not about 1024"
+    );
+    node.hold(false).await;
     let refused = answers
+        .into_inner()
         .filter(|answer| std::future::ready(answer.as_ref().is_ok_and(|answer| answer.failure.is_some())));
     assert_eq!(within(refused.count()).await, 5000);
 }
@@ -149,14 +184,20 @@ fn resident() -> usize {
 async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
     let node = staged_node().await;
     let mut client = node.full().await;
-    let batch = vec!["x".repeat(1000); 900];
-    for _ in 0..32 {
+    let batch = vec!["x".repeat(1000); 100];
+    for _ in 0..160 {
         client.produce(request(&batch)).await.unwrap();
     }
     let before = resident();
     let mut idle = Vec::new();
-    for _ in 0..64 {
-        let mut full = node.full().await;
+    for _ in 0..128 {
+        // What the clients hold, in this process too, is as little as HTTP/2 allows.
+        let uri = format!("http://{}", node.rpc);
+        let channel = Channel::from_shared(uri)
+            .unwrap()
+            .initial_stream_window_size(65_535)
+            .initial_connection_window_size(65_535);
+        let mut full = LogServiceClient::new(within(channel.connect()).await.unwrap());
         idle.push(full.consume_stream(ConsumeRequest::default()).await.unwrap());
     }
     // Until it stops growing.
@@ -173,9 +214,10 @@ async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
         }
     })
     .await;
-    // The log has 29 MB: without a bound these consumers would hold 1.8 GB.
+    // The log has 16 MB: without a bound these consumers would hold 2 GB.
     let held = resident().saturating_sub(before) / idle.len();
-    assert!(held < 4 << 20, "{held} bytes for each consumer");
+    let chunk = options().consume_chunk_bytes;
+    assert!(held < 3 * chunk, "{held} bytes for each consumer");
 }
 
 #[tokio::test]

@@ -10,4 +10,5 @@ mod failures;
 mod lifecycle;
 mod limits;
 mod log_v1;
+mod reads;
 mod receive;

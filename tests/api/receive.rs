@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use annals::net::Options;
+use annals::{net::Options, proto::annals::v1::log_service_client::LogServiceClient};
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::{TryStreamExt, stream};
 use http_body::Frame;
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::Service;
 
-use crate::support::{options, request, staged_node_with, within};
+use crate::support::{code_and_reason, options, request, staged_node_with, within};
 
 /// A body that never ends.
 struct Endless(Option<Bytes>);
@@ -32,15 +33,20 @@ impl http_body::Body for Endless {
     }
 }
 
-/// Calls `path` with a message of `bytes` of which the last byte never comes; what the call is told.
-async fn announce(mut channel: Channel, path: &str, bytes: usize) -> Code {
+/// A message of which the last byte is missing.
+fn cut_short(bytes: u32) -> Bytes {
     let mut message = BytesMut::new();
     message.put_u8(0);
-    message.put_u32(u32::try_from(bytes).unwrap());
-    message.put_bytes(0, bytes - 1);
+    message.put_u32(bytes);
+    message.put_bytes(0, bytes as usize - 1);
+    message.freeze()
+}
+
+/// Calls `path` with a body that begins with `message` and never ends; what the call is told.
+async fn announce(mut channel: Channel, path: &str, message: Bytes) -> Code {
     let request = http::Request::post(path)
         .header("content-type", "application/grpc")
-        .body(Body::new(Endless(Some(message.freeze()))))
+        .body(Body::new(Endless(Some(message))))
         .unwrap();
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
     let response = channel.call(request).await.unwrap();
@@ -67,10 +73,11 @@ async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_ba
     })
     .await;
     let channel = node.channel().await;
+    let message = cut_short(1_000_000);
     let calls: Vec<_> = (0..24)
         .map(|number| {
             let path = ["/annals.v1.LogService/Produce", "/log.v1.Log/Produce"][number % 2];
-            tokio::spawn(announce(channel.clone(), path, 1_000_000))
+            tokio::spawn(announce(channel.clone(), path, message.clone()))
         })
         .collect();
     for call in calls {
@@ -81,7 +88,7 @@ async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_ba
         );
     }
     for path in ["/annals.v1.LogService/ProduceStream", "/log.v1.Log/ProduceStream"] {
-        let code = within(announce(channel.clone(), path, 1_000_000)).await;
+        let code = within(announce(channel.clone(), path, message.clone())).await;
         assert_eq!(code, Code::DeadlineExceeded, "{path}");
     }
     // Of the room nothing is lost.
@@ -89,4 +96,44 @@ async fn messages_that_never_become_whole_end_their_calls_and_give_their_room_ba
         let whole = request(&["x".repeat(1_000_000)]);
         within(node.full().await.produce(whole)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn large_messages_on_one_connection_do_not_stop_each_other() {
+    // The story: what waits for room is not read, and so fills the window of its connection, through which the rest of those
+    // messages must come that have the room.
+    let node = staged_node_with(Options {
+        receive_bytes: 4 << 20,
+        ..options()
+    })
+    .await;
+    let channel = node.channel().await;
+    let large = request(&["x".repeat(1_000_000)]);
+    let unary = (0..32).map(|_| {
+        let (mut client, large) = (LogServiceClient::new(channel.clone()), large.clone());
+        tokio::spawn(async move { client.produce(large).await.map(drop) })
+    });
+    let streams = (0..8).map(|_| {
+        let (mut client, large) = (LogServiceClient::new(channel.clone()), large.clone());
+        tokio::spawn(async move {
+            let answers = client.produce_stream(stream::iter(vec![large; 4])).await?;
+            answers
+                .into_inner()
+                .try_for_each(|_| std::future::ready(Ok(())))
+                .await
+        })
+    });
+    let calls: Vec<_> = unary.chain(streams).collect();
+    let mut done = 0;
+    for call in calls {
+        // Long before the time that a message may take.
+        match within(call).await.unwrap() {
+            Ok(()) => done += 1,
+            Err(status) => assert_eq!(
+                code_and_reason(&status),
+                (Code::ResourceExhausted, "OVERLOADED".to_owned())
+            ),
+        }
+    }
+    assert!(done > 0, "there was room for some");
 }

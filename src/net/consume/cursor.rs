@@ -10,7 +10,7 @@ use slog::error;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::portion::{Limits, take_portion, trimmed};
+use super::portion::{Limits, Room, response_bytes_max, take_portion, trimmed};
 use crate::{
     error::causes,
     net::{context::Context, status::Refusal},
@@ -25,20 +25,23 @@ pub struct Cursor {
     /// First offset not yet given out.
     next: Offset,
     limits: Limits,
-    follow: bool,
+    /// The high watermark when the read began, where it ends; `None` when it follows.
+    until: Option<Offset>,
     /// Read, trimmed, and not yet given out.
     ready: VecDeque<StoredBatch>,
 }
 
 impl Cursor {
-    /// Starts at `next`; with `follow` it waits at the tail.
+    /// Starts at `next`; with `follow` it waits at the tail, without it ends at what is the high watermark now: a read that
+    /// went on for as long as records are appended might never end.
     #[must_use]
     pub fn new(context: Arc<Context>, next: Offset, limits: Limits, follow: bool) -> Self {
+        let until = (!follow).then(|| context.parts.read_path.high_watermark());
         Self {
             context,
             next,
             limits,
-            follow,
+            until,
             ready: VecDeque::new(),
         }
     }
@@ -49,18 +52,18 @@ impl Cursor {
         self.next
     }
 
-    /// The next batches, of about `bytes_max` bytes but at least one record; `None` at the end of the read.
+    /// The next batches for a response with so much `room`; `None` when nothing more may go in, or at the end of the read.
     ///
     /// Errors: `OutOfRange` when the place was trimmed away; `Read`; `ShuttingDown` while it waits at the tail.
     /// Cancel: safe; nothing is given out or skipped.
-    pub async fn next(&mut self, bytes_max: usize) -> Result<Option<Vec<StoredBatch>>, Refusal> {
+    pub async fn next(&mut self, room: &mut Room) -> Result<Option<Vec<StoredBatch>>, Refusal> {
         if self.limits.is_reached(self.next) {
             return Ok(None);
         }
         if self.ready.is_empty() && !self.fill().await? {
             return Ok(None);
         }
-        let portion = take_portion(&mut self.ready, bytes_max, &mut self.limits);
+        let portion = take_portion(&mut self.ready, room, &mut self.limits);
         let Some(last) = portion.last() else {
             return Ok(None);
         };
@@ -91,12 +94,13 @@ impl Cursor {
 
     /// The bound below which there is something to read; `None` when there is nothing and the read does not wait.
     async fn readable_below(&self) -> Result<Option<Offset>, Refusal> {
-        let mut high_watermark = self.context.parts.read_path.high_watermark();
+        let current = || self.context.parts.read_path.high_watermark();
+        let mut high_watermark = self.until.unwrap_or_else(current);
         if self.next >= high_watermark {
             if let Some(refusal) = damaged(&self.context) {
                 return Err(refusal);
             }
-            if !self.follow {
+            if self.until.is_some() {
                 return Ok(None);
             }
             high_watermark = tokio::select! {
@@ -117,10 +121,12 @@ impl Cursor {
         deadline: Option<Instant>,
     ) -> impl Stream<Item = Result<Portion, Status>> + Send {
         stream::try_unfold(self, move |mut cursor| async move {
-            let bytes_max = cursor.context.options.consume_chunk_bytes;
+            let options = &cursor.context.options;
+            let bytes_max = response_bytes_max(options.message_bytes_max).min(options.consume_chunk_bytes);
+            let mut room = Room::new(bytes_max);
             let batches = match deadline {
-                None => cursor.next(bytes_max).await?,
-                Some(deadline) => timeout_at(deadline, cursor.next(bytes_max))
+                None => cursor.next(&mut room).await?,
+                Some(deadline) => timeout_at(deadline, cursor.next(&mut room))
                     .await
                     .map_err(|_| Refusal::StreamDeadline)??,
             };
@@ -156,7 +162,8 @@ async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, R
     if let Some(chunk) = view.read_cached(from, below, bytes_max) {
         return Ok(chunk);
     }
-    // What is in the page cache is read here and now: handing it to a thread that may block costs more than the read.
+    // What is in the page cache is read here and now: handing it to a thread that may block costs more than the read. How
+    // large a frame is shows only when it is read; the largest is a batch, whose copy and checksums take some milliseconds.
     if let Some(chunk) = view.read_resident(from, below, bytes_max) {
         tokio::task::consume_budget().await;
         return Ok(chunk);

@@ -6,6 +6,56 @@ use bytes::Bytes;
 
 use crate::{record_set, storage::StoredBatch, types::Offset};
 
+/// What the encoding of a response adds to the records of each batch, at most: five tags, three numbers of ten bytes, one
+/// of five and a length of five, and around the batch a tag and a length.
+pub const BATCH_FRAMING_BYTES: usize = 5 + 3 * 10 + 5 + 5 + 6;
+
+/// Room for the rest of a response: header, next offset, and slack.
+const RESPONSE_FRAMING_BYTES: usize = 4 << 10;
+
+/// What gRPC clients accept when nobody tells them otherwise.
+const CLIENT_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// How much the batches of one response may take, so that it can be sent and any client can take it.
+#[must_use]
+pub fn response_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max
+        .min(CLIENT_MESSAGE_BYTES_MAX)
+        .saturating_sub(RESPONSE_FRAMING_BYTES)
+}
+
+/// What is left of one response.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of batches, with their framing.
+    bytes: usize,
+    /// Nothing is in it yet: the first record goes in even when it has more bytes.
+    is_empty: bool,
+}
+
+impl Room {
+    /// For `bytes` of batches, framing included.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            is_empty: true,
+        }
+    }
+
+    /// How many bytes the records of the next batch may have.
+    fn for_records(&self) -> usize {
+        self.bytes.saturating_sub(BATCH_FRAMING_BYTES)
+    }
+
+    fn spend(&mut self, batch: &StoredBatch) {
+        self.bytes = self
+            .bytes
+            .saturating_sub(batch.records.len() + BATCH_FRAMING_BYTES);
+        self.is_empty = false;
+    }
+}
+
 /// What is left of a read's limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -65,24 +115,23 @@ pub fn trimmed(batch: StoredBatch, from: Offset, below: Offset) -> Option<Stored
     })
 }
 
-/// Takes the next response's batches out of `ready`: about `bytes_max` of records but at least one record, and no more than
-/// `limits` allow. Empty when they allow nothing more.
+/// Takes the next batches of a response out of `ready`: as many as there is `room` for, but at least its first record, and
+/// no more than `limits` allow. Empty when nothing more may go in.
 ///
 /// A batch larger than that is cut at a record's boundary, so that a response never grows with the batch that some
 /// producer chose.
 pub fn take_portion(
     ready: &mut VecDeque<StoredBatch>,
-    bytes_max: usize,
+    room: &mut Room,
     limits: &mut Limits,
 ) -> Vec<StoredBatch> {
     let mut portion = Vec::new();
-    let mut room = bytes_max;
     while let Some(batch) = ready.pop_front() {
         if limits.is_reached(batch.base_offset) {
             ready.push_front(batch);
             break;
         }
-        let take = fitting(&batch, room, portion.is_empty(), limits);
+        let take = fitting(&batch, *room, limits);
         if take == 0 {
             ready.push_front(batch);
             break;
@@ -101,7 +150,7 @@ pub fn take_portion(
         }) else {
             break;
         };
-        room = room.saturating_sub(taken.records.len());
+        room.spend(&taken);
         limits.spend(&taken);
         portion.push(taken);
         if let Some(rest) = rest {
@@ -113,7 +162,9 @@ pub fn take_portion(
 }
 
 /// How many records of `batch` may go out.
-fn fitting(batch: &StoredBatch, room: usize, first_of_response: bool, limits: &mut Limits) -> u32 {
+fn fitting(batch: &StoredBatch, room: Room, limits: &mut Limits) -> u32 {
+    let first_of_response = room.is_empty;
+    let room = room.for_records();
     let mut take = batch.record_count;
     if let Some(left) = limits.records_left {
         take = take.min(u32::try_from(left).unwrap_or(u32::MAX));

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::portion::{Limits, take_portion, trimmed};
+use super::portion::{BATCH_FRAMING_BYTES, Limits, Room, response_bytes_max, take_portion, trimmed};
 use crate::{
-    proto::annals::v1::Record,
+    proto::{annals::v1::Record, raw::annals::v1 as raw},
     record_set,
     storage::StoredBatch,
     types::{LogIndex, Offset, Term, TimestampMs},
@@ -99,12 +99,13 @@ proptest! {
         let mut left = limits;
         let mut got = Vec::new();
         loop {
-            let portion = take_portion(&mut ready, portion_bytes, &mut left);
+            let portion = take_portion(&mut ready, &mut Room::new(portion_bytes), &mut left);
             if portion.is_empty() {
                 break;
             }
             let records = flat(&portion);
             let bytes: usize = records.iter().map(|(_, record)| size(record)).sum();
+            let bytes = bytes + portion.len() * BATCH_FRAMING_BYTES;
             prop_assert!(bytes <= portion_bytes || records.len() == 1, "{bytes} of {portion_bytes} bytes");
             got.extend(records);
         }
@@ -126,6 +127,47 @@ fn a_whole_batch_is_passed_on_without_a_copy() {
     let whole = batch(0, &[10, 20]);
     let address = whole.records.as_ptr();
     let mut ready = VecDeque::from([whole]);
-    let portion = take_portion(&mut ready, 1 << 10, &mut Limits::default());
+    let portion = take_portion(&mut ready, &mut Room::new(1 << 10), &mut Limits::default());
     assert_eq!(portion[0].records.as_ptr(), address);
+}
+
+#[test]
+fn a_response_with_the_largest_numbers_is_no_larger_than_what_was_accounted_for() {
+    let largest = raw::Batch {
+        base_offset: u64::MAX,
+        record_count: u32::MAX,
+        timestamp_ms: u64::MAX,
+        term: u64::MAX,
+        records: Some(Bytes::new()),
+    };
+    // Of lengths, the largest have five bytes; this message is too short to have one.
+    assert_eq!(largest.encoded_len() + 1 + 5 + 4, BATCH_FRAMING_BYTES);
+
+    let rest = raw::ConsumeResponse {
+        header: Some(raw::ResponseHeader {
+            cluster_id: "x".repeat(64),
+            node_id: u64::MAX,
+            leader_id: u64::MAX,
+            term: u64::MAX,
+            high_watermark: u64::MAX,
+        }),
+        batches: Vec::new(),
+        next_offset: u64::MAX,
+    };
+    for message_bytes_max in [64 << 10, 4 << 20, 16 << 20] {
+        let whole = response_bytes_max(message_bytes_max) + rest.encoded_len();
+        assert!(whole <= message_bytes_max.min(4 << 20));
+    }
+}
+
+#[test]
+fn a_response_in_several_portions_is_as_full_as_one() {
+    let mut ready: VecDeque<_> = (0..10).map(|number| batch(number, &[10])).collect();
+    let mut room = Room::new(3 * (BATCH_FRAMING_BYTES + 14));
+    let first = ready.split_off(2);
+    let mut portion = take_portion(&mut ready, &mut room, &mut Limits::default());
+    ready.extend(first);
+    portion.extend(take_portion(&mut ready, &mut room, &mut Limits::default()));
+    assert_eq!(portion.len(), 3);
+    assert!(take_portion(&mut ready, &mut room, &mut Limits::default()).is_empty());
 }

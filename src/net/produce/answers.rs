@@ -65,13 +65,3 @@ pub fn answer(requests: Vec<u32>, result: Result<Committed, ProposeError>) -> An
         },
     }
 }
-
-/// The offsets of each request, given those of all.
-pub fn split(offsets: Range<u64>, requests: &[u32]) -> impl Iterator<Item = Range<u64>> + '_ {
-    let mut next = offsets.start;
-    requests.iter().map(move |record_count| {
-        let first = next;
-        next += u64::from(*record_count);
-        first..next
-    })
-}

@@ -21,6 +21,10 @@ use crate::{
 /// Requests with more bytes than this are not copied into a shared batch: the copy would cost more than the entry saved.
 const COPY_BYTES_MAX: usize = 32 << 10;
 
+/// Requests in one batch. Each may have to be answered on its own, so their number is bounded apart from their bytes; with more
+/// nothing gets faster.
+const REQUESTS_MAX: usize = 16 << 10;
+
 /// Bytes that framing adds to a bare record: a tag and a length of at most five bytes.
 const FRAMING_BYTES_MAX: usize = 6;
 
@@ -189,6 +193,7 @@ impl Gather {
         let too_large = bytes > COPY_BYTES_MAX
             || open.is_too_large_to_copy()
             || open.bytes + bytes > self.bytes_max
+            || open.requests.len() >= REQUESTS_MAX
             || open.record_count.checked_add(item.record_count()).is_none();
         if too_large || item.is_conditional() || open.expected_offset.is_some() {
             return Fit::Apart;

@@ -255,15 +255,21 @@ where
 
     /// Hands the sealed batch to the committer; false when it stays here, and the stream is woken to try again.
     fn send(&mut self, cx: &mut Task<'_>) -> bool {
-        let Some(mut unsent) = self.unsent.take() else {
-            return true;
-        };
-        if let Some(retry) = &mut unsent.retry
-            && retry.as_mut().poll(cx).is_pending()
-        {
-            self.unsent = Some(unsent);
-            return false;
+        while let Some(mut unsent) = self.unsent.take() {
+            // It is false only when the timer has been polled and is pending: else nothing would wake the stream.
+            if let Some(retry) = &mut unsent.retry
+                && retry.as_mut().poll(cx).is_pending()
+            {
+                self.unsent = Some(unsent);
+                return false;
+            }
+            self.unsent = self.propose(unsent);
         }
+        true
+    }
+
+    /// Proposes a batch; gives it back, with a timer, when the mailbox is full.
+    fn propose(&mut self, unsent: Unsent) -> Option<Unsent> {
         let Unsent {
             gathered,
             permit,
@@ -285,30 +291,27 @@ where
                     chain,
                     bytes,
                 });
-                true
+                None
             }
             Err(Undelivered::Full(back)) if Instant::now() < deadline => {
                 let (batch, permit) = *back;
-                let mut retry = Box::pin(sleep(RETRY_FULL));
-                let waiting = retry.as_mut().poll(cx).is_pending();
                 let gathered = Gathered {
                     batch,
                     requests,
                     chain,
                     bytes,
                 };
-                self.unsent = Some(Unsent {
+                Some(Unsent {
                     gathered,
                     permit,
                     deadline,
-                    retry: waiting.then_some(retry),
-                });
-                false
+                    retry: Some(Box::pin(sleep(RETRY_FULL))),
+                })
             }
             Err(undelivered) => {
                 self.gather.not_stored();
                 self.refuse(undelivered.into(), requests.len());
-                true
+                None
             }
         }
     }

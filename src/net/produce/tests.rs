@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::{
-    answers::{Answered, answer, split},
+    answers::{Answered, answer},
     gather::{Fit, Gather, Gathered, Item},
 };
 use crate::{
@@ -72,13 +72,19 @@ fn told(answered: Answered) -> Vec<Told> {
             offsets,
             requests,
             repeated,
-        } => split(offsets, &requests)
-            .map(|offsets| Told::Offsets {
-                first: offsets.start,
-                next: offsets.end,
-                repeated,
-            })
-            .collect(),
+        } => {
+            let mut next = offsets.start;
+            let offsets_of = |count| {
+                let first = next;
+                next += u64::from(count);
+                Told::Offsets {
+                    first,
+                    next,
+                    repeated,
+                }
+            };
+            requests.into_iter().map(offsets_of).collect()
+        }
         Answered::Refused { refusal, requests } => {
             vec![Told::Refused(refusal.into_failure().reason); requests]
         }
@@ -328,6 +334,16 @@ fn a_conditional_request_is_alone_in_its_batch() {
     gather.seal();
     gather.push(conditional).unwrap();
     assert!(gather.fit(&Item::Batch(batch(1, 2))) == Fit::Apart);
+}
+
+#[test]
+fn a_batch_has_only_so_many_requests_however_small_they_are() {
+    let mut gather = Gather::new(1 << 20);
+    let tiny = || Item::Record(Bytes::new());
+    while gather.fit(&tiny()) == Fit::Joins {
+        gather.push(tiny()).unwrap();
+    }
+    assert_eq!(gather.seal().unwrap().requests.len(), 16_384);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 use tokio_util::sync::PollSemaphore;
 use tonic::Status;
@@ -21,6 +21,9 @@ use super::{
     prefix::{Prefixes, Walked},
 };
 use crate::net::{deadline::poll_until, status::Refusal};
+
+/// How long a stream waits for room. Messages that come at a usual pace give theirs back within milliseconds.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// Hands the frames of `inner` on, the first of a large message only when there is room for all of it.
 ///
@@ -38,6 +41,8 @@ pub struct Received<B> {
     /// What that message needs; `None` when it needs nothing more.
     needed: Option<u32>,
     permit: Option<OwnedSemaphorePermit>,
+    /// How long room is waited for, while it is.
+    wait: Option<Pin<Box<Sleep>>>,
     patience: Patience,
 }
 
@@ -55,29 +60,39 @@ where
             held: None,
             needed: None,
             permit: None,
+            wait: None,
             patience: Patience::new(calls, budget.within),
             budget,
         }
     }
 
+    /// Takes the room that is needed. A stream waits for it, but not long: what waits is not read, and so fills the window of its
+    /// connection, through which the rest of those messages must come that have the room.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let Some(needed) = self.needed else {
             return Poll::Ready(Ok(()));
         };
-        match self.waiter.poll_acquire_many(cx, needed) {
-            Poll::Ready(permit) => {
-                self.permit = permit;
-                self.needed = None;
-                self.patience.begin_message();
-                Poll::Ready(Ok(()))
-            }
-            // A stream waits, and is not read from; a unary call must be answered.
-            Poll::Pending if self.calls == Calls::Unary => {
-                ready!(self.patience.poll_over(cx));
-                Poll::Ready(Err(Refusal::Overloaded))
-            }
-            Poll::Pending => Poll::Pending,
+        let permit = match self.calls {
+            Calls::Unary => Arc::clone(&self.budget.permits)
+                .try_acquire_many_owned(needed)
+                .ok(),
+            Calls::Streaming => match self.waiter.poll_acquire_many(cx, needed) {
+                Poll::Ready(permit) => permit,
+                Poll::Pending => {
+                    let wait = || Box::pin(sleep(ROOM_WITHIN));
+                    ready!(self.wait.get_or_insert_with(wait).as_mut().poll(cx));
+                    None
+                }
+            },
+        };
+        self.wait = None;
+        self.needed = None;
+        self.permit = permit;
+        if self.permit.is_none() {
+            return Poll::Ready(Err(Refusal::Overloaded));
         }
+        self.patience.begin_message();
+        Poll::Ready(Ok(()))
     }
 
     /// The next bytes: what is held, or what has come.

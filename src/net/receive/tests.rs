@@ -92,7 +92,7 @@ async fn large_messages_that_are_underway_never_have_more_than_the_budget() {
     let budget = patient(2 * LARGE);
     let mut bodies = Vec::new();
     for _ in 0..10 {
-        let (sender, body) = received(Calls::Unary, &budget);
+        let (sender, body) = received(Calls::Streaming, &budget);
         sender.send(cut_short(LARGE)).unwrap();
         bodies.push((sender, body));
     }
@@ -181,15 +181,24 @@ async fn a_message_that_stays_incomplete_ends_its_call() {
 }
 
 #[tokio::test]
-async fn a_unary_call_that_finds_no_room_in_time_is_told_to_come_back() {
-    let budget = budget(LARGE, Duration::from_millis(30));
+async fn who_finds_no_room_is_told_to_come_back_a_unary_call_at_once() {
+    let budget = patient(LARGE);
     let (first, mut holding) = received(Calls::Streaming, &budget);
     first.send(cut_short(LARGE)).unwrap();
     now(&mut holding).unwrap().unwrap();
-    let (second, mut body) = received(Calls::Unary, &budget);
+    let (second, mut unary) = received(Calls::Unary, &budget);
     second.send(message(LARGE)).unwrap();
-    let end = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+    assert_eq!(
+        now(&mut unary).unwrap().unwrap_err().code(),
+        Code::ResourceExhausted
+    );
+    let (third, mut waiting) = received(Calls::Streaming, &budget);
+    third.send(message(LARGE)).unwrap();
+    assert!(now(&mut waiting).is_none());
+    let end = poll_fn(|cx| Pin::new(&mut waiting).poll_frame(cx)).await;
     assert_eq!(end.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    drop((holding, waiting));
+    assert_eq!(free(&budget), LARGE, "no place in the line was left behind");
 }
 
 #[tokio::test]

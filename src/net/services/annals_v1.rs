@@ -1,7 +1,6 @@
 //! `annals.v1.LogService`: the full client API. The comments of its proto are its law.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll, ready},
@@ -15,17 +14,17 @@ use crate::{
     net::{
         consume::{
             cursor::{Cursor, Portion, blocking_read},
-            portion::Limits,
+            portion::{Limits, Room, response_bytes_max},
             start::{Freshness, level_or, resolve},
         },
         context::{Context, DEFAULT_LOG},
         deadline,
         produce::{
-            answers::{Answered, split},
             check,
             stream::{AfterRefusal, ProduceStream},
             unary,
         },
+        services::acks::Acks,
         status::Refusal,
         vitals::Readiness,
     },
@@ -108,10 +107,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             AfterRefusal::GoOn,
             deadline,
         );
-        Ok(Response::new(AckStream {
-            answers,
-            ready: VecDeque::new(),
-        }))
+        Ok(Response::new(AckStream { answers, acks: None }))
     }
 
     async fn consume(
@@ -137,9 +133,10 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             .cursor(request, v1::ReadLevel::Linearizable, deadline)
             .await?;
         let mut batches = Vec::new();
+        let mut room = Room::new(response_bytes_max(options.message_bytes_max));
         loop {
             let offset = cursor.next_offset();
-            let more = timeout_at(deadline, cursor.next(bytes_max))
+            let more = timeout_at(deadline, cursor.next(&mut room))
                 .await
                 .unwrap_or(Err(Refusal::ReadDeadline { offset }));
             match more {
@@ -231,52 +228,8 @@ fn segment_to_proto(segment: SegmentDescription) -> v1::Segment {
 /// One response for each batch, where all its requests have the same answer.
 pub struct AckStream {
     answers: ProduceStream<Streaming<v1::ProduceRequest>, v1::ProduceRequest>,
-    ready: VecDeque<v1::ProduceResponse>,
-}
-
-impl AckStream {
-    fn acknowledge(&mut self, answered: Answered) {
-        let header = Some(self.answers.context().header());
-        let ack = v1::ProduceResponse {
-            header,
-            requests: 1,
-            ..v1::ProduceResponse::default()
-        };
-        match answered {
-            Answered::Stored {
-                offsets,
-                requests,
-                repeated: false,
-            } => {
-                self.ready.push_back(v1::ProduceResponse {
-                    first_offset: offsets.start,
-                    next_offset: offsets.end,
-                    requests: u32::try_from(requests.len()).unwrap_or(u32::MAX),
-                    ..ack
-                });
-            }
-            Answered::Stored {
-                offsets,
-                requests,
-                repeated: true,
-            } => {
-                self.ready
-                    .extend(split(offsets, &requests).map(|offsets| v1::ProduceResponse {
-                        first_offset: offsets.start,
-                        next_offset: offsets.end,
-                        repeated: true,
-                        ..ack.clone()
-                    }));
-            }
-            Answered::Refused { refusal, requests } => {
-                let failed = v1::ProduceResponse {
-                    failure: Some(refusal.into_failure()),
-                    ..ack
-                };
-                self.ready.extend(std::iter::repeat_n(failed, requests));
-            }
-        }
-    }
+    /// Of the oldest batch that is answered, what was not sent yet.
+    acks: Option<Acks>,
 }
 
 impl Stream for AckStream {
@@ -284,11 +237,14 @@ impl Stream for AckStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(response) = self.ready.pop_front() {
+            if let Some(response) = self.acks.as_mut().and_then(Iterator::next) {
                 return Poll::Ready(Some(Ok(response)));
             }
             match ready!(self.answers.poll_answered(cx)) {
-                Some(Ok(answered)) => self.acknowledge(answered),
+                Some(Ok(answered)) => {
+                    let header = self.answers.context().header();
+                    self.acks = Some(Acks::new(header, answered));
+                }
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(None),
             }

@@ -16,7 +16,7 @@ use crate::{
     net::{
         consume::{
             cursor::{Cursor, Portion, out_of_range},
-            portion::Limits,
+            portion::{Limits, Room},
             start::{Freshness, resolve},
         },
         context::Context,
@@ -57,7 +57,7 @@ impl LogV1 {
         let start = resolve(context, Some(Position::Offset(offset.get())), false).await?;
         let mut cursor = Cursor::new(Arc::clone(context), start, limits, false);
         let batches = cursor
-            .next(context.options.consume_chunk_bytes)
+            .next(&mut Room::new(context.options.consume_chunk_bytes))
             .await?
             .unwrap_or_default();
         let record = batches.into_iter().flat_map(BatchRecords::of).next();
