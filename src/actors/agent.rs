@@ -53,7 +53,7 @@ impl Actor for AgentActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(self.timing.heartbeat_every, Self::look);
+        self.look_later(context);
         self.settle(context);
     }
 }
@@ -186,6 +186,15 @@ impl AgentActor {
             agent.report(part, &verdict);
             agent.settle(context);
         }));
+    }
+
+    /// Looks when it is time, again and again. Not by an interval, which makes up for ticks that it missed: after the
+    /// process was frozen, all parts would be found silent before one of them had its turn.
+    fn look_later(&self, context: &mut Context<Self>) {
+        context.run_later(self.timing.heartbeat_every, |agent, context| {
+            agent.look(context);
+            agent.look_later(context);
+        });
     }
 
     /// Asks those that answered for the next sign of life, and gives up those that did not for too long.

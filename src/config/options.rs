@@ -153,6 +153,9 @@ options! {
         stream_inflight_bytes: ByteSize = ByteSize::mib(8), in ByteSize::kib(1)..=ByteSize::gib(4);
         /// Connections at a time; those above it are closed at once. Each costs a file and some tens of KiB.
         connections_max: u32 = 1024, in 1..=1_000_000;
+        /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves some
+        /// 1.2 MiB of each in memory, so that the default bounds this at 600 MiB.
+        consumers_max: u32 = 512, in 1..=1_000_000;
         /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
         /// enough that a caller who waits for ever is not kept for ever.
         request_timeout: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=Duration::from_secs(3600);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use slog::Logger;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -67,6 +67,8 @@ pub struct Context {
     pub rpc_address: String,
     /// Room for batches that wait for their commit.
     pub admission: Admission,
+    /// Places for consuming streams.
+    pub consumers: Arc<Semaphore>,
     /// Room for reads of files.
     pub reads: Arc<Semaphore>,
     /// Cancelled when the gateway drains or is dropped.
@@ -85,6 +87,9 @@ impl Context {
                 .clone()
                 .unwrap_or_else(|| rpc_address.to_string()),
             admission: Admission::new(options.admission_bytes, options.batch_bytes_max),
+            consumers: Arc::new(Semaphore::new(
+                options.consumers_max.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
             draining,
             options,
@@ -103,6 +108,16 @@ impl Context {
             term: leadership.term.get(),
             high_watermark: self.parts.read_path.high_watermark().get(),
         }
+    }
+
+    /// A place for a consuming stream, for as long as it is open.
+    ///
+    /// Errors: `TooManyConsumers`.
+    pub fn admit_consumer(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let refused = |_| Refusal::TooManyConsumers {
+            consumers_max: self.options.consumers_max,
+        };
+        Arc::clone(&self.consumers).try_acquire_owned().map_err(refused)
     }
 
     /// Checks the name of a log in a request.

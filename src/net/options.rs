@@ -27,6 +27,8 @@ pub struct Options {
     pub stream_inflight_bytes: usize,
     /// Bytes that a consumer is given at a time; at most one such chunk per consumer is in memory.
     pub consume_chunk_bytes: usize,
+    /// Consuming streams that are open at the same time, on the whole node; one more is refused.
+    pub consumers_max: usize,
     /// Reads of files that run at the same time.
     pub reads_max: usize,
     /// How long a request may take when the client does not say, and how long its message may take to arrive whole.
@@ -61,6 +63,9 @@ impl Default for Options {
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
+            // A client that does not read leaves some 1.2 MiB for each in memory: a chunk read, one encoded, and what HTTP/2
+            // has taken. So 600 MiB is the worst case.
+            consumers_max: 512,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,
             request_timeout: Duration::from_secs(30),

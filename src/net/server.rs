@@ -291,13 +291,15 @@ fn routes(
     context: &Arc<Context>,
     reporter: HealthReporter,
 ) -> Result<Routes, tonic_reflection::server::Error> {
+    // Only what comes in is limited: what was stored under a larger limit stays readable when the limit is lowered. Responses
+    // are kept small by `consume::portion`, but a single record goes out whole.
     let bytes_max = context.options.message_bytes_max;
     let small = LogServer::new(LogV1::new(Arc::clone(context)))
         .max_decoding_message_size(bytes_max)
-        .max_encoding_message_size(bytes_max);
+        .max_encoding_message_size(usize::MAX);
     let full = LogServiceServer::new(AnnalsV1::new(Arc::clone(context)))
         .max_decoding_message_size(bytes_max)
-        .max_encoding_message_size(bytes_max);
+        .max_encoding_message_size(usize::MAX);
     let health = HealthService::from_health_reporter(reporter);
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -81,6 +81,14 @@ pub enum Refusal {
     /// No room for the request now.
     #[error("too much is waiting to be written; try again in a moment")]
     Overloaded,
+    /// As many consuming streams are open as may be.
+    #[error(
+        "{consumers_max} streams consume already, which is the most (limits.consumers_max); end some, or read with Consume"
+    )]
+    TooManyConsumers {
+        /// The limit.
+        consumers_max: usize,
+    },
     /// The deadline passed while a batch waited for its commit.
     #[error(
         "the deadline passed before the batch was committed; the outcome is unknown: it may or may not be stored"
@@ -199,6 +207,7 @@ impl Refusal {
             | Self::Void(_)
             | Self::Internal { .. } => Disposition::Reject,
             Self::Overloaded
+            | Self::TooManyConsumers { .. }
             | Self::ProduceDeadline
             | Self::ReadDeadline { .. }
             | Self::ReceiveDeadline { .. }
@@ -229,6 +238,9 @@ impl Refusal {
                 .with("earliest", earliest)
                 .with("high_watermark", high_watermark),
             Self::Overloaded => overloaded(),
+            Self::TooManyConsumers { consumers_max } => Verdict::new(Code::ResourceExhausted, "OVERLOADED")
+                .with("consumers_max", consumers_max)
+                .retry(RETRY_OPERATOR),
             Self::ProduceDeadline => Verdict::new(Code::DeadlineExceeded, "OUTCOME_UNKNOWN"),
             Self::ReadDeadline { offset } => {
                 Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED").with("offset", offset)

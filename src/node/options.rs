@@ -101,6 +101,7 @@ impl NodeOptions {
                 rpc_address: config.listen.rpc,
                 admin_address: config.listen.admin,
                 connections_max: limits.connections_max as usize,
+                consumers_max: limits.consumers_max as usize,
                 batch_bytes_max: log.batch_bytes_max.as_usize(),
                 message_bytes_max: message_bytes_max(log.batch_bytes_max.as_usize()),
                 admission_bytes: limits.admission_bytes.as_usize(),

@@ -21,7 +21,8 @@ pub struct Timing {
     pub budget_window: Duration,
     /// How often the Agent asks for a sign of life.
     pub heartbeat_every: Duration,
-    /// Without a sign of life for this long, a part is stuck. Far above the slowest sync of a disk in good health.
+    /// Without a sign of life for this long, a part is stuck. As long as a request is waited for by default: disks behind a
+    /// network do stall for ten seconds and more, and come back.
     pub stuck_after: Duration,
     /// How long a part may take to stop; then it is passed over.
     pub stop_within: Duration,
@@ -38,7 +39,7 @@ impl Default for Timing {
             budget_restarts: 5,
             budget_window: Duration::from_secs(60),
             heartbeat_every: Duration::from_secs(1),
-            stuck_after: Duration::from_secs(10),
+            stuck_after: Duration::from_secs(30),
             // Three parts of 9 s fit into the 30 s that Kubernetes leaves between SIGTERM and SIGKILL.
             stop_within: Duration::from_secs(9),
             stop_within_when_failed: Duration::from_secs(2),

@@ -7,7 +7,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::{Stream, stream};
 use slog::error;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 use tonic::Status;
 
 use super::portion::{Limits, Room, response_bytes_max, take_portion, trimmed};
@@ -115,12 +118,13 @@ impl Cursor {
         ))
     }
 
-    /// All portions of `consume_chunk_bytes`, until the read or `deadline` ends.
+    /// All portions of `consume_chunk_bytes`, until the read or `deadline` ends; `place` is given back then.
     pub fn into_stream(
         self,
         deadline: Option<Instant>,
+        place: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Result<Portion, Status>> + Send {
-        stream::try_unfold(self, move |mut cursor| async move {
+        stream::try_unfold((self, place), move |(mut cursor, place)| async move {
             let options = &cursor.context.options;
             let bytes_max = response_bytes_max(options.message_bytes_max).min(options.consume_chunk_bytes);
             let mut room = Room::new(bytes_max);
@@ -136,7 +140,7 @@ impl Cursor {
                         batches,
                         next_offset: cursor.next,
                     },
-                    cursor,
+                    (cursor, place),
                 )
             }))
         })

@@ -120,9 +120,18 @@ where
             if self.calls == Calls::Unary && self.permit.is_some() {
                 return Err(Refusal::invalid("a call of this method takes one message"));
             }
+            // The transport would refuse it too, but with a code that means "past the end" here, and without a reason.
+            let Some(needed) = self.budget.permits_of(bytes) else {
+                return Err(Refusal::MessageTooLarge {
+                    what: format!(
+                        "it has {bytes} bytes, the most is {}",
+                        self.budget.message_bytes_max
+                    ),
+                });
+            };
             let before = data.split_to(at);
             self.held = Some(data);
-            self.needed = self.budget.permits_of(bytes);
+            self.needed = Some(needed);
             return Ok(before);
         }
         Ok(data)

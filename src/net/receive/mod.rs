@@ -62,7 +62,7 @@ impl ReceiveBudget {
         }
     }
 
-    /// How many permits a message takes; none when the transport will refuse it for its size before it takes its bytes.
+    /// How many permits a message takes; none when it is larger than a message may be.
     fn permits_of(&self, bytes: usize) -> Option<u32> {
         if bytes > self.message_bytes_max {
             return None;

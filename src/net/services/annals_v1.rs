@@ -161,6 +161,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
+        let place = self.context.admit_consumer()?;
         let stream_deadline = deadline::of_stream(request.metadata());
         let start_deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
         let cursor = self
@@ -168,7 +169,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             .await?;
         let context = Arc::clone(&self.context);
         let responses = cursor
-            .into_stream(stream_deadline)
+            .into_stream(stream_deadline, place)
             .map_ok(move |portion| respond(&context, portion));
         Ok(Response::new(responses.boxed()))
     }

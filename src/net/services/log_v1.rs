@@ -98,12 +98,13 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
+        let place = self.context.admit_consumer()?;
         let deadline = deadline::of_stream(request.metadata());
         let offset = request.into_inner().offset;
         let start = resolve(&self.context, Some(Position::Offset(offset)), true).await?;
         let cursor = Cursor::new(Arc::clone(&self.context), start, Limits::default(), true);
         Ok(Response::new(RecordStream::new(
-            cursor.into_stream(deadline).boxed(),
+            cursor.into_stream(deadline, place).boxed(),
         )))
     }
 

@@ -98,6 +98,13 @@ fn table() -> Vec<Row> {
         ),
         (Refusal::Overloaded, ResourceExhausted, "OVERLOADED", &[], true),
         (
+            Refusal::TooManyConsumers { consumers_max: 7 },
+            ResourceExhausted,
+            "OVERLOADED",
+            &["consumers_max"],
+            true,
+        ),
+        (
             Refusal::ProduceDeadline,
             DeadlineExceeded,
             "OUTCOME_UNKNOWN",
