@@ -2,7 +2,7 @@
 //!
 //! The transport takes a message out of the HTTP/2 window piece by piece, and only a whole one reaches a service, where
 //! [`super::admission`] begins. What is underway until then is bounded here, on the bodies of requests: a large message holds
-//! its length of the node's [`ReceiveBudget`] from its prefix on, and must be whole in time. Small ones hold
+//! its length of the node's [`ReceiveBudget`] from its prefix on. Every message must be whole in time. Small ones hold
 //! nothing, so that they pass while large ones wait; what they can take is bounded by the streams of a connection.
 
 mod body;
@@ -25,7 +25,7 @@ use tower::{Layer, Service};
 use self::body::Received;
 use super::Options;
 
-/// Messages up to this size need no room. One DATA frame of hyper's clients holds two of them.
+/// Messages up to this size need no room: half of the largest DATA frame, so that they take no more than what carries them.
 const SMALL_BYTES_MAX: usize = 32 << 10;
 
 /// Methods that take a stream of messages. Of any other a call has one message, and holds it until the call's handler runs.
