@@ -260,3 +260,83 @@ async fn a_message_above_the_transports_limit_ends_a_stream_with_a_reason() {
         (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
     );
 }
+
+#[tokio::test]
+async fn one_consuming_stream_too_many_is_refused_until_another_ends() {
+    let limited = Options {
+        consumers_max: 2,
+        ..options()
+    };
+    let node = staged_node_with(limited).await;
+    let follow = ConsumeRequest {
+        follow: true,
+        ..Default::default()
+    };
+    let mut full = node.full().await;
+    let mut small = node.small().await;
+    let first = full.consume_stream(follow.clone()).await.unwrap();
+    let _second = small
+        .consume_stream(small::ConsumeRequest { offset: 0 })
+        .await
+        .unwrap();
+    for refused in [
+        full.consume_stream(follow.clone()).await.unwrap_err(),
+        small
+            .consume_stream(small::ConsumeRequest { offset: 0 })
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(
+            code_and_reason(&refused),
+            (Code::ResourceExhausted, "OVERLOADED".to_owned())
+        );
+        assert!(
+            refused.message().contains("limits.consumers_max"),
+            "{}",
+            refused.message()
+        );
+    }
+    drop(first);
+    let again = async {
+        while full.consume_stream(follow.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(again).await;
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_is_told_its_size_and_not_that_an_offset_is_out_of_range() {
+    let node = staged_node_with(Options {
+        message_bytes_max: 100_000,
+        ..small_budget()
+    })
+    .await;
+    let large = "x".repeat(200_000);
+    let mut full = node.full().await;
+    let refused = within(full.produce(request(&[large.clone()]))).await.unwrap_err();
+    assert_eq!(
+        code_and_reason(&refused),
+        (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
+    );
+    assert!(
+        refused.message().contains("the most is 100000"),
+        "{}",
+        refused.message()
+    );
+    let requests = stream::iter([small_request(&large)]);
+    let answers = node
+        .small()
+        .await
+        .produce_stream(requests)
+        .await
+        .unwrap()
+        .into_inner();
+    let refused = within(answers.map(|answer| answer.unwrap_err()).next())
+        .await
+        .unwrap();
+    assert_eq!(
+        code_and_reason(&refused),
+        (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
+    );
+}

@@ -6,4 +6,5 @@ mod support;
 mod agent;
 mod dev;
 mod kill;
+mod limits;
 mod pipes;
