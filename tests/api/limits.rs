@@ -314,7 +314,9 @@ async fn a_message_above_the_limit_is_told_its_size_and_not_that_an_offset_is_ou
     .await;
     let large = "x".repeat(200_000);
     let mut full = node.full().await;
-    let refused = within(full.produce(request(&[large.clone()]))).await.unwrap_err();
+    let refused = within(full.produce(request(std::slice::from_ref(&large))))
+        .await
+        .unwrap_err();
     assert_eq!(
         code_and_reason(&refused),
         (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
