@@ -16,6 +16,7 @@ pub mod refusal;
 mod acknowledged;
 mod connect;
 mod consumer;
+mod contact;
 mod output;
 mod position;
 mod producer;

@@ -17,7 +17,7 @@ use crate::config::parse_duration;
 
 use super::{
     acknowledged::Acknowledged,
-    connect::{Connection, Target},
+    connect::Target,
     error::CliError,
     output::Format,
     producer::{Producer, Stamp},
@@ -85,7 +85,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     };
     let mut producer = Producer::new(args.target.addr.clone(), stamp, args.timeout, progress);
     let result = runtime::block_on(async {
-        let connection = Connection::open(&args.target.addr).await?;
+        let connection = producer.connect().await?;
         let limits = BatchLimits {
             records_max: args.batch,
             bytes_max: BATCH_BYTES_MAX,
@@ -105,7 +105,12 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
             if matches!(args.output, Format::Json) {
                 print(args.output, acknowledged)?;
             }
-            let go_on = args.file.as_ref().map(|file| {
+            // Another log knows nothing of this producer.
+            let file = args
+                .file
+                .as_ref()
+                .filter(|_| !matches!(cause, CliError::OtherLog { .. }));
+            let go_on = file.map(|file| {
                 format!(
                     "`annals produce --file {} --batch {} --producer-id {} --skip {}` goes on from there",
                     file.display(),

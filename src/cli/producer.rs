@@ -18,9 +18,10 @@ use crate::{
 use super::{
     acknowledged::Acknowledged,
     connect::{Address, Connection},
+    contact::{KnownLog, first_contact},
     error::{CliError, ProtocolError},
     progress::Progress,
-    reconnect::{Backoff, reconnect},
+    reconnect::Backoff,
     record_lines::RecordBatch,
     refusal::Refusal,
 };
@@ -58,7 +59,9 @@ struct Pending {
 pub(super) struct Producer {
     addr: Address,
     stamp: Stamp,
+    timeout: Duration,
     backoff: Backoff,
+    log: KnownLog,
     progress: Progress,
     pending: VecDeque<Pending>,
     /// How many of `pending` were handed to the present connection.
@@ -74,8 +77,10 @@ impl Producer {
     /// Gives up when nothing is acknowledged for `timeout`.
     pub(super) fn new(addr: Address, stamp: Stamp, timeout: Duration, progress: Progress) -> Self {
         Self {
+            log: KnownLog::new(addr.clone()),
             addr,
             stamp,
+            timeout,
             backoff: Backoff::new(Some(timeout)),
             progress,
             pending: VecDeque::new(),
@@ -92,9 +97,18 @@ impl Producer {
         self.acknowledged
     }
 
+    /// The first connection, to the log that all the others have to lead to.
+    ///
+    /// Errors: those of `first_contact`. Cancel: safe.
+    pub(super) async fn connect(&mut self) -> Result<Connection, CliError> {
+        let (connection, log) = first_contact(&self.addr, self.timeout).await?;
+        self.log.check(&log)?;
+        Ok(connection)
+    }
+
     /// Produces all that the source gives; returns when it ended and all is acknowledged.
     ///
-    /// Errors: those of the source; a refusal that does not pass; `NoAnswer`. Cancel: what is in flight may or may
+    /// Errors: those of the source; a refusal that does not pass; `NoAnswer`; `OtherLog`. Cancel: what is in flight may or may
     /// not be stored; `acknowledged` is.
     pub(super) async fn run(
         &mut self,
@@ -120,7 +134,9 @@ impl Producer {
             self.take(source.recv().await)?;
             self.backoff.progress();
         }
-        reconnect(&self.addr, &mut self.backoff, error).await
+        let returned = self.log.return_to(&mut self.backoff, self.timeout, error);
+        let (connection, _) = returned.await?;
+        Ok(connection)
     }
 
     /// One stream from its start to its end. Sends first what an earlier one left unacknowledged.
@@ -219,6 +235,9 @@ impl Producer {
     }
 
     fn acknowledge(&mut self, response: ProduceResponse) -> Result<(), CliError> {
+        if let Some(header) = &response.header {
+            self.log.check_header(&header.cluster_id)?;
+        }
         if let Some(failure) = response.failure {
             return Err(self.refused(failure.into()));
         }
@@ -244,6 +263,7 @@ impl Producer {
         }
         self.handed -= answered;
         self.acknowledged.add(response.first_offset, response.next_offset);
+        self.log.reach(response.next_offset);
         self.backoff.progress();
         Ok(())
     }

@@ -6,4 +6,5 @@ mod support;
 mod agent;
 mod dev;
 mod kill;
+mod other_log;
 mod pipes;
