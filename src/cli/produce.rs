@@ -20,7 +20,7 @@ use super::{
     connect::Target,
     error::CliError,
     output::Format,
-    producer::{Producer, Stamp},
+    producer::{Producer, Stamp, new_producer_id},
     progress::Progress,
     record_lines::{BatchLimits, RecordBatch, RecordLines},
     runtime,
@@ -77,6 +77,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     let stamp = Stamp {
         id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get),
         sequence: skip,
+        is_made_up: args.producer_id.is_none(),
     };
     let progress = if interactive {
         Progress::hidden()
@@ -97,6 +98,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
         }
     });
     let acknowledged = producer.acknowledged();
+    let can_be_continued = producer.can_be_continued();
     drop(producer);
     match result {
         Ok(()) => print(args.output, acknowledged),
@@ -109,7 +111,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
             let file = args
                 .file
                 .as_ref()
-                .filter(|_| !matches!(cause, CliError::OtherLog { .. }));
+                .filter(|_| can_be_continued && !matches!(cause, CliError::OtherLog { .. }));
             let go_on = file.map(|file| {
                 format!(
                     "`annals produce --file {} --batch {} --producer-id {} --skip {}` goes on from there",
@@ -135,10 +137,6 @@ fn print(format: Format, acknowledged: Acknowledged) -> Result<(), CliError> {
         Format::Json => super::output::write_json(&mut out, &acknowledged),
     }
     .map_err(CliError::from_write)
-}
-
-fn new_producer_id() -> u64 {
-    rand::random::<NonZeroU64>().get()
 }
 
 /// The input, and its length when it is a regular file.
