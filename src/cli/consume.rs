@@ -62,7 +62,7 @@ pub(super) struct ConsumeArgs {
     /// How to print a record
     #[arg(short, long, value_name = "FORMAT", default_value = "value")]
     output: RecordFormat,
-    /// Give up when the node sends nothing for so long; does not matter with --follow
+    /// Give up when the node sends nothing for so long; with --follow, only when the first answer takes so long
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
 }

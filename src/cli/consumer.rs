@@ -8,12 +8,12 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use tokio::{sync::mpsc, time};
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use crate::{
     error::Disposition,
     proto::{
-        annals::v1::{ConsumeRequest, ReadLevel},
+        annals::v1::{ConsumeRequest, DescribeLogResponse, ReadLevel},
         raw::annals::v1::{Batch, ConsumeResponse},
     },
     record_set,
@@ -21,9 +21,10 @@ use crate::{
 
 use super::{
     connect::{Address, Connection},
+    contact::{KnownLog, first_contact},
     error::{CliError, ProtocolError},
     position::Position,
-    reconnect::{Backoff, reconnect},
+    reconnect::Backoff,
 };
 
 /// What to read.
@@ -44,12 +45,13 @@ pub(super) struct Consumer {
     span: Span,
     timeout: Duration,
     backoff: Backoff,
+    log: KnownLog,
     /// The offset that comes next, as soon as it is known.
     next_offset: Option<u64>,
 }
 
 impl Consumer {
-    /// Nothing is read yet. Gives up when nothing comes for `timeout`, but never when it follows.
+    /// Nothing is read yet. Gives up when nothing comes for `timeout`; when it follows, only before the first answer.
     pub(super) fn new(addr: Address, span: Span, timeout: Duration) -> Self {
         let next_offset = match span.from {
             Position::Offset(offset) => Some(offset),
@@ -57,6 +59,7 @@ impl Consumer {
         };
         let backoff = Backoff::new((!span.follow).then_some(timeout));
         Self {
+            log: KnownLog::new(addr.clone()),
             addr,
             span,
             timeout,
@@ -67,18 +70,20 @@ impl Consumer {
 
     /// Reads to the end, into `chunks`; returns early when nobody receives them.
     ///
-    /// Errors: a refusal that does not pass; `NoAnswer`; `Protocol`. Cancel: safe.
+    /// Errors: a refusal that does not pass; `NoAnswer`; `OtherLog`; `Protocol`. Cancel: safe.
     pub(super) async fn run(&mut self, chunks: mpsc::Sender<Vec<Batch>>) -> Result<(), CliError> {
-        let mut connection = Connection::open(&self.addr).await?;
+        let (mut connection, mut log) = first_contact(&self.addr, self.timeout).await?;
+        self.log.check(&log)?;
         loop {
-            let Err(error) = self.run_stream(&connection, &chunks).await else {
+            let Err(error) = self.run_stream(&connection, &log, &chunks).await else {
                 return Ok(());
             };
             if self.span.follow && error.disposition() == Disposition::Retry {
                 // On standard error, for whoever wonders why nothing comes; nobody has to read it.
                 drop(writeln!(io::stderr(), "note: {error}; trying again"));
             }
-            connection = reconnect(&self.addr, &mut self.backoff, error).await?;
+            let returned = self.log.return_to(&mut self.backoff, self.timeout, error);
+            (connection, log) = returned.await?;
         }
     }
 
@@ -86,14 +91,19 @@ impl Consumer {
     async fn run_stream(
         &mut self,
         connection: &Connection,
+        log: &DescribeLogResponse,
         chunks: &mpsc::Sender<Vec<Batch>>,
     ) -> Result<(), CliError> {
-        self.resolve(connection).await?;
-        let responses = connection.consume_stream(self.request()).await?;
+        self.resolve(log);
+        let responses = self.open_stream(connection).await?;
         let mut responses = pin!(responses);
         while let Some(response) = self.next(&mut responses).await? {
             self.backoff.progress();
-            let batches = self.take(response?.batches)?;
+            let response = response?;
+            if let Some(header) = &response.header {
+                self.log.check_header(&header.cluster_id)?;
+            }
+            let batches = self.take(response.batches)?;
             let is_done = self.span.count == Some(0);
             if chunks.send(batches).await.is_err() || is_done {
                 return Ok(());
@@ -109,17 +119,17 @@ impl Consumer {
 
     /// Turns a start that means another place after each record appended into one that does not, so that a second try
     /// starts where the first did.
-    async fn resolve(&mut self, connection: &Connection) -> Result<(), CliError> {
+    fn resolve(&mut self, log: &DescribeLogResponse) {
         let from_end = match self.span.from {
             Position::Latest => 0,
             Position::FromEnd(count) => count,
-            Position::Earliest | Position::Offset(_) | Position::Time(_) => return Ok(()),
+            Position::Earliest | Position::Offset(_) | Position::Time(_) => return,
         };
         if self.next_offset.is_none() && self.span.follow {
-            let log = connection.describe_log().await?;
-            self.next_offset = Some(log.high_watermark.saturating_sub(from_end).max(log.earliest));
+            let start = log.high_watermark.saturating_sub(from_end).max(log.earliest);
+            self.next_offset = Some(start);
+            self.log.reach(start);
         }
-        Ok(())
     }
 
     fn request(&self) -> ConsumeRequest {
@@ -136,6 +146,15 @@ impl Consumer {
             read_level: read_level.into(),
             ..Default::default()
         }
+    }
+
+    async fn open_stream(&self, connection: &Connection) -> Result<Streaming<ConsumeResponse>, CliError> {
+        let lost = |_| CliError::Lost {
+            reason: "it does not answer".to_owned(),
+        };
+        time::timeout(self.timeout, connection.consume_stream(self.request()))
+            .await
+            .map_err(lost)?
     }
 
     async fn next<S>(&self, responses: &mut S) -> Result<Option<Result<ConsumeResponse, Status>>, CliError>
@@ -169,7 +188,9 @@ impl Consumer {
                 *left -= u64::from(batch.record_count);
             }
             if batch.record_count > 0 {
-                self.next_offset = Some(batch.base_offset + u64::from(batch.record_count));
+                let next_offset = batch.base_offset + u64::from(batch.record_count);
+                self.next_offset = Some(next_offset);
+                self.log.reach(next_offset);
                 taken.push(batch);
             }
         }

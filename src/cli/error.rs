@@ -45,6 +45,14 @@ pub enum CliError {
         /// What broke it.
         reason: String,
     },
+    /// Behind the address is another log than before: to go on there would mix the two.
+    #[error("{addr} has another log than before: {change}")]
+    OtherLog {
+        /// Where.
+        addr: String,
+        /// How that shows.
+        change: LogChange,
+    },
     /// The node answered, and the answer is no.
     #[error("{0}")]
     Refused(Refusal),
@@ -117,6 +125,37 @@ pub enum CliError {
     },
 }
 
+/// How it shows that a log is not the one from before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogChange {
+    /// It belongs to another cluster.
+    #[error("it is that of cluster {now}, and was that of cluster {before}")]
+    Cluster {
+        /// Whose it was.
+        before: String,
+        /// Whose it is.
+        now: String,
+    },
+    /// It ends before offsets that were taken.
+    #[error("it ends at offset {high_watermark}, and went on to {reached}")]
+    Shorter {
+        /// The first offset not known to be taken.
+        reached: u64,
+        /// The first offset that it does not have.
+        high_watermark: u64,
+    },
+}
+
+impl LogChange {
+    /// What is to be done about it: nobody but the person at the keyboard knows which log is meant.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Cluster { .. } | Self::Shorter { .. } => Disposition::Escalate,
+        }
+    }
+}
+
 /// How a node's answer contradicts its API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
@@ -171,6 +210,7 @@ impl CliError {
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::NodeEnded { .. } => Disposition::Escalate,
+            Self::OtherLog { change, .. } => change.disposition(),
             Self::Protocol(error) => error.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::NoAnswer { .. }
@@ -196,6 +236,7 @@ impl CliError {
             Self::Config(_) | Self::Node(_) => Exit::WrongConfiguration,
             Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
+            | Self::OtherLog { .. }
             | Self::Protocol(_)
             | Self::Read(_)
             | Self::LineTooLong { .. }
@@ -216,6 +257,10 @@ impl CliError {
             }
             Self::NoAnswer { .. } | Self::Lost { .. } => {
                 "is the node still running, and is that its port for clients? its log tells more"
+            }
+            Self::OtherLog { .. } => {
+                "was its data replaced, or another node started there? `annals consume --from earliest` and a new \
+                 `annals produce` start on the other log"
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",

@@ -8,10 +8,14 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use crate::proto::annals::v1::{DescribeLogResponse, Segment};
+use crate::{
+    config::parse_duration,
+    proto::annals::v1::{DescribeLogResponse, Segment},
+};
 
 use super::{
-    connect::{Connection, Target},
+    connect::Target,
+    contact::first_contact,
     error::CliError,
     output::{Format, write_json},
     runtime,
@@ -30,6 +34,9 @@ A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
     Describe {
         #[command(flatten)]
         target: Target,
+        /// Give up when the node does not answer within this
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+        timeout: Duration,
         /// How to print it
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Format,
@@ -39,9 +46,12 @@ A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
 /// Runs the verb.
 pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
     match command {
-        LogCommand::Describe { target, output } => {
-            let described =
-                runtime::block_on(async { Connection::open(&target.addr).await?.describe_log().await })?;
+        LogCommand::Describe {
+            target,
+            timeout,
+            output,
+        } => {
+            let (_, described) = runtime::block_on(first_contact(&target.addr, *timeout))?;
             let mut out = io::stdout().lock();
             match output {
                 Format::Text => write_text(&mut out, &described),

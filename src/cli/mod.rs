@@ -14,8 +14,10 @@ pub mod exit;
 pub mod refusal;
 
 mod acknowledged;
+mod argument;
 mod connect;
 mod consumer;
+mod contact;
 mod output;
 mod position;
 mod producer;
@@ -38,7 +40,7 @@ use crate::{
 
 use self::{error::CliError, exit::Exit};
 
-/// A replicated commit log in one binary: one ordered history that is never lost
+/// A commit log in one binary: one ordered history, on disk before it is acknowledged
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, after_long_help = exit::TABLE, after_help = "`annals --help` shows the exit codes too.")]
 #[command(

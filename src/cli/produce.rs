@@ -17,10 +17,10 @@ use crate::config::parse_duration;
 
 use super::{
     acknowledged::Acknowledged,
-    connect::{Connection, Target},
+    connect::Target,
     error::CliError,
     output::Format,
-    producer::{Producer, Stamp},
+    producer::{Producer, Stamp, new_producer_id},
     progress::Progress,
     record_lines::{BatchLimits, RecordBatch, RecordLines},
     runtime,
@@ -77,6 +77,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     let stamp = Stamp {
         id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get),
         sequence: skip,
+        is_made_up: args.producer_id.is_none(),
     };
     let progress = if interactive {
         Progress::hidden()
@@ -85,7 +86,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     };
     let mut producer = Producer::new(args.target.addr.clone(), stamp, args.timeout, progress);
     let result = runtime::block_on(async {
-        let connection = Connection::open(&args.target.addr).await?;
+        let connection = producer.connect().await?;
         let limits = BatchLimits {
             records_max: args.batch,
             bytes_max: BATCH_BYTES_MAX,
@@ -97,6 +98,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
         }
     });
     let acknowledged = producer.acknowledged();
+    let can_be_continued = producer.can_be_continued();
     drop(producer);
     match result {
         Ok(()) => print(args.output, acknowledged),
@@ -105,7 +107,12 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
             if matches!(args.output, Format::Json) {
                 print(args.output, acknowledged)?;
             }
-            let go_on = args.file.as_ref().map(|file| {
+            // Another log knows nothing of this producer.
+            let file = args
+                .file
+                .as_ref()
+                .filter(|_| can_be_continued && !matches!(cause, CliError::OtherLog { .. }));
+            let go_on = file.map(|file| {
                 format!(
                     "`annals produce --file {} --batch {} --producer-id {} --skip {}` goes on from there",
                     file.display(),
@@ -130,10 +137,6 @@ fn print(format: Format, acknowledged: Acknowledged) -> Result<(), CliError> {
         Format::Json => super::output::write_json(&mut out, &acknowledged),
     }
     .map_err(CliError::from_write)
-}
-
-fn new_producer_id() -> u64 {
-    rand::random::<NonZeroU64>().get()
 }
 
 /// The input, and its length when it is a regular file.

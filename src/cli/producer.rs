@@ -4,7 +4,7 @@
 //! that is not acknowledged is sent again, in order and unchanged; what the node already has it answers with the
 //! original offsets.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU64, pin::pin, time::Duration};
 
 use futures::{StreamExt, TryFutureExt};
 use tokio::{sync::mpsc, time};
@@ -18,9 +18,10 @@ use crate::{
 use super::{
     acknowledged::Acknowledged,
     connect::{Address, Connection},
+    contact::{KnownLog, first_contact},
     error::{CliError, ProtocolError},
     progress::Progress,
-    reconnect::{Backoff, reconnect},
+    reconnect::Backoff,
     record_lines::RecordBatch,
     refusal::Refusal,
 };
@@ -44,6 +45,8 @@ pub(super) struct Stamp {
     pub(super) id: u64,
     /// Number of the first record to be sent.
     pub(super) sequence: u64,
+    /// Whether the id was made up for this run, so that another may take its place.
+    pub(super) is_made_up: bool,
 }
 
 /// A request that is not acknowledged.
@@ -53,37 +56,52 @@ struct Pending {
     sequence: u64,
 }
 
+/// An id that nobody else has.
+pub(super) fn new_producer_id() -> u64 {
+    rand::random::<NonZeroU64>().get()
+}
+
 /// One producer and what it has in flight.
 #[derive(Debug)]
 pub(super) struct Producer {
     addr: Address,
     stamp: Stamp,
+    timeout: Duration,
     backoff: Backoff,
+    log: KnownLog,
     progress: Progress,
     pending: VecDeque<Pending>,
     /// How many of `pending` were handed to the present connection.
     handed: usize,
+    /// How many of `pending` were handed to an earlier connection: some of them may be stored.
+    handed_before: usize,
     pending_bytes: usize,
     source_ended: bool,
     /// Whether some of what is sent was sent before.
     is_resent: bool,
     acknowledged: Acknowledged,
+    /// Whether an earlier id is given up, and with it what would continue it.
+    is_anew: bool,
 }
 
 impl Producer {
     /// Gives up when nothing is acknowledged for `timeout`.
     pub(super) fn new(addr: Address, stamp: Stamp, timeout: Duration, progress: Progress) -> Self {
         Self {
+            log: KnownLog::new(addr.clone()),
             addr,
             stamp,
+            timeout,
             backoff: Backoff::new(Some(timeout)),
             progress,
             pending: VecDeque::new(),
             handed: 0,
+            handed_before: 0,
             pending_bytes: 0,
             source_ended: false,
             is_resent: false,
             acknowledged: Acknowledged::default(),
+            is_anew: false,
         }
     }
 
@@ -92,9 +110,23 @@ impl Producer {
         self.acknowledged
     }
 
+    /// Whether another run can go on as this producer: its numbers are still those of the input's lines.
+    pub(super) fn can_be_continued(&self) -> bool {
+        !self.is_anew
+    }
+
+    /// The first connection, to the log that all the others have to lead to.
+    ///
+    /// Errors: those of `first_contact`. Cancel: safe.
+    pub(super) async fn connect(&mut self) -> Result<Connection, CliError> {
+        let (connection, log) = first_contact(&self.addr, self.timeout).await?;
+        self.log.check(&log)?;
+        Ok(connection)
+    }
+
     /// Produces all that the source gives; returns when it ended and all is acknowledged.
     ///
-    /// Errors: those of the source; a refusal that does not pass; `NoAnswer`. Cancel: what is in flight may or may
+    /// Errors: those of the source; a refusal that does not pass; `NoAnswer`; `OtherLog`. Cancel: what is in flight may or may
     /// not be stored; `acknowledged` is.
     pub(super) async fn run(
         &mut self,
@@ -105,8 +137,37 @@ impl Producer {
             let Err(error) = self.run_stream(&connection, source).await else {
                 return Ok(());
             };
-            connection = self.recover(error, source).await?;
+            if self.is_forgotten(&error) {
+                self.begin_anew();
+            } else {
+                connection = self.recover(error, source).await?;
+            }
         }
+    }
+
+    /// Whether the node has forgotten this producer, and nothing of what it is to be sent can be stored already. A node
+    /// remembers a number of producers, and who was silent for long makes room for those who come.
+    fn is_forgotten(&self, error: &CliError) -> bool {
+        let CliError::Refused(refusal) = error else {
+            return false;
+        };
+        refusal.reason == "UNKNOWN_PRODUCER"
+            && self.stamp.is_made_up
+            && self.handed_before == 0
+            // A producer that begins cannot be unknown.
+            && self.pending.front().is_some_and(|pending| pending.sequence > 0)
+    }
+
+    /// Becomes a producer that has sent nothing yet. What was sent behind the refused request is refused as it was.
+    fn begin_anew(&mut self) {
+        self.stamp.id = new_producer_id();
+        self.stamp.sequence = 0;
+        for pending in &mut self.pending {
+            pending.sequence = self.stamp.sequence;
+            self.stamp.sequence += pending.batch.count;
+        }
+        self.handed = 0;
+        self.is_anew = true;
     }
 
     /// Waits, and connects again, until that works or it is time to give up.
@@ -120,7 +181,9 @@ impl Producer {
             self.take(source.recv().await)?;
             self.backoff.progress();
         }
-        reconnect(&self.addr, &mut self.backoff, error).await
+        let returned = self.log.return_to(&mut self.backoff, self.timeout, error);
+        let (connection, _) = returned.await?;
+        Ok(connection)
     }
 
     /// One stream from its start to its end. Sends first what an earlier one left unacknowledged.
@@ -158,6 +221,7 @@ impl Producer {
 
     fn rewind(&mut self) {
         self.is_resent |= self.handed > 0;
+        self.handed_before = self.handed_before.max(self.handed);
         self.handed = 0;
     }
 
@@ -219,6 +283,9 @@ impl Producer {
     }
 
     fn acknowledge(&mut self, response: ProduceResponse) -> Result<(), CliError> {
+        if let Some(header) = &response.header {
+            self.log.check_header(&header.cluster_id)?;
+        }
         if let Some(failure) = response.failure {
             return Err(self.refused(failure.into()));
         }
@@ -243,7 +310,9 @@ impl Producer {
             self.progress.add(batch.input_bytes);
         }
         self.handed -= answered;
+        self.handed_before = self.handed_before.saturating_sub(answered);
         self.acknowledged.add(response.first_offset, response.next_offset);
+        self.log.reach(response.next_offset);
         self.backoff.progress();
         Ok(())
     }
@@ -259,7 +328,11 @@ mod tests {
 
     fn producer_with(counts: &[u64]) -> Producer {
         let addr = "127.0.0.1:1".parse().expect("it is an address");
-        let stamp = Stamp { id: 7, sequence: 0 };
+        let stamp = Stamp {
+            id: 7,
+            sequence: 0,
+            is_made_up: true,
+        };
         let mut producer = Producer::new(addr, stamp, Duration::from_secs(1), Progress::hidden());
         for &count in counts {
             let batch = RecordBatch {
@@ -317,6 +390,39 @@ mod tests {
         assert_eq!(refused(&mut producer), Disposition::Reject);
         producer.rewind();
         assert_eq!(refused(&mut producer), Disposition::Retry);
+    }
+
+    #[test]
+    fn a_forgotten_producer_begins_anew_unless_something_may_be_stored() {
+        let forgotten = || ProduceResponse {
+            failure: Some(Failure {
+                reason: "UNKNOWN_PRODUCER".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut producer = producer_with(&[2, 3, 4]);
+        producer.next_request();
+        producer.acknowledge(answer(0, 2, 1)).expect("it is right");
+        producer.next_request();
+        let error = producer.acknowledge(forgotten()).expect_err("it is refused");
+        assert!(producer.is_forgotten(&error));
+        producer.begin_anew();
+        let stamps: Vec<_> = (0..2).filter_map(|_| producer.next_request().producer).collect();
+        assert_eq!((stamps[0].sequence, stamps[1].sequence), (0, 3));
+        assert!(
+            stamps
+                .iter()
+                .all(|stamp| stamp.id == producer.stamp.id && stamp.id != 7)
+        );
+        assert!(
+            !producer.is_forgotten(&error),
+            "it begins, and so cannot be unknown"
+        );
+        producer.acknowledge(answer(9, 12, 1)).expect("it is right");
+        assert!(producer.is_forgotten(&error));
+        producer.rewind();
+        assert!(!producer.is_forgotten(&error), "it may be stored already");
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Refusal {
                 "its disk failed or its log is damaged; its log and docs/operations.md say what to do, reads go on"
             }
             "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => {
-                "leave out --producer-id and --skip to append the input as that of a new producer"
+                "without --producer-id and --skip, the input is appended as that of a new producer; what of it is stored already \
+                 is stored again then"
             }
             "REPEATED_LONG_AGO" => "it is stored; --skip goes past it",
             "SHUTTING_DOWN" => "the node is stopping; try again or try another",

@@ -4,6 +4,7 @@ mod support;
 
 mod bench;
 mod consume;
+mod contact;
 mod golden;
 mod produce;
 mod reconnect;

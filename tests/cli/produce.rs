@@ -190,3 +190,14 @@ fn skipping_more_lines_than_there_are_is_an_error() {
         ended.err
     );
 }
+
+#[test]
+fn a_producer_that_the_node_forgot_goes_on_as_a_new_one() {
+    let server = Server::start();
+    server.refuse([None, refusal(Code::FailedPrecondition, "UNKNOWN_PRODUCER", 0)]);
+    let ended = Program::new(&format!("produce --addr {} --batch 1", server.addr()))
+        .run(b"a\nb\nc\n")
+        .done();
+    assert_eq!(ended.text(), "3 records at offsets 0..3\n");
+    assert_eq!(server.values(), b"a\nb\nc");
+}

@@ -7,4 +7,5 @@ mod agent;
 mod dev;
 mod kill;
 mod limits;
+mod other_log;
 mod pipes;

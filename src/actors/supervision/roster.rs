@@ -701,8 +701,9 @@ mod tests {
         assert_eq!(table.roster.look(), (vec![], vec![]));
         table.ready(LOG);
         assert_eq!(table.roster.look(), (vec![LOG], vec![]));
-        let silent = |table: &mut Table| (0..10).map(|_| table.roster.look().1).collect::<Vec<_>>();
-        let mut expected = vec![vec![]; 9];
+        let looks = Timing::default().silent_looks_max() as usize;
+        let silent = |table: &mut Table| (0..looks).map(|_| table.roster.look().1).collect::<Vec<_>>();
+        let mut expected = vec![vec![]; looks - 1];
         expected.push(vec![LOG]);
         assert_eq!(silent(&mut table), expected);
         table.roster.end(Ending::graceful());

@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn ten_looks_a_second_apart_make_ten_seconds() {
-        assert_eq!(Timing::default().silent_looks_max(), 10);
+    fn thirty_looks_a_second_apart_make_thirty_seconds() {
+        assert_eq!(Timing::default().silent_looks_max(), 30);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     cli::{
         connect::{Connection, Target},
+        contact::{FIRST_ANSWER_WITHIN, first_contact},
         error::{CliError, ProtocolError},
         output::Format,
     },
@@ -56,8 +57,7 @@ struct Load {
 
 /// Runs the load and prints what it found out.
 pub(super) async fn run(args: &BenchConsumeArgs) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target.addr).await?;
-    let log = connection.describe_log().await?;
+    let (connection, log) = first_contact(&args.target.addr, FIRST_ANSWER_WITHIN).await?;
     let (cpu_before, started) = (report::cpu_seconds(), clock::now());
     let limit = args.limit.start();
     let mut reader = Reader {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::{
     cli::{
         connect::{Connection, Target},
+        contact::{FIRST_ANSWER_WITHIN, first_contact},
         error::{CliError, ProtocolError},
         output::Format,
         record_lines::put_record,
@@ -101,7 +102,8 @@ pub(super) async fn run(args: &BenchProduceArgs) -> Result<(), CliError> {
     }
     let mut connections = Vec::new();
     for _ in 0..args.producers {
-        connections.push(Connection::open(&args.target.addr).await?);
+        let (connection, _) = first_contact(&args.target.addr, FIRST_ANSWER_WITHIN).await?;
+        connections.push(connection);
     }
     let load = ProducerLoad::new(args);
     let (cpu_before, started) = (report::cpu_seconds(), clock::now());

@@ -1,0 +1,48 @@
+//! Another log behind the same address, and the wrong port: who goes on there would mix two histories, or wait for ever.
+
+use std::io::Write;
+
+use crate::support::{Node, annals};
+
+#[test]
+fn nobody_goes_on_in_another_log_behind_the_same_address() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::agent(&temp.path().join("first"), "127.0.0.1:0");
+    let rpc = node.rpc.clone();
+    let follower = annals().args(["consume", "--addr", &rpc, "--follow"]).start();
+    let (producer, mut stdin) = annals().args(["produce", "--addr", &rpc]).start_with_input();
+    stdin.write_all(b"one\n").unwrap();
+    follower.out.wait_for_bytes("one\n".len());
+    node.process.kill();
+    let other = Node::agent(&temp.path().join("second"), &rpc);
+    stdin.write_all(b"two\n").unwrap();
+    drop(stdin);
+    let ended = follower.wait();
+    let said = ended.refused(1);
+    assert!(
+        said.contains("has another log than before: it is that of cluster "),
+        "{said}"
+    );
+    assert!(said.contains("--from earliest"), "{said}");
+    assert_eq!(ended.out, b"one\n");
+    let ended = producer.wait();
+    let said = ended.refused(6);
+    assert!(
+        said.contains("acknowledged: 1 record at offsets 0..1; the rest is not"),
+        "{said}"
+    );
+    let found = annals().args(["consume", "--addr", &rpc]).run().done();
+    assert!(found.is_empty(), "the other log has a record of this one");
+    assert_eq!(other.process.stop().status.code(), Some(0));
+}
+
+#[test]
+fn the_port_for_probes_is_told_from_the_port_for_clients() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::agent(&temp.path().join("data"), "127.0.0.1:0");
+    for verb in [["consume", "--timeout"], ["produce", "--timeout"]] {
+        let ended = annals().args(verb).args(["2s", "--addr", &node.admin]).run();
+        let said = ended.refused(3);
+        assert!(said.contains("is that its port for clients?"), "{said}");
+    }
+}
