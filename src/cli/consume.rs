@@ -8,9 +8,10 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::{config::parse_duration, proto::raw::annals::v1::Batch};
+use crate::proto::raw::annals::v1::Batch;
 
 use super::{
+    argument::{parse_count, parse_timeout},
     connect::Target,
     consumer::{Consumer, Span},
     error::CliError,
@@ -54,7 +55,7 @@ pub(super) struct ConsumeArgs {
     )]
     from: Position,
     /// Stop after so many records
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
     count: Option<u64>,
     /// At the end, wait for more; after a lost connection, go on where it broke off, however long it takes
     #[arg(long)]
@@ -63,7 +64,7 @@ pub(super) struct ConsumeArgs {
     #[arg(short, long, value_name = "FORMAT", default_value = "value")]
     output: RecordFormat,
     /// Give up when the node sends nothing for so long; with --follow, only when the first answer takes so long
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
 }
 

@@ -8,12 +8,10 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use crate::{
-    config::parse_duration,
-    proto::annals::v1::{DescribeLogResponse, Segment},
-};
+use crate::proto::annals::v1::{DescribeLogResponse, Segment};
 
 use super::{
+    argument::parse_timeout,
     connect::Target,
     contact::first_contact,
     error::CliError,
@@ -35,7 +33,7 @@ A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
         #[command(flatten)]
         target: Target,
         /// Give up when the node does not answer within this
-        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
         timeout: Duration,
         /// How to print it
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]

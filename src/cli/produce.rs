@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal, Read, Write},
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -13,10 +13,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use crate::config::parse_duration;
-
 use super::{
     acknowledged::Acknowledged,
+    argument::parse_timeout,
     connect::Target,
     error::CliError,
     output::Format,
@@ -56,7 +55,7 @@ pub(super) struct ProduceArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
     /// Give up when nothing is acknowledged for so long
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
     /// Go on as this producer, which was named when an earlier produce failed
     #[arg(long, value_name = "ID", requires = "skip")]
@@ -139,10 +138,19 @@ fn print(format: Format, acknowledged: Acknowledged) -> Result<(), CliError> {
     .map_err(CliError::from_write)
 }
 
+/// A directory can be opened as a file can, and fails only when it is read.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
+}
+
 /// The input, and its length when it is a regular file.
 fn open(file: Option<&PathBuf>) -> Result<(File, Option<u64>), CliError> {
     let input = match file {
-        Some(path) => File::open(path).map_err(|source| CliError::Open {
+        Some(path) => open_file(path).map_err(|source| CliError::Open {
             path: path.clone(),
             source,
         })?,

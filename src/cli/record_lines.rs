@@ -16,8 +16,9 @@ const FIELD_1_LENGTH_DELIMITED: u8 = 0x0a;
 /// Bytes asked of the input at once: four times what a pipe holds.
 const READ_BYTES: usize = 256 << 10;
 
-/// The longest line taken, so that a binary file without newlines cannot fill the memory.
-const LINE_BYTES_MAX: usize = 64 << 20;
+/// The longest line that is waited for, so that a binary file without newlines cannot fill the memory: no node can be
+/// told to take a larger batch (`log.batch_bytes_max`).
+const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// What one request carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
