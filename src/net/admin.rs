@@ -75,6 +75,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         Readiness::Failsafe { cause } => Some(cause),
         Readiness::Starting | Readiness::Ready => None,
     };
+    let checks = checks(&context);
     // Ids use all 64 bits, of which JSON's numbers keep 53.
     Json(json!({
         "node": {
@@ -84,7 +85,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "rpc_address": context.rpc_address,
             "version": env!("CARGO_PKG_VERSION"),
         },
-        "readiness": readiness_name(&readiness),
+        "readiness": readiness_name(&readiness, &checks),
         "failsafe": failsafe,
         "leadership": {
             "term": leadership.term.get(),
@@ -102,7 +103,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "admission_bytes_free": context.admission.free_bytes(),
             "admission_bytes_max": context.admission.bytes_max(),
         },
-        "checks": checks(&context).into_iter().map(|check| json!({
+        "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
         })).collect::<Vec<_>>(),
@@ -110,9 +111,11 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     }))
 }
 
-fn readiness_name(readiness: &Readiness) -> &'static str {
+/// The same word as `/readyz`: a node is ready when every check holds.
+fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
     match readiness {
         Readiness::Starting => "starting",
+        Readiness::Ready if checks.iter().any(|check| check.problem.is_some()) => "not ready",
         Readiness::Ready => "ready",
         Readiness::Failsafe { .. } => "failsafe",
     }

@@ -178,6 +178,8 @@ async fn a_disk_nearly_full_refuses_appends_and_takes_them_again_by_itself() {
         status == 503 && body.contains("disk failed: nearly full"),
         "{status} {body}"
     );
+    let (_, body) = node.get("/status").await;
+    assert!(body.contains(r#""readiness":"not ready""#), "{body}");
 
     disk.set_free_bytes(FLOOR);
     load.progresses(AT_WORK).await;
