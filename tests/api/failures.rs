@@ -71,13 +71,13 @@ async fn a_committer_that_dies_leaves_the_outcome_unknown() {
     let mut client = node.full().await;
     let mut unary = client.clone();
     let waiting = tokio::spawn(async move { unary.produce(request(&["unary"])).await });
-    node.until_in_flight(1).await;
+    node.until_held(1).await;
     let mut answers = client
         .produce_stream(stream::iter([request(&["streamed"])]))
         .await
         .unwrap()
         .into_inner();
-    node.until_in_flight(20).await;
+    node.until_held(2).await;
     node.lose().await;
     let status = within(waiting).await.unwrap().unwrap_err();
     assert_eq!(

@@ -169,8 +169,7 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     node.hold(true).await;
     let mut unary = node.small().await;
     let in_flight = tokio::spawn(async move { unary.produce(small_request("unary")).await });
-    // The unary request's record takes 9 bytes, the stream's 13.
-    node.until_in_flight(9).await;
+    node.until_held(1).await;
     let (sender, requests) = mpsc::channel(8);
     let mut answers = client
         .produce_stream(ReceiverStream::new(requests))
@@ -178,7 +177,7 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
         .unwrap()
         .into_inner();
     sender.send(request(&["in flight"])).await.unwrap();
-    node.until_in_flight(22).await;
+    node.until_held(2).await;
 
     let began = tokio::time::Instant::now();
     let drained = node.drain();
@@ -252,7 +251,7 @@ async fn a_gateway_that_is_built_again_has_the_same_ports_and_ends_old_connectio
         .unwrap()
         .into_inner();
     sender.send(request(&["before"])).await.unwrap();
-    node.until_in_flight(1).await;
+    node.until_held(1).await;
 
     node.restart_gateway().await;
     assert_eq!(next(&mut follower).await.unwrap_err().code(), Code::Unavailable);

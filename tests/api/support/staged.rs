@@ -61,6 +61,7 @@ pub async fn staged_node_with(options: Options) -> StagedNode {
 
 enum Command {
     Block(std::sync::mpsc::Receiver<()>, oneshot::Sender<()>),
+    Held(oneshot::Sender<usize>),
     Lose(oneshot::Sender<()>),
     Unplug(oneshot::Sender<()>),
     Hold(bool, oneshot::Sender<()>),
@@ -82,6 +83,16 @@ impl StagedNode {
         let (done, held) = oneshot::channel();
         self.command(Command::Hold(holding, done));
         held.await.unwrap();
+    }
+
+    /// Waits until so many batches are kept. Room for bytes is taken earlier, when a stream gathers them.
+    pub async fn until_held(&self, count: usize) {
+        let held = async || {
+            let (reply, held) = oneshot::channel();
+            self.command(Command::Held(reply));
+            held.await.unwrap()
+        };
+        within(async { while held().await < count {} }).await;
     }
 
     /// The committer takes nothing out of its mailbox until the sender is dropped.
@@ -200,6 +211,9 @@ async fn run(
             Command::Block(blocked, done) => {
                 committer.try_send(Block(blocked, done)).unwrap();
             }
+            Command::Held(reply) => {
+                reply.send(committer.send(Held).await.unwrap()).unwrap();
+            }
             Command::Lose(done) => {
                 committer.send(Lose).await.unwrap();
                 done.send(()).unwrap();
@@ -277,6 +291,10 @@ struct TestCommitter {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Hold(bool);
+
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct Held;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -375,6 +393,14 @@ impl Handler<Hold> for TestCommitter {
                 self.commit(proposal);
             }
         }
+    }
+}
+
+impl Handler<Held> for TestCommitter {
+    type Result = usize;
+
+    fn handle(&mut self, _: Held, _: &mut Context<Self>) -> usize {
+        self.held.len()
     }
 }
 
