@@ -17,6 +17,8 @@ pub mod telemetry;
 
 pub mod storage;
 
+pub mod consensus;
+
 pub mod actors;
 
 pub mod net;
