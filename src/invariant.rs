@@ -22,6 +22,8 @@ pub enum Invariant {
     STO_3,
     /// Recovery keeps every synced frame and no partial one.
     STO_4,
+    /// Term and vote are durable before a reply, and never taken back.
+    RFT_1,
     /// Each `Reply` is answered once.
     ACT_1,
     /// No queue grows above its limit.

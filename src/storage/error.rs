@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::segment::Damage;
 use crate::{
     error::Disposition,
-    types::{ClusterId, LogIndex, Offset, Position},
+    types::{ClusterId, LogIndex, Offset, Position, Term},
 };
 
 /// A read could not be answered.
@@ -147,7 +147,35 @@ pub enum OpenError {
         /// What the node's identity says.
         expected: ClusterId,
     },
+    /// Both copies of the vote are bad.
+    #[error("both copies in {} are damaged, so that nobody knows what this node has promised; {NEW_NODE}", path.display())]
+    VoteDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log holds entries of a later term than the vote, which is saved before them.
+    #[error("{} says term {found}, but the log holds entries of term {log}: votes were lost; {NEW_NODE}", path.display())]
+    VoteBehind {
+        /// The file.
+        path: PathBuf,
+        /// The term of the vote; 0 when there is none.
+        found: Term,
+        /// The term of the log's last entry.
+        log: Term,
+    },
+    /// A newer program wrote the vote.
+    #[error("{} has format version {found}: start the newer program", path.display())]
+    VoteVersion {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
 }
+
+/// An older copy of a vote would be as bad as none: votes given since are forgotten.
+const NEW_NODE: &str = "do not restore it from a backup, but remove this node from the cluster, move its data directory \
+     away and start it as a new node";
 
 impl OpenError {
     /// What is to be done about it.
@@ -156,7 +184,11 @@ impl OpenError {
         match self {
             Self::Io { .. } => Disposition::Restart,
             Self::Write(error) => error.disposition(),
-            Self::Damaged(_) | Self::OtherCluster { .. } => Disposition::Escalate,
+            Self::Damaged(_)
+            | Self::OtherCluster { .. }
+            | Self::VoteDamaged { .. }
+            | Self::VoteBehind { .. }
+            | Self::VoteVersion { .. } => Disposition::Escalate,
         }
     }
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod history;
 
+mod commit_note_test;
 mod damage_test;
 mod data_dir_test;
 mod faults_test;
@@ -14,3 +15,4 @@ mod leftovers_test;
 mod model_test;
 mod sim_fs_test;
 mod start_up_test;
+mod vote_test;
