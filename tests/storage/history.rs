@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use annals::{
     storage::{
-        Checkpoint, Log, LogOptions, LogView, OpenError, OpenReport, ReadError, StoredBatch,
+        Checkpoint, Log, LogOptions, LogView, OpenError, OpenReport, ReadEntriesError, ReadError,
+        StoredBatch,
         entry::{Batch, Entry, Outcome, Payload, ProducerStamp},
         frame::PlacedEntry,
     },
@@ -193,6 +194,49 @@ impl History {
         }
         let behind = view.read_entries(next, LogIndex(u64::MAX), bytes_max).unwrap();
         assert_eq!(behind, [], "nothing follows the last entry");
+        self.check_log_ids(view, first, last);
+    }
+
+    /// Term, next offset and the state before each segment are those of the entries, from the one before the first on.
+    fn check_log_ids(&self, view: &LogView, first: LogIndex, last: u64) {
+        assert_eq!(view.first_log_index(), Some(first));
+        let before_first = first.get() - 1;
+        let id = |entries: u64| {
+            let checkpoint = self.checkpoint(entries);
+            (checkpoint.last_log_index(), checkpoint.last_term())
+        };
+        for number in before_first.max(1)..=last {
+            assert_eq!(view.log_id_of(LogIndex(number)).unwrap(), Some(id(number)));
+        }
+        for number in before_first..=last {
+            let next_offset = view.next_offset_after(LogIndex(number)).unwrap();
+            assert_eq!(
+                next_offset,
+                self.checkpoint(number).next_offset(),
+                "after {number}"
+            );
+        }
+        for behind in [last + 1, u64::MAX] {
+            assert_eq!(view.log_id_of(LogIndex(behind)).unwrap(), None);
+            let next_offset = view.next_offset_after(LogIndex(behind)).unwrap();
+            assert_eq!(next_offset, self.checkpoint(last).next_offset());
+        }
+        if before_first > 0 {
+            let trimmed = LogIndex(before_first - 1);
+            let refused = [
+                view.next_offset_after(trimmed).err(),
+                (before_first > 1).then(|| view.log_id_of(trimmed).unwrap_err()),
+            ];
+            let is_trimmed = |error: &ReadEntriesError| matches!(error, ReadEntriesError::Trimmed { first: found, .. } if *found == first);
+            assert!(refused.iter().flatten().all(is_trimmed), "{refused:?}");
+            assert!(refused[0].is_some());
+        }
+        assert_eq!(view.last_log_id().unwrap(), id(last));
+        for first in view.segment_firsts() {
+            let before = view.checkpoint_before(first).unwrap().unwrap();
+            assert_eq!(&before, self.checkpoint(first.get() - 1));
+        }
+        assert_eq!(view.checkpoint_before(LogIndex(u64::MAX)).unwrap(), None);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod frames;
+mod headers;
 mod open_files;
 mod prepared;
 mod reader;

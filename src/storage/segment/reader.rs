@@ -338,7 +338,7 @@ impl SegmentReader {
         })
     }
 
-    fn frames_from<'a>(
+    pub(super) fn frames_from<'a>(
         &self,
         file: &'a Arc<dyn File>,
         target: Target,
@@ -418,7 +418,7 @@ impl SegmentReader {
         Ok(index.get_or_init(|| opened))
     }
 
-    fn file(&self) -> Result<Arc<dyn File>, ReadError> {
+    pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         match &self.kind {
             Kind::Active { file, .. } => Ok(file.clone()),
             Kind::Sealed { slot, open_files, .. } => open_files
@@ -427,11 +427,11 @@ impl SegmentReader {
         }
     }
 
-    fn fault(&self, position: u64, fault: FrameFault) -> ReadError {
+    pub(super) fn fault(&self, position: u64, fault: FrameFault) -> ReadError {
         self.corrupt(position, &fault.to_string())
     }
 
-    fn corrupt(&self, position: u64, what: &str) -> ReadError {
+    pub(super) fn corrupt(&self, position: u64, what: &str) -> ReadError {
         ReadError::Corrupt {
             path: self.path.clone(),
             position: Position(position),
@@ -439,7 +439,7 @@ impl SegmentReader {
         }
     }
 
-    fn io(&self, source: io::Error) -> ReadError {
+    pub(super) fn io(&self, source: io::Error) -> ReadError {
         ReadError::Io {
             path: self.path.clone(),
             source,
@@ -448,7 +448,7 @@ impl SegmentReader {
 }
 
 /// Bytes to read for a chunk: the step from an index entry to the frame that is looked for comes on top.
-fn chunk_window(bytes_max: usize) -> usize {
+pub(super) fn chunk_window(bytes_max: usize) -> usize {
     bytes_max.clamp(4096, WALK_WINDOW) + 4096
 }
 

@@ -1,5 +1,7 @@
 //! What readers see: an immutable picture of the log, read without asking any actor.
 
+mod log_ids;
+
 use std::{
     io,
     sync::{

@@ -1,0 +1,77 @@
+//! Finds frames by their headers alone: which entry is where, of what term, and what offset follows.
+//!
+//! A header has a checksum of its own, so payloads, which may be large, are not read for this.
+
+use std::sync::Arc;
+
+use super::{FrameError, Frames, SegmentReader, reader::chunk_window};
+use crate::{
+    storage::{
+        ReadError,
+        frame::{FrameHeader, FrameKind},
+        fs::File,
+        index::Target,
+    },
+    types::LogIndex,
+};
+
+impl SegmentReader {
+    /// The header of an entry's frame; `None` when the segment ends before it.
+    ///
+    /// Blocking: reads about a page and a half, once the index is known.
+    pub(in crate::storage) fn header_of(
+        &self,
+        log_index: LogIndex,
+    ) -> Result<Option<FrameHeader>, ReadError> {
+        let mut found = None;
+        self.walk_headers(Target::LogIndex(log_index), |header| {
+            found = Some(*header);
+            header.log_index < log_index
+        })?;
+        match found {
+            Some(header) if header.log_index > log_index => {
+                Err(self.corrupt(0, &format!("entry {log_index} is missing from this segment")))
+            }
+            Some(header) if header.log_index == log_index => Ok(Some(header)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The header of the last entry's frame that can be read; `None` when the segment holds none.
+    ///
+    /// Blocking: as [`SegmentReader::header_of`].
+    pub(in crate::storage) fn last_header(&self) -> Result<Option<FrameHeader>, ReadError> {
+        let mut last = None;
+        self.walk_headers(Target::LogIndex(LogIndex(u64::MAX)), |header| {
+            last = Some(*header);
+            true
+        })?;
+        Ok(last)
+    }
+
+    /// Shows the headers of entries from about the target on, until `see` says that it has seen enough.
+    fn walk_headers(
+        &self,
+        target: Target,
+        mut see: impl FnMut(&FrameHeader) -> bool,
+    ) -> Result<(), ReadError> {
+        let file: Arc<dyn File> = self.file()?;
+        let mut frames = self.frames_from(&file, target, chunk_window(0))?;
+        let end = self.end()?;
+        while frames.position() < end {
+            let header = self.next_header(&mut frames)?;
+            frames.seek(frames.position() + header.frame_len());
+            if header.kind != FrameKind::Mark && !see(&header) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_header(&self, frames: &mut Frames<'_>) -> Result<FrameHeader, ReadError> {
+        frames.next_header().map_err(|error| match error {
+            FrameError::Fault(fault) => self.fault(frames.position(), fault),
+            FrameError::Io(error) => self.io(error),
+        })
+    }
+}

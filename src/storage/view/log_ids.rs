@@ -1,0 +1,148 @@
+//! What consensus asks of the log: which entry has which term, what offset follows an entry, and what state a segment
+//! begins with. Each answer reads a page or two, through the index.
+
+use super::LogView;
+use crate::{
+    storage::{
+        ReadEntriesError, ReadError, checkpoint::Checkpoint, frame::FrameHeader, segment::SegmentReader,
+    },
+    types::{LogIndex, Offset, Position, Term},
+};
+
+/// Where an entry is, seen from the segments there are.
+enum Place<'a> {
+    /// Right before the first segment: the state before that knows of it.
+    BeforeFirst(&'a SegmentReader),
+    /// In this segment, or behind the last one.
+    Inside(&'a SegmentReader, Option<FrameHeader>),
+    /// There are no segments.
+    Nowhere,
+}
+
+impl LogView {
+    /// The first entry that can be read; `None` before the log is opened. There may be no entry yet, in a new log or
+    /// behind an installed one: then it is the number of the one to come.
+    #[must_use]
+    pub fn first_log_index(&self) -> Option<LogIndex> {
+        self.segments.first().map(|segment| segment.first_log_index())
+    }
+
+    /// The last entry that can be read, and its term; that before the first segment where nothing is behind it, and 0 in
+    /// an empty log.
+    ///
+    /// Blocking: reads a page or two.
+    pub fn last_log_id(&self) -> Result<(LogIndex, Term), ReadError> {
+        let Some(last) = self.segments.last() else {
+            return Ok((LogIndex::ZERO, Term::ZERO));
+        };
+        if let Some(header) = last.last_header()? {
+            return Ok((header.log_index, header.term));
+        }
+        let before = last.header()?.checkpoint;
+        Ok((before.last_log_index(), before.last_term()))
+    }
+
+    /// The entry's number and term; `None` when the log ends before it, and for 0. That of the entry right before the
+    /// first segment is known, too.
+    ///
+    /// Blocking: reads a page or two. Errors: `ReadEntriesError::Trimmed` below that.
+    pub fn log_id_of(&self, log_index: LogIndex) -> Result<Option<(LogIndex, Term)>, ReadEntriesError> {
+        if log_index == LogIndex::ZERO {
+            return Ok(None);
+        }
+        Ok(match self.place_of(log_index)? {
+            Place::BeforeFirst(first) => {
+                let before = self.unless_trimmed(first, log_index, first.header())?;
+                Some((log_index, before.checkpoint.last_term()))
+            }
+            Place::Inside(_, header) => header.map(|header| (log_index, header.term)),
+            Place::Nowhere => None,
+        })
+    }
+
+    /// The offset behind the last record at or below the entry. Behind the end of the log it is the offset behind the
+    /// last record that can be read.
+    ///
+    /// Blocking: reads a page or two. Errors: `ReadEntriesError::Trimmed` when the entry lies further than one before the
+    /// first segment.
+    pub fn next_offset_after(&self, log_index: LogIndex) -> Result<Offset, ReadEntriesError> {
+        Ok(match self.place_of(log_index)? {
+            Place::BeforeFirst(first) => self.unless_trimmed(first, log_index, first.face())?.first_offset,
+            Place::Inside(_, Some(header)) => header.next_offset(),
+            Place::Inside(last, None) => match last.last_header()? {
+                Some(header) => header.next_offset(),
+                None => last.face()?.first_offset,
+            },
+            Place::Nowhere => Offset::ZERO,
+        })
+    }
+
+    /// The first entries of the segments, oldest first.
+    #[must_use]
+    pub fn segment_firsts(&self) -> Vec<LogIndex> {
+        self.segments
+            .iter()
+            .map(|segment| segment.first_log_index())
+            .collect()
+    }
+
+    /// What the log before a segment amounts to: its last entry, the next offset, the membership. `None` when no segment
+    /// begins with the entry `first`.
+    ///
+    /// Blocking: reads the segment's header, up to some megabytes where there are many producers.
+    pub fn checkpoint_before(&self, first: LogIndex) -> Result<Option<Checkpoint>, ReadEntriesError> {
+        let Ok(number) = self
+            .segments
+            .binary_search_by_key(&first, |segment| segment.first_log_index())
+        else {
+            return Ok(None);
+        };
+        let segment = &self.segments[number];
+        let header = self.unless_trimmed(segment, first, segment.header())?;
+        Ok(Some(header.checkpoint))
+    }
+
+    fn place_of(&self, log_index: LogIndex) -> Result<Place<'_>, ReadEntriesError> {
+        let Some(first) = self.segments.first() else {
+            return Ok(Place::Nowhere);
+        };
+        if first.first_log_index().get().checked_sub(log_index.get()) == Some(1) {
+            return Ok(Place::BeforeFirst(first));
+        }
+        if log_index < first.first_log_index() {
+            return Err(ReadEntriesError::Trimmed {
+                log_index,
+                first: first.first_log_index(),
+            });
+        }
+        let behind = self
+            .segments
+            .partition_point(|segment| segment.first_log_index() <= log_index);
+        let segment = &self.segments[behind - 1];
+        let header = self.unless_trimmed(segment, log_index, segment.header_of(log_index))?;
+        // Where another segment follows, this one reaches up to it.
+        if header.is_none() && behind < self.segments.len() {
+            return Err(ReadEntriesError::Read(ReadError::Corrupt {
+                path: segment.path().to_owned(),
+                position: Position(segment.end()?),
+                what: format!("the segment ends before entry {log_index}, which it should hold"),
+            }));
+        }
+        Ok(Place::Inside(segment, header))
+    }
+
+    fn unless_trimmed<T>(
+        &self,
+        segment: &SegmentReader,
+        log_index: LogIndex,
+        read: Result<T, ReadError>,
+    ) -> Result<T, ReadEntriesError> {
+        read.map_err(|error| {
+            if self.was_trimmed(segment, &error) {
+                let first = self.kept.from();
+                return ReadEntriesError::Trimmed { log_index, first };
+            }
+            ReadEntriesError::Read(error)
+        })
+    }
+}
