@@ -4,3 +4,11 @@
 //! what is asked of LogActor and of the replicators goes through traits.
 
 pub mod types;
+
+pub mod messages;
+
+pub mod codec;
+
+pub mod links;
+
+pub mod network;
