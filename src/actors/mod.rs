@@ -13,5 +13,6 @@ pub mod log;
 pub mod committer;
 
 pub mod peer;
+pub mod raft;
 
 pub mod gateway;

@@ -5,10 +5,25 @@
 
 pub mod types;
 
-pub mod messages;
+pub mod log_port;
+mod log_store;
+mod shared;
+mod snapshot;
+mod state_machine;
+mod window;
 
 pub mod codec;
-
 pub mod links;
-
+pub mod messages;
 pub mod network;
+
+pub mod start;
+
+pub use log_store::LogStore;
+pub use network::PeerNetworks;
+pub use shared::Recovered;
+pub use start::{Consensus, Timing};
+pub use state_machine::StateMachine;
+
+/// The handle of one log's consensus. Cheap to clone.
+pub type Raft = openraft::Raft<types::TypeConfig, StateMachine>;

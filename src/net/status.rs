@@ -316,6 +316,11 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("floor_bytes", floor_bytes)
             .retry(RETRY_OPERATOR),
         ProposeError::Unavailable => Verdict::new(Code::Unavailable, "LOG_NOT_READY").retry(RETRY_RESTART),
+        ProposeError::NotLeader { leader, address } => Verdict::new(Code::Unavailable, "NOT_LEADER")
+            .with("leader_id", leader)
+            .with("leader_address", address)
+            .retry(RETRY_ROOM),
+        ProposeError::NoLeader => Verdict::new(Code::Unavailable, "NO_LEADER").retry(RETRY_RESTART),
     }
 }
 

@@ -3,8 +3,8 @@
 //! The parts in start order, each with the thread it runs on:
 //!
 //! ```text
-//! main thread        Agent, GrpcGatewayActor
-//! thread "log"       LogActor, SegmentActor, LocalCommitterActor; the only actors that may block on the disk
+//! main thread        Agent, RaftActor, GrpcGatewayActor
+//! thread "log"       LogActor, SegmentActor; the only actors that may block on the disk
 //! thread "prepare"   no actor: writes zeros ahead of the log
 //! pool               the servers of tonic and axum; reads that must wait for the disk, on its blocking threads
 //! ```
@@ -13,6 +13,7 @@ mod announce;
 mod descriptors;
 mod options;
 mod process;
+mod readiness;
 mod vitals;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -28,19 +29,26 @@ pub use process::{ProcessError, run};
 use crate::{
     actors::{
         agent::{AgentActor, Restart, Shutdown, Status},
-        committer::{CommitterChild, CommitterSetup, Leadership, LocalCommitterActor},
+        committer::Leadership,
         gateway::{GatewayChild, GrpcGatewayActor},
-        log::{Condition, ConditionBoard, LogActor, LogChild, LogSetup, LogShared},
+        log::{ConditionBoard, LogActor, LogChild, LogSetup, LogShared},
+        peer::HandlerSlot,
+        raft::{PeerRoute, PortParts, RaftActor, RaftChild, RaftPort, RaftSetup},
         read_path::{HighWatermark, ReadPath},
         supervision::{ActorRef, Child, EndOfProcess, Ending, Part, PartStatus, Timing},
+    },
+    consensus::{
+        PeerNetworks,
+        links::{Lane, LinkError, PeerChannel, PeerLinks},
+        types::{Member, Members},
     },
     net::{
         context::{Identity, Parts},
         port::CommitterPort,
         server::Launcher,
-        vitals::Readiness,
     },
     storage::{LogView, data_dir::DataDir},
+    types::NodeId,
 };
 
 use self::{announce::AnnouncedGateway, vitals::NodeVitals};
@@ -51,6 +59,7 @@ pub struct Node {
     agent: Addr<AgentActor>,
     ending: watch::Receiver<Option<Ending>>,
     addresses: watch::Receiver<Option<Addresses>>,
+    leadership: watch::Receiver<Leadership>,
     refs: NodeRefs,
     /// This process's alone for as long as the node runs.
     data_dir: DataDir,
@@ -61,8 +70,8 @@ pub struct Node {
 pub struct NodeRefs {
     /// LogActor.
     pub log: ActorRef<LogActor>,
-    /// The committer.
-    pub committer: ActorRef<LocalCommitterActor>,
+    /// RaftActor.
+    pub raft: ActorRef<RaftActor>,
     /// The gateway.
     pub gateway: ActorRef<GrpcGatewayActor>,
     /// The log, for reading.
@@ -94,21 +103,30 @@ impl Node {
             thread: thread.handle(),
             log: ActorRef::new(),
         };
-        let committer = ActorRef::new();
+        let raft = ActorRef::new();
+        let (_cluster_id_sender, cluster_id) = watch::channel(data_dir.identity().cluster_id);
+        let (founding_sender, founding) = watch::channel(None);
+        let links: Arc<dyn PeerLinks> = Arc::new(NoLinks);
+        let leadership_sender = Arc::new(leadership_sender);
+        let port = RaftPort::new(PortParts {
+            node_id: identity.node_id,
+            leadership: leadership.clone(),
+            board: board.clone(),
+            read_path: read_path.clone(),
+            route: Arc::new(PeerRoute::new(links.clone(), Arc::new(|_| None), runtime.clone())),
+            runtime: runtime.clone(),
+        });
         let (addresses_sender, addresses) = watch::channel(None);
-        let readiness = follow_condition(&board, runtime);
+        let readiness = readiness::follow(&board, leadership.clone(), runtime);
         let vitals = Arc::new(NodeVitals::new(board.clone()));
         let launcher = Launcher::new(
             runtime.clone(),
             Parts {
                 options: options.net,
                 identity: identity.clone(),
-                committer: CommitterPort {
-                    proposals: committer.recipient(),
-                    read_indexes: committer.recipient(),
-                },
+                committer: CommitterPort(Arc::new(port.clone())),
                 read_path: read_path.clone(),
-                leadership,
+                leadership: leadership.clone(),
                 readiness,
                 vitals: vitals.clone(),
                 log: logger.clone(),
@@ -117,31 +135,41 @@ impl Node {
         let log_setup = LogSetup {
             file_system: options.file_system,
             options: options.log,
+            cluster_id: cluster_id.clone(),
             free_bytes_min: options.free_bytes_min,
             view,
             board: board.clone(),
             logger: logger.clone(),
         };
-        let committer_setup = CommitterSetup {
+        let raft_setup = RaftSetup {
             node_id: identity.node_id,
+            cluster_name: "annals".to_owned(),
+            cluster_id,
+            founding,
+            network: PeerNetworks::new(identity.node_id, links),
+            timing: options.consensus,
             log: shared.log.clone(),
+            view: log_setup.view.clone(),
             board,
             high_watermark,
-            leadership: Arc::new(leadership_sender),
+            leadership: leadership_sender,
+            port,
+            peers: HandlerSlot::new(),
             retention: options.retention,
             retention_every: options.retention_every,
+            runtime: runtime.clone(),
             logger: logger.clone(),
         };
         let gateway = GatewayChild::new(Box::new(launcher.clone()));
         let refs = NodeRefs {
             log: shared.log.clone(),
-            committer: committer.clone(),
+            raft: raft.clone(),
             gateway: gateway.actor(),
             read_path,
         };
         let children: Vec<Box<dyn Child>> = vec![
             Box::new(LogChild::new(log_setup, shared.clone())),
-            Box::new(CommitterChild::new(committer_setup, shared.thread, committer)),
+            Box::new(RaftChild::new(raft_setup, raft)),
             Box::new(AnnouncedGateway {
                 gateway,
                 launcher,
@@ -151,20 +179,34 @@ impl Node {
         let (agent, end) = AgentActor::new(children, options.timing, &logger);
         let agent = agent.start();
         vitals.set_agent(agent.clone());
+        found_alone(identity, addresses.clone(), founding_sender);
         Self {
             agent,
             ending: publish(end, thread),
             addresses,
+            leadership,
             refs,
             data_dir,
         }
     }
 
-    /// Waits until the node serves: its log is open and its addresses are bound. `None` when it has ended instead; then
+    /// Waits until the node serves: its addresses are bound, and it knows who leads. `None` when it has ended instead; then
     /// [`Node::wait`] says why.
     ///
     /// Cancel: safe.
     pub async fn ready(&self) -> Option<Addresses> {
+        let addresses = self.bound().await?;
+        let mut leadership = self.leadership.clone();
+        tokio::select! {
+            led = leadership.wait_for(|leadership| leadership.leader.is_some()) => led.ok().map(|_| addresses),
+            _ = self.wait() => None,
+        }
+    }
+
+    /// Waits until the node's addresses are bound. `None` when it has ended instead.
+    ///
+    /// Cancel: safe.
+    pub async fn bound(&self) -> Option<Addresses> {
         let mut addresses = self.addresses.clone();
         tokio::select! {
             ready = addresses.wait_for(Option::is_some) => ready.ok().and_then(|addresses| *addresses),
@@ -250,25 +292,22 @@ fn publish(end: EndOfProcess, thread: Arbiter) -> watch::Receiver<Option<Ending>
     receiver
 }
 
-/// Readiness, as the log's condition makes it.
-fn follow_condition(board: &ConditionBoard, runtime: &Handle) -> watch::Receiver<Readiness> {
-    let (sender, receiver) = watch::channel(Readiness::Starting);
-    let mut condition = board.subscribe();
-    runtime.spawn(async move {
-        loop {
-            let readiness = match &*condition.borrow_and_update() {
-                Condition::Opening => Readiness::Starting,
-                // With a full disk reads are served and leaders hand over; `checks` tells the operator.
-                Condition::Writable | Condition::StorageFull { .. } => Readiness::Ready,
-                Condition::Failsafe { cause } => Readiness::Failsafe { cause: cause.clone() },
-            };
-            sender.send_replace(readiness);
-            if condition.changed().await.is_err() || sender.is_closed() {
-                return;
-            }
-        }
+/// A node that is a cluster by itself founds it once it knows where it is reached.
+fn found_alone(
+    identity: Identity,
+    mut addresses: watch::Receiver<Option<Addresses>>,
+    founding: watch::Sender<Option<Members>>,
+) {
+    actix::spawn(async move {
+        let Ok(bound) = addresses.wait_for(Option::is_some).await.map(|bound| *bound) else {
+            return;
+        };
+        let member = Member {
+            name: identity.node_name,
+            address: bound.map(|bound| bound.rpc.to_string()).unwrap_or_default(),
+        };
+        founding.send_replace(Some(Members::from([(identity.node_id, member)])));
     });
-    receiver
 }
 
 /// The timing of the Agent for a node: its stops must outlast the gateway's drain.
@@ -280,5 +319,15 @@ pub fn timing_for(drain_timeout: std::time::Duration) -> Timing {
             .stop_within
             .max(drain_timeout + std::time::Duration::from_secs(1)),
         ..timing
+    }
+}
+
+#[derive(Debug)]
+struct NoLinks;
+
+#[async_trait::async_trait]
+impl PeerLinks for NoLinks {
+    async fn channel(&self, _: NodeId, _: Lane) -> Result<PeerChannel, LinkError> {
+        Err(LinkError::NoCluster)
     }
 }

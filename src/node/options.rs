@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    actors::{committer::RETENTION_EVERY, supervision::Timing},
+    actors::{raft::RETENTION_EVERY, supervision},
     config::Config,
+    consensus::Timing,
     error::Disposition,
     net,
     storage::{
@@ -31,10 +32,12 @@ pub struct NodeOptions {
     pub retention: Retention,
     /// How often retention is looked at.
     pub retention_every: Duration,
+    /// How patient consensus is.
+    pub consensus: Timing,
     /// Addresses and limits.
     pub net: net::Options,
     /// How patient supervision is.
-    pub timing: Timing,
+    pub timing: supervision::Timing,
 }
 
 /// A node cannot be made.
@@ -97,6 +100,7 @@ impl NodeOptions {
                 age_max_ms: log.retention_age.map(milliseconds),
             },
             retention_every: RETENTION_EVERY,
+            consensus: Timing::default(),
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 admin_address: config.listen.admin,

@@ -14,7 +14,7 @@ use super::logging::StartError;
 use crate::config::LogLevel;
 
 /// Libraries that log every frame and every connection; only their warnings are worth a line.
-const NOISY: [&str; 4] = ["h2", "hyper", "mio", "tower"];
+const NOISY: [&str; 5] = ["openraft", "h2", "hyper", "mio", "tower"];
 
 /// Sends both facades of this process to `logger`, for good.
 ///

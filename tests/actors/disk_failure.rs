@@ -326,7 +326,7 @@ async fn a_disk_that_hangs_for_good_ends_the_node() {
     let ending = in_time("the Agent gives the log up", node.ended()).await;
     assert_eq!(ending.exit_code, EXIT_ESCALATED, "{}", ending.cause);
     assert!(
-        ending.cause == "log is stuck" || ending.cause == "committer is stuck",
+        ending.cause == "log is stuck" || ending.cause == "raft is stuck",
         "{}",
         ending.cause
     );
@@ -419,7 +419,7 @@ async fn damage_that_is_met_when_the_log_is_built_again_leaves_the_rest_readable
     disk.set_bytes(&store, &bytes);
     assert!(node.control.restart(Part::Log).await);
     node.until_running(Part::Log, 2).await;
-    node.until_running(Part::Committer, 2).await;
+    node.until_running(Part::Raft, 2).await;
 
     let below = client.consume(consume_at(0)).await.unwrap().into_inner();
     assert_eq!(below.next_offset, 60);
@@ -427,6 +427,6 @@ async fn damage_that_is_met_when_the_log_is_built_again_leaves_the_rest_readable
     assert_eq!(reason_of(&at_it), "CORRUPT");
     let refused = client.produce(request("more")).await.unwrap_err();
     assert_eq!(reason_of(&refused), "FAILSAFE");
-    assert_eq!(node.status_of(Part::Committer).await.restarts, 0);
+    assert_eq!(node.status_of(Part::Raft).await.restarts, 0);
     assert_eq!(node.shut_down().await.exit_code, 0);
 }

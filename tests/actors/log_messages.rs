@@ -142,7 +142,7 @@ async fn a_segment_that_panics_when_the_log_rolls_takes_the_log_with_it_at_once(
     }
     in_time("the record", held.produced).await.unwrap().unwrap();
     held.node.until_running(Part::Log, 2).await;
-    held.node.until_running(Part::Committer, 2).await;
+    held.node.until_running(Part::Raft, 2).await;
     held.node.client().produce(request(10)).await.unwrap();
     // Two actors died, one failure counts.
     let status = held.node.status_of(Part::Log).await;
@@ -170,7 +170,7 @@ async fn a_log_that_is_closed_while_it_rolls_stores_first_what_waits() {
     in_time("the record", held.produced).await.unwrap().unwrap();
     // The Agent did not ask for it, and so builds the log again.
     held.node.until_running(Part::Log, 2).await;
-    held.node.until_running(Part::Committer, 2).await;
+    held.node.until_running(Part::Raft, 2).await;
     held.node.client().produce(request(10)).await.unwrap();
     held.node.shut_down().await;
 }
@@ -195,7 +195,7 @@ async fn a_truncation_an_append_and_a_restart_while_the_log_rolls_are_all_answer
     in_time("the truncation", truncated).await.unwrap();
     in_time("the record", held.produced).await.unwrap().unwrap();
     held.node.until_running(Part::Log, 2).await;
-    held.node.until_running(Part::Committer, 2).await;
+    held.node.until_running(Part::Raft, 2).await;
     held.node.client().produce(request(10)).await.unwrap();
     assert_eq!(held.node.status_of(Part::Log).await.restarts, 0);
     held.node.shut_down().await;

@@ -30,7 +30,7 @@ async fn strike(node: &TestNode, part: Part) {
     let sabotage = Sabotage { of: part };
     until("somebody to strike", async || match part {
         Part::Log | Part::Segment => node.refs.log.post(sabotage).is_ok(),
-        Part::Committer => node.refs.committer.post(sabotage).is_ok(),
+        Part::Raft => node.refs.raft.post(sabotage).is_ok(),
         Part::Gateway => node.refs.gateway.post(sabotage).is_ok(),
     })
     .await;
@@ -50,7 +50,7 @@ async fn strikes_under_load(place: &Place, part: Part) -> crate::support::load::
     for count in 1..=STRIKES {
         strike(&node, part).await;
         node.until_running(owner(part), count + 1).await;
-        node.until_running(Part::Committer, 1).await;
+        node.until_running(Part::Raft, 1).await;
         node.until_running(Part::Gateway, 1).await;
         load.progresses(AT_WORK).await;
     }
@@ -85,7 +85,7 @@ async fn a_segment_that_panics_comes_back_with_its_log_and_breaks_no_promise() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_committer_that_panics_comes_back_and_breaks_no_promise() {
-    let answers = strikes_under_load(&Place::real(), Part::Committer).await;
+    let answers = strikes_under_load(&Place::real(), Part::Raft).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
     answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
 }
@@ -105,11 +105,11 @@ async fn all_parts_that_panic_at_once_come_back_and_break_no_promise() {
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;
     for count in 1..=2 {
-        for part in [Part::Gateway, Part::Segment, Part::Committer, Part::Log] {
+        for part in [Part::Gateway, Part::Segment, Part::Raft, Part::Log] {
             strike(&node, part).await;
         }
         node.until_running(Part::Log, count + 1).await;
-        node.until_running(Part::Committer, count + 1).await;
+        node.until_running(Part::Raft, count + 1).await;
         node.until_running(Part::Gateway, count + 1).await;
         load.progresses(AT_WORK).await;
     }
@@ -156,7 +156,7 @@ async fn a_panic_inside_a_write_or_a_sync_is_a_panic_of_the_segment() {
         for count in 1..=STRIKES {
             hook.arm(3);
             node.until_running(Part::Log, count + 1).await;
-            node.until_running(Part::Committer, count + 1).await;
+            node.until_running(Part::Raft, count + 1).await;
             load.progresses(AT_WORK).await;
             assert_eq!(hook.fired(), count);
         }

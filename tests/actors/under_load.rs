@@ -64,7 +64,7 @@ async fn a_log_that_panics_between_its_segments_breaks_no_promise() {
         load.progresses(AT_WORK).await;
         node.refs.log.post(Sabotage { of: Part::Log }).unwrap();
         node.until_running(Part::Log, generation).await;
-        node.until_running(Part::Committer, generation).await;
+        node.until_running(Part::Raft, generation).await;
     }
     load.progresses(AT_WORK).await;
     load.finish().await.assert_reads_refused_only(&["LOG_NOT_READY"]);
@@ -160,7 +160,7 @@ async fn a_log_restarted_on_request_while_it_rolls_breaks_no_promise() {
         load.progresses(AT_WORK).await;
         assert!(node.control.restart(Part::Log).await);
         node.until_running(Part::Log, generation).await;
-        node.until_running(Part::Committer, generation).await;
+        node.until_running(Part::Raft, generation).await;
     }
     load.progresses(AT_WORK).await;
     load.finish().await.assert_reads_refused_only(&["LOG_NOT_READY"]);
@@ -207,11 +207,7 @@ async fn a_node_that_is_stopped_answers_everybody_and_keeps_everything() {
             .iter()
             .map(|part| (part.part, part.state, part.generation))
             .collect::<Vec<_>>(),
-        [
-            running(Part::Log),
-            running(Part::Committer),
-            running(Part::Gateway)
-        ]
+        [running(Part::Log), running(Part::Raft), running(Part::Gateway)]
     );
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;

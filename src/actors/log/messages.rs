@@ -6,7 +6,10 @@ use actix::prelude::*;
 
 use crate::{
     actors::supervision::{Reply, Unanswered},
-    storage::{CutError, Damage, Placed, ReadError, Retention, Trimmed, entry::Entry},
+    storage::{
+        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, Trimmed, Vote, WriteError,
+        entry::Entry,
+    },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
 
@@ -30,6 +33,11 @@ impl OnPersisted {
     /// Calls `then`.
     pub fn new(then: impl FnOnce(Result<Vec<Placed>, AppendFailed>) + Send + 'static) -> Self {
         Self(Box::new(then))
+    }
+
+    /// Tells that nothing of them was appended, and why.
+    pub fn refuse(self, failed: AppendFailed) {
+        self.call(Err(failed));
     }
 
     /// Tells what became of the entries.
@@ -76,7 +84,7 @@ pub struct Describe {
 }
 
 /// Where the log stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// The last entry; 0 when there is none.
     pub last_log_index: LogIndex,
@@ -86,6 +94,30 @@ pub struct Standing {
     pub tail: Offset,
     /// What recovery found to be damaged; the log is only read then.
     pub damage: Option<Damage>,
+    /// What the entries before the first segment amount to.
+    pub floor: Checkpoint,
+    /// A lower bound of what is committed.
+    pub committed: Committed,
+    /// Whom this node has promised to follow.
+    pub vote: Option<Vote>,
+}
+
+/// Make a vote durable, and all that was appended before it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SaveVote {
+    /// The vote.
+    pub vote: Vote,
+    /// Answered when it is durable.
+    pub reply: Reply<(), LogFailed>,
+}
+
+/// Remember how far the log is committed. A lower bound, so it is not waited for.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct NoteCommitted {
+    /// What is committed.
+    pub committed: Committed,
 }
 
 /// Drop whole segments below an offset. Only what is committed may be dropped. Appends go on meanwhile.
@@ -146,6 +178,9 @@ pub enum LogFailed {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A vote could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl LogFailed {
@@ -157,6 +192,7 @@ impl LogFailed {
             Self::ReadOnly { .. } => crate::error::Disposition::Failsafe,
             Self::Cut(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
+            Self::Write(error) => error.disposition(),
         }
     }
 }

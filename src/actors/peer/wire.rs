@@ -132,7 +132,10 @@ fn refused(error: ProposeError) -> Refused {
             floor_bytes,
             ..refused(Refusal::StorageFull)
         },
-        ProposeError::Unavailable => refused(Refusal::Unavailable),
+        // Who leads is said in a result of its own; here it means no more than "not by this node".
+        ProposeError::Unavailable | ProposeError::NotLeader { .. } | ProposeError::NoLeader => {
+            refused(Refusal::Unavailable)
+        }
     }
 }
 

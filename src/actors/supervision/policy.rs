@@ -23,7 +23,7 @@ pub enum Part {
     /// A SegmentActor; started and stopped by LogActor, and restarted with it.
     Segment,
     /// Whoever decides what is committed.
-    Committer,
+    Raft,
     /// GrpcGatewayActor.
     Gateway,
 }
@@ -33,7 +33,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Log => "log",
             Self::Segment => "segment",
-            Self::Committer => "committer",
+            Self::Raft => "raft",
             Self::Gateway => "gateway",
         })
     }
@@ -59,20 +59,20 @@ pub const TABLE: [Row; 4] = [
     Row {
         part: Part::Log,
         restart: Part::Log,
-        dependants: &[Part::Committer],
+        dependants: &[Part::Raft],
         budgeted: true,
         restart_when_stuck: false,
     },
     Row {
         part: Part::Segment,
         restart: Part::Log,
-        dependants: &[Part::Committer],
+        dependants: &[Part::Raft],
         budgeted: true,
         restart_when_stuck: false,
     },
     Row {
-        part: Part::Committer,
-        restart: Part::Committer,
+        part: Part::Raft,
+        restart: Part::Raft,
         dependants: &[],
         budgeted: true,
         restart_when_stuck: false,
@@ -106,7 +106,7 @@ pub fn row(part: Part) -> &'static Row {
     match part {
         Part::Log => &TABLE[0],
         Part::Segment => &TABLE[1],
-        Part::Committer => &TABLE[2],
+        Part::Raft => &TABLE[2],
         Part::Gateway => &TABLE[3],
     }
 }
@@ -135,7 +135,7 @@ pub fn decide(part: Part, exit: &Exit) -> Action {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 4] = [Part::Log, Part::Segment, Part::Committer, Part::Gateway];
+    const PARTS: [Part; 4] = [Part::Log, Part::Segment, Part::Raft, Part::Gateway];
 
     fn failed(disposition: Disposition) -> Exit {
         Exit::Failed {
@@ -146,8 +146,8 @@ mod tests {
 
     fn rebuilt(part: Part) -> Action {
         let dependants: &[Part] = match part {
-            Part::Log | Part::Segment => &[Part::Committer],
-            Part::Committer | Part::Gateway => &[],
+            Part::Log | Part::Segment => &[Part::Raft],
+            Part::Raft | Part::Gateway => &[],
         };
         let part = if part == Part::Segment { Part::Log } else { part };
         Action::Restart { part, dependants }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_stuck_part_ends_the_process_unless_it_is_the_gateway() {
-        for part in [Part::Log, Part::Segment, Part::Committer] {
+        for part in [Part::Log, Part::Segment, Part::Raft] {
             assert_eq!(
                 decide(part, &Exit::Stuck),
                 Action::Escalate(EXIT_ESCALATED),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::Deref, sync::Arc, thread::JoinHandle};
 use actix::prelude::*;
 use annals::{
     actors::{
-        committer::{Committed, Leadership, Propose, ProposeError, ReadIndex},
+        committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
         gateway::GatewayChild,
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part},
@@ -188,10 +188,10 @@ async fn run(
             node_id: NODE_ID,
             node_name: "node-0".to_owned(),
         },
-        committer: CommitterPort {
+        committer: CommitterPort(Arc::new(CommitterMailbox {
             proposals: committer_ref.recipient(),
             read_indexes: committer_ref.recipient(),
-        },
+        })),
         read_path: read_path.clone(),
         leadership,
         readiness: readiness_of_node,
