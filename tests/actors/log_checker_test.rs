@@ -7,3 +7,4 @@ mod order;
 mod reads;
 mod script;
 mod values;
+mod verdicts;
