@@ -29,16 +29,21 @@ impl Evidence<'_> {
             return "an empty batch".to_owned();
         };
         let tries = self.history.attempts.iter();
-        let tries: Vec<&Attempt> = tries
-            .filter(|attempt| attempt.records.first() == Some(first))
-            .collect();
+        let tries = tries.filter(|attempt| attempt.records.first() == Some(first));
+        let tries: Vec<&Attempt> = tries.collect();
         let mut text = format!("the batch of {}", text_of_sender(tries[0]));
-        for attempt in tries.iter().take(SHOWN) {
+        // Those that may have stored it say more than the others.
+        let has_failed = |attempt: &&&Attempt| matches!(attempt.answer, Some((_, Answer::Failed)));
+        let may_have_stored = tries.iter().filter(|attempt| !has_failed(attempt));
+        let in_order = may_have_stored.chain(tries.iter().filter(has_failed));
+        for attempt in in_order.take(SHOWN) {
             text.push_str("; ");
             text.push_str(&text_of_try(attempt));
         }
         if tries.len() > SHOWN {
-            text.push_str(&format!("; and {} tries more", tries.len() - SHOWN));
+            let more = tries.len() - SHOWN;
+            let failed = tries.iter().filter(has_failed).count();
+            text.push_str(&format!("; and {more} tries more ({failed} of all failed)"));
         }
         text
     }
@@ -149,5 +154,7 @@ fn head(content: &Content) -> String {
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
-    String::from_utf8_lossy(&content.head[..length]).into_owned()
+    let shown = String::from_utf8_lossy(&content.head[..length]);
+    // Records are padded with dots.
+    shown.trim_end_matches(['.', ' ']).to_owned()
 }
