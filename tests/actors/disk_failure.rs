@@ -26,7 +26,7 @@ use tonic_types::StatusExt;
 use crate::support::{
     hooked_fs::{Gate, HookedFileSystem},
     load::{ACKNOWLEDGED, BROKEN, Kinds, Load, read_all, reason_of},
-    log_checker::{Answer, Recorder},
+    log_checker::{Answer, Node, Recorder},
     node::{Place, TestNode, in_time, until},
     sim_fs::{CallKind, Fault, Leaves, SimFileSystem},
 };
@@ -214,18 +214,20 @@ impl Flood {
         let sent = Arc::new(AtomicUsize::new(0));
         let (requests, receiver) = mpsc::channel(1);
         let (attempts, mut under_way) = mpsc::unbounded_channel();
-        let (mut client, notes, counter) = (node.client(), recorder.clone(), sent.clone());
+        let (mut client, counter) = (node.client(), sent.clone());
+        let notes = recorder.client("flood");
+        let answered_notes = notes.clone();
         tokio::spawn(async move {
             for number in 0..Self::REQUESTS {
                 let room = requests.reserve().await.expect("the stream goes on");
                 let value = format!("flood {number} {}", ".".repeat(Self::REQUEST_BYTES));
-                let attempt = notes.attempt(vec![value.clone().into()], None);
+                let attempt = notes.attempt(&Node::new("node-0", 0), &[&value], None, None);
                 attempts.send(attempt).expect("the other half goes on");
                 room.send(request(&value));
                 counter.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let notes = recorder.clone();
+        let notes = answered_notes;
         let answered = tokio::spawn(async move {
             let responses = client.produce_stream(ReceiverStream::new(receiver)).await;
             let mut responses = responses.unwrap().into_inner();
@@ -233,7 +235,7 @@ impl Flood {
                 assert_eq!(response.failure, None);
                 for first_offset in response.first_offset..response.next_offset {
                     let attempt = under_way.recv().await.expect("no more answers than requests");
-                    notes.answered(attempt, Answer::Acknowledged { first_offset });
+                    notes.answered(attempt, Answer::acknowledged(first_offset..first_offset + 1));
                 }
             }
         });

@@ -26,7 +26,7 @@ const STRIKES: u64 = 4;
 const AT_WORK: u64 = 150;
 
 /// Lets `part` panic, once there is an actor to do it.
-async fn strike(node: &TestNode, part: Part) {
+pub(super) async fn strike(node: &TestNode, part: Part) {
     let sabotage = Sabotage { of: part };
     until("somebody to strike", async || match part {
         Part::Log | Part::Segment => node.refs.log.post(sabotage).is_ok(),
