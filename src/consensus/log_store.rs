@@ -60,6 +60,23 @@ impl LogStore {
     }
 }
 
+/// openraft waits for an append until it is told; a log that dies with it says so by dropping this.
+struct Pending(Option<IOFlushed<TypeConfig>>);
+
+impl Pending {
+    fn complete(&mut self, result: io::Result<()>) {
+        if let Some(callback) = self.0.take() {
+            callback.io_completed(result);
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.complete(Err(io::Error::other("the log ended before it answered")));
+    }
+}
+
 impl RaftLogReader<TypeConfig> for LogStore {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
@@ -157,8 +174,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.shared.window.push(&entries);
         self.shared.facts().last = last;
         let shared = self.shared.clone();
+        let mut pending = Pending(Some(callback));
         let then = move |result: io::Result<Vec<_>>| {
-            callback.io_completed(result.map(|placed| shared.window.synced(&placed)));
+            pending.complete(result.map(|placed| shared.window.synced(&placed)));
         };
         self.shared.port.append(entries, Box::new(then));
         Ok(())

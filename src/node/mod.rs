@@ -46,6 +46,7 @@ use crate::{
         context::{Identity, Parts},
         port::CommitterPort,
         server::Launcher,
+        vitals::Readiness,
     },
     storage::{LogView, data_dir::DataDir},
     types::NodeId,
@@ -59,7 +60,7 @@ pub struct Node {
     agent: Addr<AgentActor>,
     ending: watch::Receiver<Option<Ending>>,
     addresses: watch::Receiver<Option<Addresses>>,
-    leadership: watch::Receiver<Leadership>,
+    readiness: watch::Receiver<Readiness>,
     refs: NodeRefs,
     /// This process's alone for as long as the node runs.
     data_dir: DataDir,
@@ -127,7 +128,7 @@ impl Node {
                 committer: CommitterPort(Arc::new(port.clone())),
                 read_path: read_path.clone(),
                 leadership: leadership.clone(),
-                readiness,
+                readiness: readiness.clone(),
                 vitals: vitals.clone(),
                 log: logger.clone(),
             },
@@ -184,21 +185,24 @@ impl Node {
             agent,
             ending: publish(end, thread),
             addresses,
-            leadership,
+            readiness,
             refs,
             data_dir,
         }
     }
 
-    /// Waits until the node serves: its addresses are bound, and it knows who leads. `None` when it has ended instead; then
+    /// Waits until the node serves: its addresses are bound, and it knows who leads, or that its log is only
+    /// read. `None` when it has ended instead; then
     /// [`Node::wait`] says why.
     ///
     /// Cancel: safe.
     pub async fn ready(&self) -> Option<Addresses> {
         let addresses = self.bound().await?;
-        let mut leadership = self.leadership.clone();
+        let mut readiness = self.readiness.clone();
+        let serves =
+            |readiness: &Readiness| matches!(readiness, Readiness::Ready | Readiness::Failsafe { .. });
         tokio::select! {
-            led = leadership.wait_for(|leadership| leadership.leader.is_some()) => led.ok().map(|_| addresses),
+            ready = readiness.wait_for(serves) => ready.ok().map(|_| addresses),
             _ = self.wait() => None,
         }
     }

@@ -42,7 +42,7 @@ async fn clients_find_the_leader_wherever_they_begin_and_wherever_it_comes_back(
     nodes.starts("node-0", leader.addresses.rpc);
     follower.hears_of(leader.addresses.rpc);
     let load = Load::begin_on(&nodes, &recorder, Kinds::of_a_cluster());
-    for part in [Part::Log, Part::Committer, Part::Gateway] {
+    for part in [Part::Log, Part::Raft, Part::Gateway] {
         load.progresses(AT_WORK).await;
         strike(&leader, part).await;
         leader.until_running(part, 2).await;

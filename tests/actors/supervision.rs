@@ -97,7 +97,7 @@ async fn the_budget_ends_the_process() {
     tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     let ending = tree.ends().await;
     assert_eq!(ending.exit_code, EXIT_ESCALATED);
-    assert_eq!(ending.cause, "committer panicked, after 5 restarts within 60s");
+    assert_eq!(ending.cause, "raft panicked, after 5 restarts within 60s");
 }
 
 #[actix::test]
@@ -178,7 +178,7 @@ async fn a_part_that_cannot_start_ends_the_process_and_says_why() {
     tree.sees(&["start log 1", "start raft 1", "stop raft", "stop log"])
         .await;
     let ending = tree.ends().await;
-    assert_eq!(ending.cause, "cannot start the committer: address in use");
+    assert_eq!(ending.cause, "cannot start the raft: address in use");
     assert_eq!(ending.exit_code, EXIT_CANNOT_START);
 }
 

@@ -116,6 +116,7 @@ impl Place {
             free_bytes_min: 0,
             retention: Retention::default(),
             retention_every: Duration::from_millis(20),
+            consensus: annals::consensus::Timing::default(),
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,

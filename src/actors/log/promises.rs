@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use actix::prelude::*;
 use slog::warn;
 
-use super::{LogActor, LogFailed, NoteCommitted, SaveVote, open::Waiting};
+use super::{Condition, LogActor, LogFailed, NoteCommitted, SaveVote, open::Waiting};
 use crate::{
     actors::{
         segment::Settle,
@@ -104,7 +104,8 @@ impl LogActor {
     /// Blocking, but for no sync: a page that goes to the disk when the system likes.
     pub(super) fn note_committed(&mut self, note: &NoteCommitted) {
         let Some(open) = &mut self.open else { return };
-        if open.damage.is_some() || open.fence.is_closed() {
+        let failsafe = matches!(self.setup.board.condition(), Condition::Failsafe { .. });
+        if failsafe || open.fence.is_closed() {
             return;
         }
         if let Err(error) = open.promises.note.note(&note.committed) {

@@ -87,6 +87,7 @@ async fn start(
         let alone = recovered.membership.membership().voter_ids().count() <= 1;
         if alone {
             observer.high_watermark.raise(standing.tail);
+            setup.port.set_lone_reader();
         }
         return Ok(None);
     }

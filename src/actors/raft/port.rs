@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -41,6 +41,8 @@ pub struct RaftPort {
     node_id: NodeId,
     running: Arc<ArcSwapOption<Consensus>>,
     in_flight: Arc<AtomicUsize>,
+    /// This node is its cluster, and its log is only read: nobody can have committed more.
+    lone_reader: Arc<AtomicBool>,
     leadership: watch::Receiver<Leadership>,
     board: ConditionBoard,
     read_path: ReadPath,
@@ -81,12 +83,17 @@ impl RaftPort {
             node_id: parts.node_id,
             running: Arc::default(),
             in_flight: Arc::default(),
+            lone_reader: Arc::default(),
             leadership: parts.leadership,
             board: parts.board,
             read_path: parts.read_path,
             route: parts.route,
             runtime: parts.runtime,
         }
+    }
+
+    pub(super) fn set_lone_reader(&self) {
+        self.lone_reader.store(true, Ordering::Release);
     }
 
     pub(super) fn set(&self, consensus: Option<Consensus>) {
@@ -107,14 +114,14 @@ impl RaftPort {
 
     /// Proposes on this node, which leads or says that it does not. Also what other nodes forward comes here.
     pub fn propose_here(&self, propose: Propose) -> Result<(), PostError<Propose>> {
-        let running = self.running.load();
-        let Some(consensus) = &*running else {
-            return Err(PostError::Gone(propose));
-        };
         if let Some(condition) = self.board.refusal() {
             propose.reply.send(Err(refused(condition)));
             return Ok(());
         }
+        let running = self.running.load();
+        let Some(consensus) = &*running else {
+            return Err(PostError::Gone(propose));
+        };
         let Some(slot) = Slot::take(&self.in_flight) else {
             return Err(PostError::Full(propose));
         };
@@ -166,6 +173,9 @@ impl RaftPort {
     }
 
     async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {
+        if self.lone_reader.load(Ordering::Acquire) {
+            return Ok(self.read_path.high_watermark());
+        }
         let leader = self.leadership().leader.ok_or(ProposeError::NoLeader)?;
         let entry = if leader == self.node_id {
             self.read_index_here(lease).await?
@@ -186,6 +196,7 @@ impl Committer for RaftPort {
                 // Whoever opens or has failed says so before who leads is a question.
                 let error = match self.board.condition() {
                     condition @ (Condition::Opening | Condition::Failsafe { .. }) => refused(condition),
+                    _ if self.running.load().is_none() => ProposeError::Unavailable,
                     Condition::Writable | Condition::StorageFull { .. } => ProposeError::NoLeader,
                 };
                 propose.reply.send(Err(error));
