@@ -14,4 +14,6 @@ pub mod committer;
 
 pub mod peer;
 
+pub mod replicator;
+
 pub mod gateway;
