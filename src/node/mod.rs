@@ -111,6 +111,7 @@ impl Node {
                 leadership,
                 readiness,
                 vitals: vitals.clone(),
+                peers: None,
                 log: logger.clone(),
             },
         );
