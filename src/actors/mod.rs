@@ -15,4 +15,6 @@ pub mod committer;
 pub mod peer;
 pub mod raft;
 
+pub mod replicator;
+
 pub mod gateway;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     context::Context,
-    listener::Connections,
+    entrance::Connections,
     vitals::{Check, Readiness},
 };
 

@@ -11,6 +11,7 @@ use crate::{
     net::{
         Options,
         admission::Admission,
+        peers::PeerServing,
         port::CommitterPort,
         status::Refusal,
         vitals::{Readiness, Vitals},
@@ -50,6 +51,8 @@ pub struct Parts {
     pub readiness: watch::Receiver<Readiness>,
     /// What the node says about itself.
     pub vitals: Arc<dyn Vitals>,
+    /// What answering peers takes; `None` for a node that stands alone.
+    pub peers: Option<PeerServing>,
     /// Where events are logged.
     pub log: Logger,
 }

@@ -4,6 +4,8 @@
 //! makes sense, `RetryInfo`; [`Refusal::into_failure`] makes it the `Failure` of one request of a stream. Both read the
 //! same table.
 
+mod peer;
+
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
@@ -17,6 +19,8 @@ use crate::{
     storage::{ReadError, entry::VoidReason},
     types::Offset,
 };
+
+pub use peer::peer_status;
 
 /// The `ErrorInfo` domain of every error.
 pub const DOMAIN: &str = "annals";

@@ -130,6 +130,7 @@ impl Node {
                 leadership: leadership.clone(),
                 readiness: readiness.clone(),
                 vitals: vitals.clone(),
+                peers: None,
                 log: logger.clone(),
             },
         );

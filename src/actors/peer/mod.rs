@@ -4,6 +4,7 @@
 mod calls;
 mod error;
 mod forwarder;
+mod identity;
 mod wire;
 
 use std::{fmt, sync::Arc};
@@ -16,6 +17,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 pub use calls::PeerCalls;
 pub use error::{ForwardError, PeerError};
 pub use forwarder::{Forwarded, Forwarder};
+pub use identity::PeerIdentity;
 pub use wire::{decode_propose_result, propose_result};
 
 use super::committer::Committed;

@@ -24,6 +24,11 @@ pub enum Part {
     Segment,
     /// Whoever decides what is committed.
     Raft,
+    /// ReplicatorsActor, which keeps the ReplicatorActors.
+    Replicators,
+    /// A ReplicatorActor: the connections to one peer. Started and restarted by ReplicatorsActor, each alone; the Agent
+    /// hears nothing of it.
+    Replicator,
     /// GrpcGatewayActor.
     Gateway,
 }
@@ -34,6 +39,8 @@ impl fmt::Display for Part {
             Self::Log => "log",
             Self::Segment => "segment",
             Self::Raft => "raft",
+            Self::Replicators => "replicators",
+            Self::Replicator => "replicator",
             Self::Gateway => "gateway",
         })
     }
@@ -55,7 +62,7 @@ pub struct Row {
 }
 
 /// What is done about each part.
-pub const TABLE: [Row; 4] = [
+pub const TABLE: [Row; 6] = [
     Row {
         part: Part::Log,
         restart: Part::Log,
@@ -76,6 +83,20 @@ pub const TABLE: [Row; 4] = [
         dependants: &[],
         budgeted: true,
         restart_when_stuck: false,
+    },
+    Row {
+        part: Part::Replicators,
+        restart: Part::Replicators,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
+    },
+    Row {
+        part: Part::Replicator,
+        restart: Part::Replicator,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
     },
     Row {
         part: Part::Gateway,
@@ -107,7 +128,9 @@ pub fn row(part: Part) -> &'static Row {
         Part::Log => &TABLE[0],
         Part::Segment => &TABLE[1],
         Part::Raft => &TABLE[2],
-        Part::Gateway => &TABLE[3],
+        Part::Replicators => &TABLE[3],
+        Part::Replicator => &TABLE[4],
+        Part::Gateway => &TABLE[5],
     }
 }
 
@@ -135,7 +158,14 @@ pub fn decide(part: Part, exit: &Exit) -> Action {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 4] = [Part::Log, Part::Segment, Part::Raft, Part::Gateway];
+    const PARTS: [Part; 6] = [
+        Part::Log,
+        Part::Segment,
+        Part::Raft,
+        Part::Replicators,
+        Part::Replicator,
+        Part::Gateway,
+    ];
 
     fn failed(disposition: Disposition) -> Exit {
         Exit::Failed {
@@ -147,7 +177,7 @@ mod tests {
     fn rebuilt(part: Part) -> Action {
         let dependants: &[Part] = match part {
             Part::Log | Part::Segment => &[Part::Raft],
-            Part::Raft | Part::Gateway => &[],
+            Part::Raft | Part::Replicators | Part::Replicator | Part::Gateway => &[],
         };
         let part = if part == Part::Segment { Part::Log } else { part };
         Action::Restart { part, dependants }
@@ -182,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_part_ends_the_process_unless_it_is_the_gateway() {
+    fn a_stuck_part_ends_the_process_unless_it_is_of_the_network() {
         for part in [Part::Log, Part::Segment, Part::Raft] {
             assert_eq!(
                 decide(part, &Exit::Stuck),
@@ -190,7 +220,9 @@ mod tests {
                 "{part}"
             );
         }
-        assert_eq!(decide(Part::Gateway, &Exit::Stuck), rebuilt(Part::Gateway));
+        for part in [Part::Replicators, Part::Replicator, Part::Gateway] {
+            assert_eq!(decide(part, &Exit::Stuck), rebuilt(part), "{part}");
+        }
     }
 
     #[test]
@@ -229,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_gateway_may_restart_without_end() {
+    fn only_what_is_of_the_network_may_restart_without_end() {
         let unbudgeted: Vec<Part> = TABLE
             .iter()
             .filter(|row| !row.budgeted)
             .map(|row| row.part)
             .collect();
-        assert_eq!(unbudgeted, [Part::Gateway]);
+        assert_eq!(unbudgeted, [Part::Replicators, Part::Replicator, Part::Gateway]);
     }
 
     #[test]

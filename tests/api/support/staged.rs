@@ -196,6 +196,7 @@ async fn run(
         leadership,
         readiness: readiness_of_node,
         vitals: Arc::new(TestVitals(read_path)),
+        peers: None,
         log: Logger::root(Discard, o!()),
     };
     let launcher = Launcher::new(tokio::runtime::Handle::current(), parts);
