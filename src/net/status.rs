@@ -161,6 +161,7 @@ fn read_text(error: &ReadError) -> String {
             format!("the log is damaged here (at position {position} of a segment); see this node's own log")
         }
         ReadError::Io { .. } => "the disk did not answer; see this node's own log".to_owned(),
+        ReadError::Replaced { .. } => "this part of the log was just replaced; read again".to_owned(),
     }
 }
 
@@ -358,7 +359,9 @@ fn read_verdict(error: &ReadError) -> Verdict {
         ReadError::Corrupt { position, .. } => {
             Verdict::new(Code::DataLoss, "CORRUPT").with("position", position)
         }
-        ReadError::Io { .. } => Verdict::new(Code::Unavailable, "READ_FAILED").retry(RETRY_RESTART),
+        ReadError::Io { .. } | ReadError::Replaced { .. } => {
+            Verdict::new(Code::Unavailable, "READ_FAILED").retry(RETRY_RESTART)
+        }
     }
 }
 

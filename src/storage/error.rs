@@ -38,6 +38,12 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
+    /// Another file took the segment's place while it was read: what the log holds now shows a newer picture of it.
+    #[error("{} was replaced while it was read; read again", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Entries could not be read.
@@ -80,7 +86,7 @@ impl ReadError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Trimmed { .. } | Self::Corrupt { .. } => Disposition::Reject,
-            Self::Io { .. } => Disposition::Retry,
+            Self::Io { .. } | Self::Replaced { .. } => Disposition::Retry,
         }
     }
 }
@@ -223,6 +229,18 @@ pub enum CutError {
         /// The one behind the last.
         next: LogIndex,
     },
+    /// The log holds all that was to be installed, and perhaps more that others count on: it stays.
+    #[error("the log holds entry {last} of the same term already, nothing is installed")]
+    AlreadyHeld {
+        /// The last entry that was to be installed.
+        last: LogIndex,
+    },
+    /// A segment is neither staged nor in the log as it was when the staging was complete.
+    #[error("the segment that begins with entry {first} is not staged; receive it first")]
+    NotStaged {
+        /// Its first entry.
+        first: LogIndex,
+    },
 }
 
 impl CutError {
@@ -233,7 +251,7 @@ impl CutError {
             Self::Io { .. } => Disposition::Failsafe,
             Self::Read(_) => Disposition::Restart,
             Self::Open(error) => error.disposition(),
-            Self::NotInLog { .. } => Disposition::Reject,
+            Self::NotInLog { .. } | Self::AlreadyHeld { .. } | Self::NotStaged { .. } => Disposition::Reject,
         }
     }
 }

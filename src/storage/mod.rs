@@ -24,6 +24,8 @@ mod tail_cache;
 mod log;
 mod view;
 
+mod transfer;
+
 mod commit_note;
 mod vote;
 
@@ -32,12 +34,13 @@ mod error;
 #[cfg(test)]
 mod golden_test;
 
-pub use checkpoint::{Checkpoint, PlaceError, StoredMembership};
+pub use checkpoint::{Checkpoint, CheckpointError, PlaceError, StoredMembership};
 pub use commit_note::{CommitNoteFile, Committed};
 pub use error::{CutError, OpenError, ReadEntriesError, ReadError, WriteError};
 pub use log::{AppendError, Due, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;
 pub use sequencer::Sequencer;
+pub use transfer::{Incoming, Manifest, ManifestError, ManifestSegment, Staged, TransferError};
 pub use view::{Chunk, LogView, SegmentDescription, StoredBatch};
 pub use vote::{Vote, VoteFile};

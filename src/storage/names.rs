@@ -7,6 +7,12 @@ use crate::types::LogIndex;
 const STORE: &str = ".store";
 const INDEX: &str = ".index";
 const PREPARING: &str = ".preparing";
+const INCOMING: &str = ".incoming";
+const STAGED: &str = ".staged";
+/// The manifest of what is being received. No segment's name begins like this.
+const MANIFEST_INCOMING: &str = "manifest.incoming";
+/// The same once it is being installed: whoever opens the log finishes that first.
+const MANIFEST_INSTALLING: &str = "manifest.installing";
 
 /// The store of the segment whose first entry is `first`.
 pub(super) fn store(directory: &Path, first: LogIndex) -> PathBuf {
@@ -36,6 +42,36 @@ pub(super) fn first_of_store(name: &str) -> Option<LogIndex> {
 /// The same of an index's name.
 pub(super) fn first_of_index(name: &str) -> Option<LogIndex> {
     first_of(name, INDEX)
+}
+
+/// A segment that is being received, as far as it is.
+pub(super) fn incoming(directory: &Path, first: LogIndex) -> PathBuf {
+    directory.join(format!("{:020}{INCOMING}", first.get()))
+}
+
+/// The same once it is whole, synced and verified.
+pub(super) fn staged(directory: &Path, first: LogIndex) -> PathBuf {
+    directory.join(format!("{:020}{STAGED}", first.get()))
+}
+
+/// The first entry of the segment that is being received under `name`; `None` when that is another file's name.
+pub(super) fn first_of_incoming(name: &str) -> Option<LogIndex> {
+    first_of(name, INCOMING)
+}
+
+/// The first entry of the segment that is staged under `name`.
+pub(super) fn first_of_staged(name: &str) -> Option<LogIndex> {
+    first_of(name, STAGED)
+}
+
+/// Where the manifest of what is being received is.
+pub(super) fn manifest_incoming(directory: &Path) -> PathBuf {
+    directory.join(MANIFEST_INCOMING)
+}
+
+/// Where it is while it is installed.
+pub(super) fn manifest_installing(directory: &Path) -> PathBuf {
+    directory.join(MANIFEST_INSTALLING)
 }
 
 fn first_of(name: &str, suffix: &str) -> Option<LogIndex> {

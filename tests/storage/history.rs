@@ -172,6 +172,7 @@ impl History {
             assert_eq!(batches, self.batches(view.earliest(), tail));
             self.check_entries(&view, entries, bytes_max);
         }
+        self.check_log_ids(&view, entries);
         if let Err(error) = view.scrub(|_| ()) {
             panic!("{error}");
         }
@@ -194,12 +195,11 @@ impl History {
         }
         let behind = view.read_entries(next, LogIndex(u64::MAX), bytes_max).unwrap();
         assert_eq!(behind, [], "nothing follows the last entry");
-        self.check_log_ids(view, first, last);
     }
 
     /// Term, next offset and the state before each segment are those of the entries, from the one before the first on.
-    fn check_log_ids(&self, view: &LogView, first: LogIndex, last: u64) {
-        assert_eq!(view.first_log_index(), Some(first));
+    fn check_log_ids(&self, view: &LogView, last: u64) {
+        let first = view.first_log_index().unwrap();
         let before_first = first.get() - 1;
         let id = |entries: u64| {
             let checkpoint = self.checkpoint(entries);

@@ -15,4 +15,5 @@ mod leftovers_test;
 mod model_test;
 mod sim_fs_test;
 mod start_up_test;
+mod transfer_test;
 mod vote_test;

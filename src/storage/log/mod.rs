@@ -6,14 +6,21 @@
 mod open;
 mod state;
 
+mod cut;
+mod install;
+mod retention;
+
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
+pub use cut::Trimmed;
 pub use open::{OpenReport, Opened};
-pub use state::{Due, LogState, Placed, Retention, Trimmed};
+pub use retention::{Due, Retention};
+pub use state::{LogState, Placed};
 
 use super::{
-    CutError, OpenError, PlaceError, SegmentWriter, WriteError, entry::Entry, fs::FileSystem, view::LogView,
+    CutError, OpenError, PlaceError, SegmentWriter, Staged, WriteError, entry::Entry, fs::FileSystem,
+    view::LogView,
 };
 use crate::types::{ClusterId, LogIndex, Offset};
 
@@ -147,6 +154,28 @@ impl Log {
             Err(error) => {
                 let unchanged = matches!(error, CutError::NotInLog { .. });
                 self.writer = unchanged.then_some(writer);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges the log for what was received; see [`LogState::install`].
+    ///
+    /// Blocking. Errors: `AlreadyHeld` and `NotStaged` change nothing; after others the log takes no writes and must be
+    /// opened again.
+    pub fn install(&mut self, staged: &Staged) -> Result<(), CutError> {
+        if let Some(writer) = &mut self.writer {
+            writer
+                .flush()
+                .map_err(|error| CutError::Open(OpenError::Write(error)))?;
+        }
+        let writer = self.writer.take();
+        match self.state.install(staged) {
+            Ok(active) => self.writer = Some(active),
+            Err(error) => {
+                let unchanged = matches!(error, CutError::AlreadyHeld { .. } | CutError::NotStaged { .. });
+                self.writer = writer.filter(|_| unchanged);
                 return Err(error);
             }
         }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{LogOptions, LogState};
+use super::{LogOptions, LogState, install::finish_install};
 use crate::{
     storage::{
         Damage, OpenError, ReadError, SegmentWriter,
@@ -70,10 +70,6 @@ impl LogState {
         file_system
             .create_dir_all(&directory)
             .map_err(in_directory("create"))?;
-        let firsts = find_segments(&*file_system, &directory).map_err(in_directory("list"))?;
-        // A name that is there may still be taken away by a power loss, if a crash came before its sync: make sure
-        // before anything is built on it.
-        file_system.sync_dir(&directory).map_err(in_directory("sync"))?;
         let context = SegmentContext {
             file_system,
             directory: directory.clone(),
@@ -81,6 +77,14 @@ impl LogState {
             segment_bytes: options.segment_bytes,
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
+        finish_install(&context)?;
+        let firsts = find_segments(&*context.file_system, &directory).map_err(in_directory("list"))?;
+        // A name that is there may still be taken away by a power loss, if a crash came before its sync: make sure
+        // before anything is built on it.
+        context
+            .file_system
+            .sync_dir(&directory)
+            .map_err(in_directory("sync"))?;
         let open_files = Arc::new(OpenFiles::new(options.open_files_max));
         let mut state = LogState {
             checkpoint: Checkpoint::new(),
@@ -230,6 +234,8 @@ fn read_failed(error: ReadError) -> OpenError {
             operation: "read",
             source,
         },
-        ReadError::Trimmed { .. } => unreachable!("a segment header has no offset to be trimmed"),
+        ReadError::Trimmed { .. } | ReadError::Replaced { .. } => {
+            unreachable!("nobody trims or replaces segments of a log that is being opened")
+        }
     }
 }

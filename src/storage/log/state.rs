@@ -17,14 +17,12 @@ use super::LogOptions;
 use crate::{
     clock,
     storage::{
-        CutError, Damage, OpenError, PlaceError, ReadError, SegmentWriter, WriteError,
+        Damage, PlaceError, SegmentWriter, WriteError,
         checkpoint::Checkpoint,
         entry::{Entry, Outcome},
         frame::{self, PlacedEntry},
         names,
-        segment::{
-            OpenFiles, PreparedFile, Preparer, SegmentContext, SegmentReader, recover, truncate_store,
-        },
+        segment::{OpenFiles, PreparedFile, Preparer, SegmentContext, SegmentReader},
         segment_header::SegmentHeader,
         view::{Kept, LogView},
     },
@@ -81,43 +79,6 @@ pub struct Placed {
     pub log_index: LogIndex,
     /// Stored, or void and why.
     pub outcome: Outcome,
-}
-
-/// What a trim did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trimmed {
-    /// The oldest readable offset now.
-    pub earliest: Offset,
-    /// Segments dropped.
-    pub segments: usize,
-    /// Bytes given back.
-    pub bytes: u64,
-    /// Nothing below the offset is left to drop.
-    pub complete: bool,
-}
-
-impl Trimmed {
-    /// What this trim did together with the `earlier` ones that it goes on from.
-    #[must_use]
-    pub fn after(self, earlier: Option<Self>) -> Self {
-        let (segments, bytes) = earlier.map_or((0, 0), |earlier| (earlier.segments, earlier.bytes));
-        Self {
-            segments: self.segments + segments,
-            bytes: self.bytes + bytes,
-            ..self
-        }
-    }
-}
-
-/// What retention would drop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Nothing.
-    Nothing,
-    /// A trim below this offset is due.
-    Below(Offset),
-    /// Not known yet: as many stores were opened as was allowed. Asked again, the search goes on from there.
-    Unknown,
 }
 
 impl LogState {
@@ -275,145 +236,6 @@ impl LogState {
         Ok(())
     }
 
-    /// Drops the whole sealed segments that end at or below `below`, oldest first, but no more than `segments_max` of
-    /// them: each takes a sync of the directory, and whoever calls has other things to do. Called again, it goes on.
-    ///
-    /// Blocking. Errors: when a file cannot be removed its segment is no longer read all the same, and the next trim
-    /// tries again; until then it comes back when the log is opened.
-    pub fn trim(&mut self, below: Offset, segments_max: usize) -> Result<Trimmed, CutError> {
-        let mut bytes = 0;
-        let mut keep_from = 0;
-        let mut complete = true;
-        while let Some(next) = self.segments.get(keep_from + 1) {
-            if next.face().map_err(CutError::Read)?.first_offset > below {
-                break;
-            }
-            if keep_from == segments_max {
-                complete = false;
-                break;
-            }
-            // A segment whose length cannot be read is dropped all the same; its bytes are not counted.
-            bytes += self.segments[keep_from].end().unwrap_or(0);
-            keep_from += 1;
-        }
-        if keep_from > 0 {
-            self.earliest = self.segments[keep_from]
-                .face()
-                .map_err(CutError::Read)?
-                .first_offset;
-            let dropped = self.segments.drain(..keep_from);
-            self.trimmed
-                .extend(dropped.map(|segment| segment.first_log_index()));
-            // Readers first: none begins to look for a file that is going away.
-            self.publish();
-        }
-        self.remove_trimmed()?;
-        Ok(Trimmed {
-            earliest: self.earliest,
-            segments: keep_from,
-            bytes,
-            complete,
-        })
-    }
-
-    /// Removes the files of trimmed segments, oldest first and each durably before the next, so that no crash leaves a
-    /// hole between segments that are still there.
-    fn remove_trimmed(&mut self) -> Result<(), CutError> {
-        while let Some(oldest) = self.trimmed.front() {
-            self.remove_segment(*oldest)?;
-            self.sync_directory()?;
-            self.trimmed.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Whether the log can be truncated from the entry `from` on: it is there, or would be the next.
-    ///
-    /// Errors: `NotInLog` says what is there.
-    pub fn check_in_log(&self, from: LogIndex) -> Result<(), CutError> {
-        let first = self
-            .segments
-            .first()
-            .map_or(LogIndex(1), |segment| segment.first_log_index());
-        let next = self.checkpoint.last_log_index().plus(1);
-        if from < first || from > next {
-            return Err(CutError::NotInLog {
-                log_index: from,
-                first,
-                next,
-            });
-        }
-        Ok(())
-    }
-
-    /// Drops the entry `from` and all behind it, and opens the segment that is the last one then. The writer of the
-    /// active segment must have flushed, and is not to be used any more.
-    ///
-    /// Blocking. Errors: `NotInLog` changes nothing; after others the log must be opened again.
-    pub fn truncate(&mut self, from: LogIndex) -> Result<SegmentWriter, CutError> {
-        self.check_in_log(from)?;
-        // The segment with the entry before `from` stays, so that the log never is without a segment.
-        let keep = self
-            .segments
-            .partition_point(|segment| segment.first_log_index() < from)
-            .max(1);
-        self.active = None;
-        self.context.cache.clear();
-        // Newest first: whatever a crash leaves is a prefix of the log.
-        for segment in self.segments.split_off(keep).into_iter().rev() {
-            self.remove_segment(segment.first_log_index())?;
-            self.sync_directory()?;
-        }
-        let last = self.segments.pop().expect("at least one is kept");
-        // By salt and length alone it could fit again when the segment is sealed with other entries.
-        self.remove(names::index(&self.options.directory, last.first_log_index()))?;
-        self.sync_directory()?;
-        truncate_store(&self.context, &last, from)?;
-        let recovered = recover(&self.context, last.first_log_index()).map_err(CutError::Open)?;
-        let Some(writer) = recovered.writer else {
-            let damage = recovered.damage.expect("without a writer there is damage");
-            return Err(CutError::Open(OpenError::Damaged(damage)));
-        };
-        self.checkpoint = recovered.checkpoint;
-        self.activate(&writer).map_err(|source| CutError::Io {
-            path: writer.path(),
-            operation: "read the size of",
-            source,
-        })?;
-        self.publish();
-        Ok(writer)
-    }
-
-    fn remove_segment(&self, first: LogIndex) -> Result<(), CutError> {
-        // The index first: without a store it would mean nothing, and nobody would remove it.
-        self.remove(names::index(&self.options.directory, first))?;
-        self.remove(names::store(&self.options.directory, first))
-    }
-
-    /// Removes a file; that it is not there is fine.
-    fn remove(&self, path: PathBuf) -> Result<(), CutError> {
-        match self.context.file_system.remove(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CutError::Io {
-                path,
-                operation: "remove",
-                source,
-            }),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    fn sync_directory(&self) -> Result<(), CutError> {
-        let directory = &self.options.directory;
-        self.context
-            .file_system
-            .sync_dir(directory)
-            .map_err(|source| CutError::Io {
-                path: directory.clone(),
-                operation: "sync",
-                source,
-            })
-    }
-
     pub(super) fn sealed_reader(&self, first: LogIndex, readable_end: Option<u64>) -> SegmentReader {
         SegmentReader::sealed(
             self.context.file_system.clone(),
@@ -438,56 +260,4 @@ impl LogState {
         }
         self.view.store(Arc::new(view));
     }
-
-    /// What age and size alone would drop. Opens at most about `stores_max` stores; what it learns of them stays known.
-    ///
-    /// Blocking: reads headers of the segments that are dropped, and lengths of all once.
-    pub fn retention_due(
-        &self,
-        retention: &Retention,
-        now: TimestampMs,
-        stores_max: usize,
-    ) -> Result<Due, ReadError> {
-        let mut opened = 0;
-        let mut bytes_over = 0;
-        if let Some(bytes_max) = retention.bytes_max {
-            let mut total = 0;
-            for segment in &self.segments {
-                opened += usize::from(!segment.end_is_known());
-                if opened > stores_max {
-                    return Ok(Due::Unknown);
-                }
-                total += segment.end()?;
-            }
-            bytes_over = total.saturating_sub(bytes_max);
-        }
-        let mut due = Due::Nothing;
-        for pair in self.segments.windows(2) {
-            opened += usize::from(pair[1].known_face().is_none());
-            if opened > stores_max {
-                return Ok(Due::Unknown);
-            }
-            let next = pair[1].face()?;
-            // All of the segment is at least as old as the entry before the next one.
-            let age = now.0.saturating_sub(next.previous_timestamp.0);
-            let too_old = retention.age_max_ms.is_some_and(|age_max| age > age_max);
-            let bytes = if bytes_over > 0 { pair[0].end()? } else { 0 };
-            let too_much = bytes_over >= bytes && bytes_over > 0;
-            if !too_old && !too_much {
-                break;
-            }
-            bytes_over = bytes_over.saturating_sub(bytes);
-            due = Due::Below(next.first_offset);
-        }
-        Ok(due)
-    }
-}
-
-/// How much of the log is kept. Whole sealed segments go, so a little more stays than is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Keep no more than about this many bytes of store files; `None`: all.
-    pub bytes_max: Option<u64>,
-    /// Keep no records older than this; `None`: all.
-    pub age_max_ms: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -36,6 +36,8 @@ pub(in crate::storage) struct SegmentReader {
     path: PathBuf,
     first_log_index: LogIndex,
     face: OnceLock<SegmentFace>,
+    /// Another file takes this one's name: what the name leads to is not to be read for it.
+    replaced: AtomicBool,
     kind: Kind,
 }
 
@@ -52,6 +54,8 @@ enum Kind {
         open_files: Arc<OpenFiles>,
         index: OnceLock<SealedIndex>,
         len: OnceLock<u64>,
+        /// Checksum of the whole file.
+        crc: OnceLock<u32>,
         /// Readable up to here although the file goes on: what follows is damaged.
         readable_end: Option<u64>,
     },
@@ -74,6 +78,7 @@ impl SegmentReader {
             file_system,
             first_log_index,
             face: OnceLock::from(face),
+            replaced: AtomicBool::new(false),
             kind: Kind::Active { file, index, end },
         }
     }
@@ -92,11 +97,13 @@ impl SegmentReader {
             file_system,
             first_log_index,
             face: OnceLock::new(),
+            replaced: AtomicBool::new(false),
             kind: Kind::Sealed {
                 slot: Arc::default(),
                 open_files,
                 index: OnceLock::new(),
                 len: OnceLock::new(),
+                crc: OnceLock::new(),
                 readable_end,
             },
         }
@@ -421,9 +428,30 @@ impl SegmentReader {
     pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         match &self.kind {
             Kind::Active { file, .. } => Ok(file.clone()),
-            Kind::Sealed { slot, open_files, .. } => open_files
-                .get(slot, &*self.file_system, &self.path)
-                .map_err(|error| self.io(error)),
+            Kind::Sealed { slot, open_files, .. } => {
+                let file = open_files
+                    .get(slot, &*self.file_system, &self.path)
+                    .map_err(|error| self.io(error));
+                // Asked behind the opening: a name that leads to another file does so after the mark was set.
+                if self.replaced.load(Ordering::Acquire) {
+                    let path = self.path.clone();
+                    return Err(ReadError::Replaced { path });
+                }
+                file
+            }
+        }
+    }
+
+    /// Another file is about to take the name of this one. Whoever holds it open reads on; who opens it is told.
+    pub(in crate::storage) fn set_replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    /// Where the checksum of the whole file is kept once it is known; `None` for the active segment.
+    pub(in crate::storage) fn known_crc(&self) -> Option<&OnceLock<u32>> {
+        match &self.kind {
+            Kind::Active { .. } => None,
+            Kind::Sealed { crc, .. } => Some(crc),
         }
     }
 

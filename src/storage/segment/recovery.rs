@@ -270,7 +270,8 @@ fn write_again(file: &Arc<dyn File>, from: u64, to: u64) -> io::Result<()> {
     })
 }
 
-fn for_each_piece(
+/// Shows the bytes `[from, to)` of a file in large pieces, each with its position; ends where the file does.
+pub(in crate::storage) fn for_each_piece(
     file: &Arc<dyn File>,
     from: u64,
     to: u64,

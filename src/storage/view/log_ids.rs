@@ -91,15 +91,7 @@ impl LogView {
     ///
     /// Blocking: reads the segment's header, up to some megabytes where there are many producers.
     pub fn checkpoint_before(&self, first: LogIndex) -> Result<Option<Checkpoint>, ReadEntriesError> {
-        let Ok(number) = self
-            .segments
-            .binary_search_by_key(&first, |segment| segment.first_log_index())
-        else {
-            return Ok(None);
-        };
-        let segment = &self.segments[number];
-        let header = self.unless_trimmed(segment, first, segment.header())?;
-        Ok(Some(header.checkpoint))
+        Ok(self.header_of_segment(first)?.map(|header| header.checkpoint))
     }
 
     fn place_of(&self, log_index: LogIndex) -> Result<Place<'_>, ReadEntriesError> {
@@ -131,7 +123,7 @@ impl LogView {
         Ok(Place::Inside(segment, header))
     }
 
-    fn unless_trimmed<T>(
+    pub(super) fn unless_trimmed<T>(
         &self,
         segment: &SegmentReader,
         log_index: LogIndex,

@@ -1,6 +1,7 @@
 //! What readers see: an immutable picture of the log, read without asking any actor.
 
 mod log_ids;
+mod segments;
 
 use std::{
     io,
@@ -332,9 +333,12 @@ impl LogView {
     /// Whether the segment cannot be read since it was trimmed while the picture was held. One that somebody else has
     /// removed is missing.
     fn was_trimmed(&self, segment: &SegmentReader, error: &ReadError) -> bool {
-        let not_found =
-            matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        not_found && segment.first_log_index() < self.kept.from()
+        let is_gone = match error {
+            ReadError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            ReadError::Replaced { .. } => true,
+            ReadError::Trimmed { .. } | ReadError::Corrupt { .. } => false,
+        };
+        is_gone && segment.first_log_index() < self.kept.from()
     }
 
     fn missing(&self, segment: &SegmentReader, offset: Offset) -> ReadError {

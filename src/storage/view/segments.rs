@@ -1,0 +1,80 @@
+//! Sealed segments as whole files: what a transfer sends.
+
+use bytes::Bytes;
+
+use super::LogView;
+use crate::{
+    storage::{
+        ReadEntriesError, segment::SegmentReader, segment_header::SegmentHeader, transfer::ManifestSegment,
+    },
+    types::LogIndex,
+};
+
+impl LogView {
+    /// The header of the segment that begins with the entry.
+    pub(in crate::storage) fn header_of_segment(
+        &self,
+        first: LogIndex,
+    ) -> Result<Option<SegmentHeader>, ReadEntriesError> {
+        self.of_segment(first, |segment| segment.header())
+    }
+
+    /// The sealed segment that begins with the entry, as a manifest has it; `None` when there is none, or it is active.
+    pub(in crate::storage) fn manifest_segment(
+        &self,
+        first: LogIndex,
+    ) -> Result<Option<ManifestSegment>, ReadEntriesError> {
+        let found = self.of_segment(first, |segment| {
+            let Some(crc) = segment.crc()? else {
+                return Ok(None);
+            };
+            Ok(Some(ManifestSegment {
+                first_log_index: first,
+                first_offset: segment.face()?.first_offset,
+                bytes: segment.end()?,
+                crc,
+            }))
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Length, and checksum where that is known already, of the sealed segment that begins with the entry.
+    pub(in crate::storage) fn manifest_segment_if_known(
+        &self,
+        first: LogIndex,
+    ) -> Result<Option<(u64, Option<u32>)>, ReadEntriesError> {
+        let found = self.of_segment(first, |segment| {
+            let Some(crc) = segment.known_crc() else {
+                return Ok(None);
+            };
+            Ok(Some((segment.end()?, crc.get().copied())))
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Bytes of that segment's store.
+    pub(in crate::storage) fn raw_of_segment(
+        &self,
+        first: LogIndex,
+        position: u64,
+        bytes_max: usize,
+    ) -> Result<Bytes, ReadEntriesError> {
+        let raw = self.of_segment(first, |segment| segment.raw(position, bytes_max))?;
+        Ok(raw.unwrap_or_default())
+    }
+
+    fn of_segment<T>(
+        &self,
+        first: LogIndex,
+        read: impl FnOnce(&SegmentReader) -> Result<T, crate::storage::ReadError>,
+    ) -> Result<Option<T>, ReadEntriesError> {
+        let Ok(number) = self
+            .segments
+            .binary_search_by_key(&first, |segment| segment.first_log_index())
+        else {
+            return Ok(None);
+        };
+        let segment = &self.segments[number];
+        self.unless_trimmed(segment, first, read(segment)).map(Some)
+    }
+}
