@@ -287,12 +287,11 @@ async fn all_that_is_too_old_goes_though_nobody_appends_any_more() {
         options.retention.age_max_ms = Some(1);
     })
     .await;
-    for _ in 0..3 {
-        node.client().produce(request(10)).await.unwrap();
-    }
+    // Once: a second append, or the trim of what the first has sealed, would roll the log too.
+    node.client().produce(request(10)).await.unwrap();
     let read_path = node.refs.read_path.clone();
     until("all is trimmed", async || {
-        read_path.view().earliest() == Offset(3)
+        read_path.view().earliest() == Offset(1)
     })
     .await;
     assert_eq!(
@@ -302,7 +301,7 @@ async fn all_that_is_too_old_goes_though_nobody_appends_any_more() {
             .unwrap()
             .into_inner()
             .first_offset,
-        3
+        1
     );
     node.shut_down().await;
 }
