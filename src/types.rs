@@ -72,9 +72,24 @@ number! {
     NodeId
 }
 
-/// A cluster's identity: chosen at random when the cluster is bootstrapped.
+/// A cluster's identity, never 0: made when the cluster is founded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub u128);
+
+impl ClusterId {
+    /// An id for the cluster that this node founds: 64 random bits, and below them the node's own id, which is as random.
+    /// So a node knows for ever which cluster it founded itself.
+    #[must_use]
+    pub fn founded_by(founder: NodeId) -> Self {
+        Self((u128::from(rand::random::<u64>()) << 64) | u128::from(founder.get()))
+    }
+
+    /// Whether that node made this id.
+    #[must_use]
+    pub fn is_founded_by(self, node_id: NodeId) -> bool {
+        self.0 & u128::from(u64::MAX) == u128::from(node_id.get())
+    }
+}
 
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

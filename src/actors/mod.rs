@@ -12,4 +12,6 @@ pub mod log;
 
 pub mod committer;
 
+pub mod membership;
+
 pub mod gateway;
