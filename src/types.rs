@@ -106,3 +106,33 @@ impl fmt::Display for TimestampMs {
         self.0.fmt(f)
     }
 }
+
+/// The key that gossip is encrypted with; its length chooses between the kinds of AES. Never shown, not by `Debug` either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum GossipKey {
+    /// 16 bytes.
+    Aes128([u8; 16]),
+    /// 24 bytes.
+    Aes192([u8; 24]),
+    /// 32 bytes.
+    Aes256([u8; 32]),
+}
+
+impl GossipKey {
+    /// The key of these bytes; `None` unless they are 16, 24 or 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.len() {
+            16 => bytes.try_into().ok().map(Self::Aes128),
+            24 => bytes.try_into().ok().map(Self::Aes192),
+            32 => bytes.try_into().ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for GossipKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GossipKey(hidden)")
+    }
+}

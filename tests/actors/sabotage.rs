@@ -31,6 +31,7 @@ async fn strike(node: &TestNode, part: Part) {
     until("somebody to strike", async || match part {
         Part::Log | Part::Segment => node.refs.log.post(sabotage).is_ok(),
         Part::Committer => node.refs.committer.post(sabotage).is_ok(),
+        Part::Membership => panic!("a node that is alone does not gossip"),
         Part::Gateway => node.refs.gateway.post(sabotage).is_ok(),
     })
     .await;

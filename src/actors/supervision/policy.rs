@@ -24,6 +24,8 @@ pub enum Part {
     Segment,
     /// Whoever decides what is committed.
     Committer,
+    /// MembershipActor.
+    Membership,
     /// GrpcGatewayActor.
     Gateway,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Part {
             Self::Log => "log",
             Self::Segment => "segment",
             Self::Committer => "committer",
+            Self::Membership => "membership",
             Self::Gateway => "gateway",
         })
     }
@@ -55,7 +58,7 @@ pub struct Row {
 }
 
 /// What is done about each part.
-pub const TABLE: [Row; 4] = [
+pub const TABLE: [Row; 5] = [
     Row {
         part: Part::Log,
         restart: Part::Log,
@@ -76,6 +79,13 @@ pub const TABLE: [Row; 4] = [
         dependants: &[],
         budgeted: true,
         restart_when_stuck: false,
+    },
+    Row {
+        part: Part::Membership,
+        restart: Part::Membership,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
     },
     Row {
         part: Part::Gateway,
@@ -107,7 +117,8 @@ pub fn row(part: Part) -> &'static Row {
         Part::Log => &TABLE[0],
         Part::Segment => &TABLE[1],
         Part::Committer => &TABLE[2],
-        Part::Gateway => &TABLE[3],
+        Part::Membership => &TABLE[3],
+        Part::Gateway => &TABLE[4],
     }
 }
 
@@ -135,7 +146,13 @@ pub fn decide(part: Part, exit: &Exit) -> Action {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 4] = [Part::Log, Part::Segment, Part::Committer, Part::Gateway];
+    const PARTS: [Part; 5] = [
+        Part::Log,
+        Part::Segment,
+        Part::Committer,
+        Part::Membership,
+        Part::Gateway,
+    ];
 
     fn failed(disposition: Disposition) -> Exit {
         Exit::Failed {
@@ -147,7 +164,7 @@ mod tests {
     fn rebuilt(part: Part) -> Action {
         let dependants: &[Part] = match part {
             Part::Log | Part::Segment => &[Part::Committer],
-            Part::Committer | Part::Gateway => &[],
+            Part::Committer | Part::Membership | Part::Gateway => &[],
         };
         let part = if part == Part::Segment { Part::Log } else { part };
         Action::Restart { part, dependants }
@@ -182,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_part_ends_the_process_unless_it_is_the_gateway() {
+    fn a_stuck_part_ends_the_process_unless_it_touches_no_data() {
         for part in [Part::Log, Part::Segment, Part::Committer] {
             assert_eq!(
                 decide(part, &Exit::Stuck),
@@ -190,7 +207,9 @@ mod tests {
                 "{part}"
             );
         }
-        assert_eq!(decide(Part::Gateway, &Exit::Stuck), rebuilt(Part::Gateway));
+        for part in [Part::Membership, Part::Gateway] {
+            assert_eq!(decide(part, &Exit::Stuck), rebuilt(part), "{part}");
+        }
     }
 
     #[test]
@@ -229,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_gateway_may_restart_without_end() {
+    fn only_parts_that_touch_no_data_may_restart_without_end() {
         let unbudgeted: Vec<Part> = TABLE
             .iter()
             .filter(|row| !row.budgeted)
             .map(|row| row.part)
             .collect();
-        assert_eq!(unbudgeted, [Part::Gateway]);
+        assert_eq!(unbudgeted, [Part::Membership, Part::Gateway]);
     }
 
     #[test]
