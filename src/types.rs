@@ -72,9 +72,24 @@ number! {
     NodeId
 }
 
-/// A cluster's identity: chosen at random when the cluster is bootstrapped.
+/// A cluster's identity, never 0: made when the cluster is founded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub u128);
+
+impl ClusterId {
+    /// An id for the cluster that this node founds: 64 random bits, and below them the node's own id, which is as random.
+    /// So a node knows for ever which cluster it founded itself.
+    #[must_use]
+    pub fn founded_by(founder: NodeId) -> Self {
+        Self((u128::from(rand::random::<u64>()) << 64) | u128::from(founder.get()))
+    }
+
+    /// Whether that node made this id.
+    #[must_use]
+    pub fn is_founded_by(self, node_id: NodeId) -> bool {
+        self.0 & u128::from(u64::MAX) == u128::from(node_id.get())
+    }
+}
 
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,5 +104,35 @@ pub struct TimestampMs(pub u64);
 impl fmt::Display for TimestampMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The key that gossip is encrypted with; its length chooses between the kinds of AES. Never shown, not by `Debug` either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum GossipKey {
+    /// 16 bytes.
+    Aes128([u8; 16]),
+    /// 24 bytes.
+    Aes192([u8; 24]),
+    /// 32 bytes.
+    Aes256([u8; 32]),
+}
+
+impl GossipKey {
+    /// The key of these bytes; `None` unless they are 16, 24 or 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.len() {
+            16 => bytes.try_into().ok().map(Self::Aes128),
+            24 => bytes.try_into().ok().map(Self::Aes192),
+            32 => bytes.try_into().ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for GossipKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GossipKey(hidden)")
     }
 }

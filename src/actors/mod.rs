@@ -17,4 +17,6 @@ pub mod raft;
 
 pub mod replicator;
 
+pub mod membership;
+
 pub mod gateway;

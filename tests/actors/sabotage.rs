@@ -32,7 +32,7 @@ pub(super) async fn strike(node: &TestNode, part: Part) {
         Part::Log | Part::Segment => node.refs.log.post(sabotage).is_ok(),
         Part::Raft => node.refs.raft.post(sabotage).is_ok(),
         Part::Gateway => node.refs.gateway.post(sabotage).is_ok(),
-        Part::Replicators | Part::Replicator => unreachable!("a node alone has no peers"),
+        Part::Replicators | Part::Replicator | Part::Membership => unreachable!("a node alone has no peers"),
     })
     .await;
 }

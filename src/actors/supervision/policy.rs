@@ -29,6 +29,8 @@ pub enum Part {
     /// A ReplicatorActor: the connections to one peer. Started and restarted by ReplicatorsActor, each alone; the Agent
     /// hears nothing of it.
     Replicator,
+    /// MembershipActor.
+    Membership,
     /// GrpcGatewayActor.
     Gateway,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Part {
             Self::Raft => "raft",
             Self::Replicators => "replicators",
             Self::Replicator => "replicator",
+            Self::Membership => "membership",
             Self::Gateway => "gateway",
         })
     }
@@ -62,7 +65,7 @@ pub struct Row {
 }
 
 /// What is done about each part.
-pub const TABLE: [Row; 6] = [
+pub const TABLE: [Row; 7] = [
     Row {
         part: Part::Log,
         restart: Part::Log,
@@ -99,6 +102,13 @@ pub const TABLE: [Row; 6] = [
         restart_when_stuck: true,
     },
     Row {
+        part: Part::Membership,
+        restart: Part::Membership,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
+    },
+    Row {
         part: Part::Gateway,
         restart: Part::Gateway,
         dependants: &[],
@@ -130,7 +140,8 @@ pub fn row(part: Part) -> &'static Row {
         Part::Raft => &TABLE[2],
         Part::Replicators => &TABLE[3],
         Part::Replicator => &TABLE[4],
-        Part::Gateway => &TABLE[5],
+        Part::Membership => &TABLE[5],
+        Part::Gateway => &TABLE[6],
     }
 }
 
@@ -158,12 +169,13 @@ pub fn decide(part: Part, exit: &Exit) -> Action {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 6] = [
+    const PARTS: [Part; 7] = [
         Part::Log,
         Part::Segment,
         Part::Raft,
         Part::Replicators,
         Part::Replicator,
+        Part::Membership,
         Part::Gateway,
     ];
 
@@ -177,7 +189,7 @@ mod tests {
     fn rebuilt(part: Part) -> Action {
         let dependants: &[Part] = match part {
             Part::Log | Part::Segment => &[Part::Raft],
-            Part::Raft | Part::Replicators | Part::Replicator | Part::Gateway => &[],
+            Part::Raft | Part::Replicators | Part::Replicator | Part::Membership | Part::Gateway => &[],
         };
         let part = if part == Part::Segment { Part::Log } else { part };
         Action::Restart { part, dependants }
@@ -220,7 +232,12 @@ mod tests {
                 "{part}"
             );
         }
-        for part in [Part::Replicators, Part::Replicator, Part::Gateway] {
+        for part in [
+            Part::Replicators,
+            Part::Replicator,
+            Part::Membership,
+            Part::Gateway,
+        ] {
             assert_eq!(decide(part, &Exit::Stuck), rebuilt(part), "{part}");
         }
     }
@@ -267,7 +284,13 @@ mod tests {
             .filter(|row| !row.budgeted)
             .map(|row| row.part)
             .collect();
-        assert_eq!(unbudgeted, [Part::Replicators, Part::Replicator, Part::Gateway]);
+        let network = [
+            Part::Replicators,
+            Part::Replicator,
+            Part::Membership,
+            Part::Gateway,
+        ];
+        assert_eq!(unbudgeted, network);
     }
 
     #[test]

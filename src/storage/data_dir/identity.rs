@@ -56,14 +56,23 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new node that is a cluster by itself. Both ids are random: 64 bits for one of a handful of nodes, 128 for one of
-    /// all clusters.
+    /// A new node that is a cluster by itself.
     #[must_use]
     pub fn create(node_name: &str) -> Self {
+        let waiting = Self::create_without_cluster(node_name);
+        Self {
+            cluster_id: Some(ClusterId::founded_by(waiting.node_id)),
+            ..waiting
+        }
+    }
+
+    /// A new node that does not know its cluster yet. Its id is random: 64 bits for one of a handful of nodes.
+    #[must_use]
+    pub fn create_without_cluster(node_name: &str) -> Self {
         Self {
             node_id: NodeId(rand::random::<NonZeroU64>().get()),
             node_name: node_name.to_owned(),
-            cluster_id: Some(ClusterId(rand::random::<NonZeroU128>().get())),
+            cluster_id: None,
         }
     }
 
