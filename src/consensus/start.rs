@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::causes,
     storage::{LogView, ReadEntriesError},
-    types::{LogIndex, NodeId, Offset},
+    types::{LogIndex, NodeId, Offset, Term},
 };
 
 /// Entries in one append to a follower; bytes are what bounds it (`LogStore`).
@@ -137,6 +137,13 @@ impl Consensus {
     #[must_use]
     pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<LogIndex> {
         self.shared.watch_applied()
+    }
+
+    /// The term of the last entry applied here.
+    #[must_use]
+    pub fn applied_term(&self) -> Term {
+        let applied = self.shared.applied();
+        applied.map_or(Term::ZERO, |(applied, _)| entry_of(&applied).1)
     }
 
     /// Remembers on disk, without waiting for it, what is committed.

@@ -1,7 +1,7 @@
 //! Decides what is committed: openraft over this node's log, and what follows from who leads.
 //!
 //! Owns     the openraft handle, published in the [`RaftPort`]; who leads, published.
-//! Accepts  Found, ChangeMembers, TransferLeadership, Trimmed, Retire.
+//! Accepts  ChangeMember, HandOver, Trimmed, Retire.
 //! Emits    Append, SaveVote, Truncate, Trim, Install to LogActor (from openraft's tasks); the high watermark.
 //! Limits   proposals in flight: `PROPOSALS_MAX`, and the bytes of the permits they carry; one membership change at a time.
 //! Fails    consensus is shut down and built again from the log; proposals in flight are answered `OutcomeUnknown`.
@@ -9,12 +9,15 @@
 //! Proposals and peers' calls do not pass its mailbox: they go to openraft's own queue through the port.
 
 mod answers;
+mod board;
 mod child;
 mod leadership;
 mod log_link;
+mod members;
 mod observer;
 mod opening;
 mod port;
+mod reconcile;
 mod route;
 mod transfer;
 mod trims;
@@ -26,16 +29,21 @@ use arc_swap::ArcSwap;
 use slog::{Logger, error, info, o};
 use tokio::{runtime::Handle, sync::watch};
 
+pub use board::{ClusterBoard, ClusterState, MemberState};
 pub use child::RaftChild;
+pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
+pub use reconcile::VoterRules;
 pub use port::{PortParts, RaftPort};
 pub use route::{AddressOf, LeaderRoute, PeerRoute};
 
-use self::{answers::Answers, observer::Observer};
+use self::{answers::Answers, observer::Observer, reconcile::Stability};
 use super::{
     committer::Leadership,
     log::{ConditionBoard, LogActor},
+    membership::PeerDirectory,
     peer::HandlerSlot,
     read_path::HighWatermark,
+    replicator::Replicators,
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
 use crate::{
@@ -79,6 +87,14 @@ pub struct RaftSetup {
     pub leadership: Arc<watch::Sender<Leadership>>,
     /// Where consensus is published.
     pub port: RaftPort,
+    /// Where the state of the cluster is published.
+    pub cluster: ClusterBoard,
+    /// Who is there, by gossip.
+    pub directory: PeerDirectory,
+    /// When a learner becomes a voter.
+    pub voters: VoterRules,
+    /// The links to peers; kept to the members.
+    pub links: Replicators,
     /// Where consensus is published to other nodes.
     pub peers: HandlerSlot,
     /// How much of the log is kept.
@@ -111,6 +127,9 @@ pub struct RaftActor {
     address: ActorRef<Self>,
     consensus: Option<Consensus>,
     opening: Option<Reply<(), StartError>>,
+    stability: Stability,
+    /// A change of the membership by the leader's own decision is under way.
+    changing: bool,
     lifeline: Lifeline,
 }
 
@@ -120,6 +139,7 @@ impl Actor for RaftActor {
     fn started(&mut self, context: &mut Self::Context) {
         self.open(context);
         context.run_interval(NOTE_EVERY, |actor, _| actor.note_committed());
+        context.run_interval(members::LOOK_EVERY, Self::look_at_members);
         if self.setup.retention != Retention::default() {
             context.run_interval(self.setup.retention_every, Self::look_at_retention);
         }
@@ -139,6 +159,22 @@ impl Handler<Trimmed> for RaftActor {
 
     fn handle(&mut self, trimmed: Trimmed, context: &mut Self::Context) {
         self.purge(trimmed.below, context);
+    }
+}
+
+impl Handler<ChangeMember> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeMember, context: &mut Self::Context) {
+        self.change_member(change, context);
+    }
+}
+
+impl Handler<HandOver> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, hand_over: HandOver, context: &mut Self::Context) {
+        self.hand_over(hand_over, context);
     }
 }
 
@@ -180,6 +216,8 @@ impl RaftActor {
             address,
             consensus: None,
             opening: Some(opening),
+            stability: Stability::default(),
+            changing: false,
             lifeline,
         }
     }
@@ -209,6 +247,9 @@ impl RaftActor {
             transfer: Arc::default(),
             logger: self.setup.logger.clone(),
         }));
+        self.setup
+            .runtime
+            .spawn(board::follow(consensus.clone(), self.setup.cluster.clone()));
         let followed = leadership::follow(
             consensus,
             self.setup.node_id,

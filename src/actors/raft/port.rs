@@ -106,6 +106,12 @@ impl RaftPort {
         self.running.load().as_deref().cloned()
     }
 
+    /// The way to other nodes.
+    #[must_use]
+    pub fn route(&self) -> &dyn LeaderRoute {
+        &*self.route
+    }
+
     /// Who leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
