@@ -7,15 +7,11 @@ use std::{collections::BTreeSet, error::Error, fmt, io, net::SocketAddr, sync::A
 use futures::{StreamExt, stream};
 use memberlist::{
     Options,
-    delegate::{
-        AliveDelegate, CompositeDelegate, ConflictDelegate, Delegate, EventDelegate, NodeDelegate,
-        VoidDelegate,
-    },
+    delegate::Delegate,
     net::{NetTransportOptions, TokioNetTransport, error::NetTransportError},
-    proto::{EncryptionAlgorithm, MaybeResolvedAddress, Meta, NodeState, SecretKey},
+    proto::{EncryptionAlgorithm, MaybeResolvedAddress, SecretKey},
     tokio::{TokioSocketAddrResolver, TokioTcp, TokioTcpMemberlist},
 };
-use smol_str::SmolStr;
 use tokio::{
     runtime::Handle,
     sync::OnceCell,
@@ -26,7 +22,8 @@ use crate::types::GossipKey;
 
 use super::{
     GossipTiming, MembershipSetup, OwnTags, Tags,
-    inbox::{Inbox, Strangeness, Stranger},
+    ears::{Ears, Id, ears},
+    inbox::{Inbox, Stranger},
     joining::{Outcome, Target},
     known::Seen,
 };
@@ -50,10 +47,6 @@ const BIND_EVERY: Duration = Duration::from_millis(20);
 /// packet of news now and then, which is how it hears at once that it is missed.
 const KEEP_DEAD_NODES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-type Id = SmolStr;
-type Node = Arc<NodeState<Id, SocketAddr>>;
-type Nothing = VoidDelegate<Id, SocketAddr>;
-type Ears = CompositeDelegate<Id, SocketAddr, Door, Claims, Changes, Nothing, OwnMeta, Nothing>;
 type Transport = TokioNetTransport<Id, TokioSocketAddrResolver, TokioTcp>;
 type List = TokioTcpMemberlist<Id, TokioSocketAddrResolver, Ears>;
 
@@ -334,17 +327,7 @@ async fn start_list(
 ) -> Result<List, GossipError> {
     let mut waited = Duration::ZERO;
     loop {
-        let ears = CompositeDelegate::new()
-            .with_alive_delegate(Door {
-                own: own.clone(),
-                inbox: Arc::clone(inbox),
-            })
-            .with_conflict_delegate(Claims {
-                own: own.clone(),
-                inbox: Arc::clone(inbox),
-            })
-            .with_event_delegate(Changes(Arc::clone(inbox)))
-            .with_node_delegate(OwnMeta(own.clone()));
+        let ears = ears(own, inbox);
         let mut transport = NetTransportOptions::<Id, TokioSocketAddrResolver, TokioTcp>::new(own.id());
         transport.add_bind_address(listen.address);
         if let Some(advertise) = setup.cluster.advertise {
@@ -402,101 +385,5 @@ fn options(timing: &GossipTiming, key: Option<&GossipKey>) -> Options {
                 GossipKey::Aes256(bytes) => SecretKey::Aes256(bytes),
             })
             .with_encryption_algo(EncryptionAlgorithm::default()),
-    }
-}
-
-/// Lets in the nodes of this cluster alone. memberlist asks before it takes in anything about a node, so that nothing mixes,
-/// whoever joined whom.
-struct Door {
-    own: OwnTags,
-    inbox: Arc<Inbox>,
-}
-
-/// A node is not let in; told to memberlist, which logs it.
-#[derive(Debug, thiserror::Error)]
-#[error("it is not of this cluster")]
-struct NotOfThisCluster;
-
-impl Door {
-    fn judge(&self, node: &NodeState<Id, SocketAddr>) -> Result<(), Strangeness> {
-        let tags = Tags::decode(node.id(), node.meta().as_bytes()).map_err(Strangeness::Unreadable)?;
-        let own = self.own.get();
-        let is_foreign = tags.cluster_name != own.cluster_name
-            || matches!((tags.cluster_id, own.cluster_id), (Some(other), Some(own)) if other != own);
-        // What others hold for this node itself may be of an earlier run, and must come through to be corrected.
-        if is_foreign && tags.node_id != own.node_id {
-            return Err(Strangeness::Foreign(Box::new(tags)));
-        }
-        Ok(())
-    }
-}
-
-impl AliveDelegate for Door {
-    type Error = NotOfThisCluster;
-    type Id = Id;
-    type Address = SocketAddr;
-
-    async fn notify_alive(&self, peer: Node) -> Result<(), NotOfThisCluster> {
-        match self.judge(&peer) {
-            Ok(()) => {
-                self.inbox.let_in(peer.id());
-                Ok(())
-            }
-            Err(why) => {
-                let address = *peer.address();
-                self.inbox.refuse(peer.id(), Stranger { address, why });
-                Err(NotOfThisCluster)
-            }
-        }
-    }
-}
-
-/// Hears when two addresses claim one node id. memberlist keeps the first for as long as it is alive.
-struct Claims {
-    own: OwnTags,
-    inbox: Arc<Inbox>,
-}
-
-impl ConflictDelegate for Claims {
-    type Id = Id;
-    type Address = SocketAddr;
-
-    async fn notify_conflict(&self, existing: Node, other: Node) {
-        // Of others nothing needs to be done: either the old one is found dead, or it lives and is in the right.
-        if *existing.id() == self.own.id() {
-            self.inbox.mistake(*other.address());
-        }
-    }
-}
-
-struct Changes(Arc<Inbox>);
-
-impl EventDelegate for Changes {
-    type Id = Id;
-    type Address = SocketAddr;
-
-    async fn notify_join(&self, _: Node) {
-        self.0.wake();
-    }
-
-    async fn notify_leave(&self, _: Node) {
-        self.0.wake();
-    }
-
-    async fn notify_update(&self, _: Node) {
-        self.0.wake();
-    }
-}
-
-struct OwnMeta(OwnTags);
-
-impl NodeDelegate for OwnMeta {
-    async fn node_meta(&self, _: usize) -> Meta {
-        let bytes = self
-            .0
-            .get()
-            .encode()
-            .expect("own tags are checked when they change");
-        Meta::try_from(bytes).expect("tags are shorter than what memberlist carries")
     }
 }

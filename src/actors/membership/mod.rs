@@ -23,6 +23,8 @@ mod peers_file;
 
 mod inbox;
 
+mod ears;
+
 mod gossip;
 
 mod report;

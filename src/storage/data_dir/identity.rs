@@ -44,14 +44,15 @@ const CLUSTER_ID_AT: usize = 24;
 const NAME_LENGTH_AT: usize = 40;
 const NAME_AT: usize = 42;
 
-/// Who a node is. Made at its first start and never changed: promises made to other nodes are bound to it.
+/// Who a node is. Made at its first start and never changed, but that a node without a cluster gets one: promises made to
+/// other nodes are bound to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The node.
     pub node_id: NodeId,
     /// Its name at its first start; what the configuration calls it now may differ.
     pub node_name: String,
-    /// Its cluster; `None` until that is bootstrapped.
+    /// Its cluster; `None` until it has founded or joined one.
     pub cluster_id: Option<ClusterId>,
 }
 
