@@ -81,7 +81,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "node": {
             "id": parts.identity.node_id.to_string(),
             "name": parts.identity.node_name,
-            "cluster_id": context.cluster_id_text,
+            "cluster_id": context.cluster_id_text(),
             "rpc_address": context.rpc_address,
             "version": env!("CARGO_PKG_VERSION"),
         },

@@ -10,49 +10,47 @@
 //! ```
 
 mod announce;
+mod assembly;
+mod cluster;
 mod descriptors;
+mod founding;
 mod options;
 mod process;
 mod readiness;
 mod vitals;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use actix::prelude::*;
-use arc_swap::ArcSwap;
 use slog::{Logger, info, o};
 use tokio::{runtime::Handle, sync::watch};
 
+pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
 pub use process::{ProcessError, run};
 
 use crate::{
     actors::{
         agent::{AgentActor, Restart, Shutdown, Status},
-        committer::Leadership,
-        gateway::{GatewayChild, GrpcGatewayActor},
-        log::{ConditionBoard, LogActor, LogChild, LogSetup, LogShared},
-        peer::HandlerSlot,
-        raft::{PeerRoute, PortParts, RaftActor, RaftChild, RaftPort, RaftSetup},
-        read_path::{HighWatermark, ReadPath},
-        supervision::{ActorRef, Child, EndOfProcess, Ending, Part, PartStatus, Timing},
+        gateway::GrpcGatewayActor,
+        log::LogActor,
+        membership::{GossipAddress, MembershipActor, PeerDirectory},
+        raft::{ClusterBoard, RaftActor},
+        read_path::ReadPath,
+        replicator::Replicators,
+        supervision::{ActorRef, EndOfProcess, Ending, Part, PartStatus, Timing},
     },
-    consensus::{
-        PeerNetworks,
-        links::{Lane, LinkError, PeerChannel, PeerLinks},
-        types::{Member, Members},
-    },
-    net::{
-        context::{Identity, Parts},
-        port::CommitterPort,
-        server::Launcher,
-        vitals::Readiness,
-    },
-    storage::{LogView, data_dir::DataDir},
-    types::NodeId,
+    net::vitals::Readiness,
+    storage::data_dir::{DataDir, Identity},
 };
 
-use self::{announce::AnnouncedGateway, vitals::NodeVitals};
+use self::{cluster::ClusterParts, founding::Founding};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -62,8 +60,9 @@ pub struct Node {
     addresses: watch::Receiver<Option<Addresses>>,
     readiness: watch::Receiver<Readiness>,
     refs: NodeRefs,
+    stopping: Arc<AtomicBool>,
     /// This process's alone for as long as the node runs.
-    data_dir: DataDir,
+    data_dir: Arc<Mutex<DataDir>>,
 }
 
 /// Where the node's actors are at present; for tests and tools.
@@ -75,6 +74,16 @@ pub struct NodeRefs {
     pub raft: ActorRef<RaftActor>,
     /// The gateway.
     pub gateway: ActorRef<GrpcGatewayActor>,
+    /// MembershipActor; of a node that does not gossip, nobody.
+    pub membership: ActorRef<MembershipActor>,
+    /// The links to peers.
+    pub links: Replicators,
+    /// Who is there, by gossip.
+    pub directory: PeerDirectory,
+    /// Where gossip listens, once it does.
+    pub gossip: Option<GossipAddress>,
+    /// The cluster, as consensus knows it.
+    pub cluster: ClusterBoard,
     /// The log, for reading.
     pub read_path: ReadPath,
 }
@@ -84,110 +93,27 @@ impl Node {
     /// milliseconds later: see [`Node::ready`].
     #[must_use]
     pub fn start(options: NodeOptions, data_dir: DataDir, runtime: &Handle, logger: &Logger) -> Self {
-        let identity = Identity {
-            cluster_id: options.log.cluster_id,
-            node_id: data_dir.identity().node_id,
-            node_name: options.node_name.clone(),
-        };
-        let logger = logger.new(o!("node" => identity.node_name.clone()));
-        info!(logger, "node starts"; "node_id" => identity.node_id.get(),
-            "cluster_id" => %identity.cluster_id, "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
-        let (view, board, high_watermark) = (
-            Arc::new(ArcSwap::from_pointee(LogView::unopened())),
-            ConditionBoard::new(),
-            HighWatermark::new(),
-        );
-        let read_path = ReadPath::new(view.clone(), high_watermark.subscribe());
-        let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        let thread = Arbiter::new();
-        let shared = LogShared {
-            thread: thread.handle(),
-            log: ActorRef::new(),
-        };
-        let raft = ActorRef::new();
-        let (_cluster_id_sender, cluster_id) = watch::channel(data_dir.identity().cluster_id);
-        let (founding_sender, founding) = watch::channel(None);
-        let links: Arc<dyn PeerLinks> = Arc::new(NoLinks);
-        let leadership_sender = Arc::new(leadership_sender);
-        let port = RaftPort::new(PortParts {
-            node_id: identity.node_id,
-            leadership: leadership.clone(),
-            board: board.clone(),
-            read_path: read_path.clone(),
-            route: Arc::new(PeerRoute::new(links.clone(), Arc::new(|_| None), runtime.clone())),
-            runtime: runtime.clone(),
-        });
+        let logger = logger.new(o!("node" => options.node_name.clone()));
+        let cluster = ClusterParts::new(&options, &data_dir, runtime, &logger);
+        let cluster_id = data_dir.identity().cluster_id.map(|id| id.to_string());
+        info!(logger, "node starts"; "node_id" => data_dir.identity().node_id.get(), "cluster_id" => cluster_id,
+            "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
+        let timing = options.timing.clone();
+        let data_dir = Arc::new(Mutex::new(data_dir));
         let (addresses_sender, addresses) = watch::channel(None);
-        let readiness = readiness::follow(&board, leadership.clone(), runtime);
-        let vitals = Arc::new(NodeVitals::new(board.clone()));
-        let launcher = Launcher::new(
-            runtime.clone(),
-            Parts {
-                options: options.net,
-                identity: identity.clone(),
-                committer: CommitterPort(Arc::new(port.clone())),
-                read_path: read_path.clone(),
-                leadership: leadership.clone(),
-                readiness: readiness.clone(),
-                vitals: vitals.clone(),
-                peers: None,
-                log: logger.clone(),
-            },
-        );
-        let log_setup = LogSetup {
-            file_system: options.file_system,
-            options: options.log,
-            cluster_id: cluster_id.clone(),
-            free_bytes_min: options.free_bytes_min,
-            view,
-            board: board.clone(),
-            logger: logger.clone(),
-        };
-        let raft_setup = RaftSetup {
-            node_id: identity.node_id,
-            cluster_name: "annals".to_owned(),
-            cluster_id,
-            founding,
-            network: PeerNetworks::new(identity.node_id, links),
-            timing: options.consensus,
-            log: shared.log.clone(),
-            view: log_setup.view.clone(),
-            board,
-            high_watermark,
-            leadership: leadership_sender,
-            port,
-            peers: HandlerSlot::new(),
-            retention: options.retention,
-            retention_every: options.retention_every,
-            runtime: runtime.clone(),
-            logger: logger.clone(),
-        };
-        let gateway = GatewayChild::new(Box::new(launcher.clone()));
-        let refs = NodeRefs {
-            log: shared.log.clone(),
-            raft: raft.clone(),
-            gateway: gateway.actor(),
-            read_path,
-        };
-        let children: Vec<Box<dyn Child>> = vec![
-            Box::new(LogChild::new(log_setup, shared.clone())),
-            Box::new(RaftChild::new(raft_setup, raft)),
-            Box::new(AnnouncedGateway {
-                gateway,
-                launcher,
-                addresses: addresses_sender,
-            }),
-        ];
-        let (agent, end) = AgentActor::new(children, options.timing, &logger);
+        let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
+        let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
+        let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
-        vitals.set_agent(agent.clone());
-        found_alone(identity, addresses.clone(), founding_sender);
+        assembled.vitals.set_agent(agent.clone());
+        actix::spawn(founding.run());
         Self {
             agent,
-            ending: publish(end, thread),
+            ending: publish(end, assembled.thread),
             addresses,
-            readiness,
-            refs,
+            readiness: assembled.readiness,
+            refs: assembled.refs,
+            stopping: assembled.stopping,
             data_dir,
         }
     }
@@ -225,10 +151,11 @@ impl Node {
         &self.refs
     }
 
-    /// The node's data directory.
+    /// Which node it is, and of which cluster, as far as that is known.
     #[must_use]
-    pub fn data_dir(&self) -> &DataDir {
-        &self.data_dir
+    pub fn identity(&self) -> Identity {
+        let data_dir = self.data_dir.lock().unwrap_or_else(PoisonError::into_inner);
+        data_dir.identity().clone()
     }
 
     /// A handle to steer the node with, from any thread.
@@ -236,6 +163,7 @@ impl Node {
     pub fn control(&self) -> NodeControl {
         NodeControl {
             agent: self.agent.clone(),
+            stopping: self.stopping.clone(),
         }
     }
 
@@ -257,11 +185,13 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct NodeControl {
     agent: Addr<AgentActor>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl NodeControl {
-    /// Drains, syncs and ends the node. Asking again changes nothing.
+    /// Hands leadership over, drains, syncs and ends the node. Asking again changes nothing.
     pub async fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Release);
         // An Agent that has ended already has done what is asked.
         self.agent.send(Shutdown).await.unwrap_or(());
     }
@@ -297,22 +227,30 @@ fn publish(end: EndOfProcess, thread: Arbiter) -> watch::Receiver<Option<Ending>
     receiver
 }
 
-/// A node that is a cluster by itself founds it once it knows where it is reached.
-fn found_alone(
-    identity: Identity,
-    mut addresses: watch::Receiver<Option<Addresses>>,
-    founding: watch::Sender<Option<Members>>,
-) {
-    actix::spawn(async move {
-        let Ok(bound) = addresses.wait_for(Option::is_some).await.map(|bound| *bound) else {
-            return;
-        };
-        let member = Member {
-            name: identity.node_name,
-            address: bound.map(|bound| bound.rpc.to_string()).unwrap_or_default(),
-        };
-        founding.send_replace(Some(Members::from([(identity.node_id, member)])));
-    });
+/// How the node is to come to its cluster.
+fn founding(
+    options: &NodeOptions,
+    cluster: &ClusterParts,
+    data_dir: &Arc<Mutex<DataDir>>,
+    addresses: watch::Receiver<Option<Addresses>>,
+    logger: &Logger,
+) -> Founding {
+    Founding {
+        data_dir: data_dir.clone(),
+        identity: cluster.identity.clone(),
+        node_name: options.node_name.clone(),
+        cluster_name: options.cluster.gossip.name.clone(),
+        initial_members: options.cluster.initial_members.clone(),
+        alone: options.cluster.is_alone(&options.node_name),
+        own_tags: cluster.own_tags.clone(),
+        directory: cluster.directory.clone(),
+        addresses,
+        advertised: options.net.rpc_address_advertised.clone(),
+        has_data: options.has_data,
+        cluster_id: cluster.cluster_id.0.clone(),
+        founding: cluster.founding.0.clone(),
+        logger: logger.clone(),
+    }
 }
 
 /// The timing of the Agent for a node: its stops must outlast the gateway's drain.
@@ -324,15 +262,5 @@ pub fn timing_for(drain_timeout: std::time::Duration) -> Timing {
             .stop_within
             .max(drain_timeout + std::time::Duration::from_secs(1)),
         ..timing
-    }
-}
-
-#[derive(Debug)]
-struct NoLinks;
-
-#[async_trait::async_trait]
-impl PeerLinks for NoLinks {
-    async fn channel(&self, _: NodeId, _: Lane) -> Result<PeerChannel, LinkError> {
-        Err(LinkError::NoCluster)
     }
 }

@@ -124,6 +124,9 @@ fn state(metrics: &RaftMetrics<TypeConfig>) -> ClusterState {
         joint: membership.get_joint_config().len() > 1,
         settled: *stored.log_id() <= metrics.local_committed,
         last: metrics.last_log_index.map_or(LogIndex::ZERO, log_index),
-        applied: metrics.last_applied.as_ref().map_or(LogIndex::ZERO, |log_id| entry_of(log_id).0),
+        applied: metrics
+            .last_applied
+            .as_ref()
+            .map_or(LogIndex::ZERO, |log_id| entry_of(log_id).0),
     }
 }

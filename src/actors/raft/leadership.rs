@@ -32,7 +32,10 @@ pub(super) async fn follow(
                 return fatal.to_string();
             }
             let now = leadership(&metrics, consensus.applied_term(), node_id, lease);
-            (now.clone(), metrics.current_leader == Some(node_id.get()) && now.leader.is_none())
+            (
+                now.clone(),
+                metrics.current_leader == Some(node_id.get()) && now.leader.is_none(),
+            )
         };
         publish.send_if_modified(|current| {
             let changes = *current != now;
@@ -65,7 +68,10 @@ fn leadership(
             let applied_own = applied == term;
             // A lone voter is its own majority, and nobody answers it.
             let alone = metrics.membership_config.voter_ids().count() <= 1;
-            let followed = alone || metrics.last_quorum_acked.is_none_or(|acked| acked.elapsed() < lease);
+            let followed = alone
+                || metrics
+                    .last_quorum_acked
+                    .is_none_or(|acked| acked.elapsed() < lease);
             (applied_own && followed).then_some(leader)
         }
         other => other,

@@ -20,7 +20,10 @@ use crate::{
         supervision::{Reply, Unanswered},
     },
     clock,
-    consensus::{Consensus, types::{Member, TypeConfig}},
+    consensus::{
+        Consensus,
+        types::{Member, TypeConfig},
+    },
     types::NodeId,
 };
 
@@ -102,11 +105,21 @@ impl From<Unanswered> for ChangeFailed {
 impl RaftActor {
     /// The leader brings the membership in line with who is there, one step at a time.
     pub(super) fn look_at_members(&mut self, context: &mut Context<Self>) {
-        let Some(consensus) = self.consensus.clone() else { return };
+        let Some(consensus) = self.consensus.clone() else {
+            return;
+        };
         let state = self.setup.cluster.state();
-        self.setup.links.keep(state.members.keys().copied().filter(|node| *node != self.setup.node_id));
+        self.setup.links.keep(
+            state
+                .members
+                .keys()
+                .copied()
+                .filter(|node| *node != self.setup.node_id),
+        );
         let cluster_id = *self.setup.cluster_id.borrow();
-        let Some(cluster_id) = cluster_id.filter(|_| !self.changing) else { return };
+        let Some(cluster_id) = cluster_id.filter(|_| !self.changing) else {
+            return;
+        };
         if self.setup.leadership.borrow().leader != Some(self.setup.node_id) {
             self.stability = Default::default();
             return;
@@ -160,11 +173,15 @@ impl RaftActor {
         let refuse = |why: String| Err(ChangeFailed::Refused { why });
         if let MemberChange::Remove { node } = change {
             let Some(member) = state.members.get(node) else {
-                return refuse(format!("node {node} does not belong to the cluster; `annals cluster servers` lists who does"));
+                return refuse(format!(
+                    "node {node} does not belong to the cluster; `annals cluster servers` lists who does"
+                ));
             };
             let voters = state.members.values().filter(|member| member.voter).count();
             if member.voter && voters == 1 {
-                return refuse(format!("node {node} is the only voter; without it there is no cluster"));
+                return refuse(format!(
+                    "node {node} is the only voter; without it there is no cluster"
+                ));
             }
         }
         Ok(self.consensus.clone())
@@ -183,7 +200,10 @@ impl RaftActor {
         let state = self.setup.cluster.state();
         let peers = self.setup.directory.table();
         let reachable = |node: NodeId| peers.get(node).is_none_or(|peer| peer.is_reachable());
-        let others = state.members.iter().filter(|(node, member)| **node != own && member.voter);
+        let others = state
+            .members
+            .iter()
+            .filter(|(node, member)| **node != own && member.voter);
         let fit = others.filter(|(node, _)| to.is_none_or(|to| to == **node) && reachable(**node));
         let Some((target, _)) = fit.max_by_key(|(_, member)| member.matched) else {
             let why = match to {
@@ -195,11 +215,15 @@ impl RaftActor {
         };
         info!(self.setup.logger, "handing leadership over"; "to" => target.get());
         let transferred = self.setup.runtime.spawn(transfer(consensus, own, *target));
-        context.spawn(transferred.into_actor(self).map(|transferred, _, _| match transferred {
-            Ok(Ok(leader)) => reply.send(Ok(leader)),
-            Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
-            Err(_) => {}
-        }));
+        context.spawn(
+            transferred
+                .into_actor(self)
+                .map(|transferred, _, _| match transferred {
+                    Ok(Ok(leader)) => reply.send(Ok(leader)),
+                    Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
+                    Err(_) => {}
+                }),
+        );
     }
 }
 
@@ -232,7 +256,11 @@ async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
             added.map(drop).map_err(|error| error.to_string())
         }
         Step::SetMember(node, member) => {
-            change(&consensus, ChangeMembers::SetNodes(BTreeMap::from([(node.get(), member)]))).await
+            change(
+                &consensus,
+                ChangeMembers::SetNodes(BTreeMap::from([(node.get(), member)])),
+            )
+            .await
         }
         Step::Promote(nodes) => {
             let nodes = nodes.into_iter().map(NodeId::get).collect();
@@ -269,5 +297,7 @@ async fn remove(consensus: &Consensus, node: NodeId) -> Result<(), String> {
 
 async fn change(consensus: &Consensus, members: ChangeMembers<u64, Member>) -> Result<(), String> {
     let changed = consensus.raft.change_membership(members, false).await;
-    changed.map(drop).map_err(|error: openraft::errors::RaftError<TypeConfig, _>| error.to_string())
+    changed
+        .map(drop)
+        .map_err(|error: openraft::errors::RaftError<TypeConfig, _>| error.to_string())
 }

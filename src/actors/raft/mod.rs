@@ -32,8 +32,8 @@ use tokio::{runtime::Handle, sync::watch};
 pub use board::{ClusterBoard, ClusterState, MemberState};
 pub use child::RaftChild;
 pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
-pub use reconcile::VoterRules;
 pub use port::{PortParts, RaftPort};
+pub use reconcile::VoterRules;
 pub use route::{AddressOf, LeaderRoute, PeerRoute};
 
 use self::{answers::Answers, observer::Observer, reconcile::Stability};

@@ -55,7 +55,10 @@ impl Stability {
             caught_up && peers.get(node).is_some_and(Peer::is_reachable)
         };
         let learners = state.members.iter().filter(|(_, member)| !member.voter);
-        let stable: BTreeSet<_> = learners.map(|(node, _)| *node).filter(|node| is_stable(*node)).collect();
+        let stable: BTreeSet<_> = learners
+            .map(|(node, _)| *node)
+            .filter(|node| is_stable(*node))
+            .collect();
         self.0.retain(|node, _| stable.contains(node));
         for node in stable {
             self.0.entry(node).or_insert(now);
@@ -158,7 +161,14 @@ mod tests {
             address: format!("127.0.0.1:{node}"),
         };
         let matched = Some(LogIndex(matched));
-        (NodeId(node), MemberState { member, voter, matched })
+        (
+            NodeId(node),
+            MemberState {
+                member,
+                voter,
+                matched,
+            },
+        )
     }
 
     fn state(members: impl IntoIterator<Item = (NodeId, MemberState)>) -> ClusterState {
@@ -183,7 +193,12 @@ mod tests {
     fn whoever_joined_becomes_a_learner_and_strangers_do_not() {
         let alone = state([member(1, true, 10_000)]);
         let now = clock::now();
-        let joined = step(&alone, &table([peer(2, Presence::Reachable)]), &Stability::default(), now);
+        let joined = step(
+            &alone,
+            &table([peer(2, Presence::Reachable)]),
+            &Stability::default(),
+            now,
+        );
         assert!(matches!(joined, Some(Step::AddLearner(NodeId(2), _))));
         let mut stranger = peer(2, Presence::Reachable);
         stranger.tags.cluster_id = None;
@@ -231,17 +246,26 @@ mod tests {
         stability.note(&caught_up, &peers, later);
         assert_eq!(step(&caught_up, &peers, &stability, later), None, "only just");
         let promoted = Some(Step::Promote(BTreeSet::from([NodeId(2)])));
-        assert_eq!(step(&caught_up, &peers, &stability, later + RULES.stable_for), promoted);
+        assert_eq!(
+            step(&caught_up, &peers, &stability, later + RULES.stable_for),
+            promoted
+        );
         let gone = table([peer(2, Presence::Unreachable)]);
         stability.note(&caught_up, &gone, later);
         stability.note(&caught_up, &peers, later + RULES.stable_for);
         let much_later = later + RULES.stable_for;
-        assert_eq!(step(&caught_up, &peers, &stability, much_later), None, "its time begins anew");
+        assert_eq!(
+            step(&caught_up, &peers, &stability, much_later),
+            None,
+            "its time begins anew"
+        );
     }
 
     #[test]
     fn there_are_no_more_voters_than_allowed() {
-        let members = (1..=3).map(|node| member(node, true, 10_000)).chain([member(4, false, 10_000)]);
+        let members = (1..=3)
+            .map(|node| member(node, true, 10_000))
+            .chain([member(4, false, 10_000)]);
         let full = state(members);
         let peers = table((2..=4).map(|node| peer(node, Presence::Reachable)));
         let mut stability = Stability::default();

@@ -14,7 +14,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use cut::Trimmed;
-pub use open::{OpenReport, Opened};
+pub use open::{OpenReport, Opened, has_been_used};
 pub use retention::{Due, Retention};
 pub use state::{LogState, Placed};
 
