@@ -1,5 +1,7 @@
 //! Options whose values are words of our own: names and choices.
 
+use std::fmt;
+
 use super::value::{Refusal, Value, unreadable};
 
 /// The longest node name; it must fit a DNS label, because certificates and Kubernetes name nodes that way.
@@ -38,6 +40,44 @@ impl Value for NodeName {
 
     fn to_toml(&self) -> toml::Value {
         self.0.clone().into()
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What people call a cluster; of the same letters as a node's name, since it stands beside it in gossip.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterName(NodeName);
+
+impl ClusterName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Default for ClusterName {
+    fn default() -> Self {
+        Self(NodeName("annals".to_owned()))
+    }
+}
+
+impl Value for ClusterName {
+    const EXPECTED: &'static str = NodeName::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        NodeName::from_text(text)
+            .map(Self)
+            .map_err(|_| unreadable::<Self>(text))
+    }
+
+    fn to_toml(&self) -> toml::Value {
+        self.0.to_toml()
     }
 }
 
