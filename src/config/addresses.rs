@@ -74,6 +74,17 @@ pub enum Auto<T> {
     Set(T),
 }
 
+impl<T: Clone> Auto<T> {
+    /// What was set, if anything was.
+    #[must_use]
+    pub fn set(&self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Set(value) => Some(value.clone()),
+        }
+    }
+}
+
 macro_rules! auto {
     ($type:ty, $expected:literal) => {
         impl Value for Auto<$type> {

@@ -31,21 +31,15 @@ pub struct ClusterSetup {
     pub listen: Option<SocketAddr>,
     /// The times of gossip.
     pub gossip_timing: GossipTiming,
-    /// The names of those who found the cluster. The node's own alone: it is a cluster by itself.
+    /// The names of those who found the cluster, the first of which does it; none: the node only joins.
     pub initial_members: Vec<String>,
+    /// The node founds a cluster by itself, whoever else is there.
+    pub alone: bool,
     /// When a learner becomes a voter.
     pub voters: VoterRules,
     /// Links that tests cut.
     #[cfg(feature = "fault-injection")]
     pub faults: crate::actors::replicator::faults::LinkFaults,
-}
-
-impl ClusterSetup {
-    /// Whether `name` founds a cluster by itself.
-    #[must_use]
-    pub fn is_alone(&self, name: &str) -> bool {
-        self.initial_members == [name] && self.gossip.seeds.is_empty()
-    }
 }
 
 /// The parts, and the ends of what they publish.

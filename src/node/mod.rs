@@ -241,7 +241,7 @@ fn founding(
         node_name: options.node_name.clone(),
         cluster_name: options.cluster.gossip.name.clone(),
         initial_members: options.cluster.initial_members.clone(),
-        alone: options.cluster.is_alone(&options.node_name),
+        alone: options.cluster.alone,
         own_tags: cluster.own_tags.clone(),
         directory: cluster.directory.clone(),
         addresses,

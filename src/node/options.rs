@@ -8,7 +8,7 @@ use crate::{
         raft::{RETENTION_EVERY, VoterRules},
         supervision,
     },
-    config::Config,
+    config::{Config, Founding},
     consensus::Timing,
     error::Disposition,
     net,
@@ -92,7 +92,7 @@ impl NodeOptions {
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
         let cluster = cluster_setup(config);
-        let data_dir = if cluster.is_alone(name) {
+        let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
         } else {
             DataDir::open_without_cluster(file_system.clone(), data_dir, name)?
@@ -128,6 +128,11 @@ impl NodeOptions {
             has_data,
             net: net::Options {
                 rpc_address: config.listen.rpc,
+                rpc_address_advertised: config
+                    .cluster
+                    .advertise_rpc
+                    .set()
+                    .map(|address| address.as_str().to_owned()),
                 admin_address: config.listen.admin,
                 connections_max: limits.connections_max as usize,
                 consumers_max: limits.consumers_max as usize,
@@ -151,19 +156,32 @@ impl NodeOptions {
 
 /// What `config` says of the cluster.
 fn cluster_setup(config: &Config) -> ClusterSetup {
-    let name = config.node.name.as_str().to_owned();
+    let cluster = &config.cluster;
+    let (initial_members, alone) = match config.founding() {
+        Founding::Alone => (vec![config.node.name.as_str().to_owned()], true),
+        Founding::Together(members) => (
+            members.iter().map(|name| name.as_str().to_owned()).collect(),
+            false,
+        ),
+        Founding::JoinOnly => (Vec::new(), false),
+    };
     ClusterSetup {
         gossip: ClusterOptions {
-            name: "annals".to_owned(),
-            seeds: Vec::new(),
-            gossip_key: None,
-            advertise: None,
+            name: cluster.name.as_str().to_owned(),
+            seeds: cluster
+                .seeds
+                .iter()
+                .map(|seed| seed.as_str().to_owned())
+                .collect(),
+            gossip_key: cluster.gossip_key.clone(),
+            advertise: cluster.advertise_gossip.set(),
         },
-        listen: None,
+        listen: config.gossip_listen(),
         gossip_timing: GossipTiming::default(),
-        initial_members: vec![name],
+        initial_members,
+        alone,
         voters: VoterRules {
-            voters_max: 5,
+            voters_max: cluster.voters_max as usize,
             stable_for: STABLE_FOR,
         },
         #[cfg(feature = "fault-injection")]

@@ -7,6 +7,7 @@ use annals::{
     actors::{
         committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
         gateway::GatewayChild,
+        peer::PeerIdentity,
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part},
     },
@@ -184,7 +185,7 @@ async fn run(
     let parts = Parts {
         options,
         identity: Identity {
-            cluster_id: CLUSTER_ID,
+            peer: PeerIdentity::new(NODE_ID, Some(CLUSTER_ID)),
             node_id: NODE_ID,
             node_name: "node-0".to_owned(),
         },
