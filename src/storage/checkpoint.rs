@@ -8,12 +8,13 @@ use bytes::{BufMut, Bytes};
 use crate::types::{LogIndex, Offset, STORED_NUMBER_MAX, Term, TimestampMs};
 
 use super::{
+    control::{Control, UnknownControl},
     entry::{Entry, Outcome, Payload},
     frame::{FrameHeader, FrameKind, PlacedEntry},
     sequencer::Sequencer,
 };
 
-const FIXED_LEN: usize = 8 + 8 + 8 + 8 + 8 + 4 + 4;
+const FIXED_LEN: usize = 8 + 8 + 8 + 8 + 8 + 8 + 4 + 4;
 
 /// The state of the log up to some entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Checkpoint {
     last_log_index: LogIndex,
     last_term: Term,
     last_timestamp: TimestampMs,
+    /// Records below are trimmed, as far as the log says.
+    trim_point: Offset,
     sequencer: Sequencer,
     membership: Option<StoredMembership>,
 }
@@ -99,12 +102,16 @@ pub enum CheckpointError {
         needed: usize,
     },
     /// No log gets that far.
-    #[error("checkpoint says entry {log_index} and offset {next_offset}, which no log reaches")]
+    #[error(
+        "checkpoint says entry {log_index}, offset {next_offset} and a trim below {trim_point}, which no log comes to"
+    )]
     Numbers {
         /// The last entry.
         log_index: LogIndex,
         /// The next offset.
         next_offset: Offset,
+        /// The trim point.
+        trim_point: Offset,
     },
     /// The sequencer's part is wrong.
     #[error("checkpoint's producer table is wrong")]
@@ -125,6 +132,7 @@ impl Checkpoint {
             last_log_index: LogIndex::ZERO,
             last_term: Term::ZERO,
             last_timestamp: TimestampMs(0),
+            trim_point: Offset::ZERO,
             sequencer: Sequencer::new(),
             membership: None,
         }
@@ -154,6 +162,13 @@ impl Checkpoint {
         self.sequencer.next_offset()
     }
 
+    /// Records below this offset were trimmed away by some entry: the same on all nodes, whose segments end at different
+    /// places. Only once that entry is committed may anybody act on it.
+    #[must_use]
+    pub fn trim_point(&self) -> Offset {
+        self.trim_point
+    }
+
     /// The newest membership.
     #[must_use]
     pub fn membership(&self) -> Option<&StoredMembership> {
@@ -178,7 +193,11 @@ impl Checkpoint {
                 });
                 Outcome::Stored { base_offset }
             }
-            Payload::Control(_) | Payload::Blank => Outcome::Stored { base_offset },
+            Payload::Control(bytes) => {
+                self.control(bytes);
+                Outcome::Stored { base_offset }
+            }
+            Payload::Blank => Outcome::Stored { base_offset },
         };
         self.follow(entry.log_index, entry.term, entry.timestamp);
         let record_count = u32::try_from(self.next_offset().distance_from(base_offset))
@@ -220,6 +239,9 @@ impl Checkpoint {
                 bytes: Bytes::copy_from_slice(payload),
             });
         }
+        if header.kind == FrameKind::Control {
+            self.control(payload);
+        }
         let count = u32::try_from(self.next_offset().distance_from(base)).unwrap_or(u32::MAX);
         if (base, count) != (header.base_offset, header.record_count) {
             return Err(ReplayError::Offsets {
@@ -231,6 +253,11 @@ impl Checkpoint {
         }
         self.follow(header.log_index, header.term, header.timestamp);
         Ok(())
+    }
+
+    fn control(&mut self, bytes: &[u8]) {
+        let trimmed = trimmed_below(bytes, self.next_offset());
+        self.trim_point = self.trim_point.max(trimmed);
     }
 
     fn check_follows(&self, log_index: LogIndex, term: Term) -> Result<(), PlaceError> {
@@ -270,6 +297,7 @@ impl Checkpoint {
         into.put_u64_le(self.last_timestamp.0);
         into.put_u64_le(membership.map_or(0, |membership| membership.log_index.get()));
         into.put_u64_le(membership.map_or(0, |membership| membership.term.get()));
+        into.put_u64_le(self.trim_point.get());
         into.put_u32_le(length(&sequencer));
         into.put_u32_le(length(membership_bytes));
         into.put_slice(&sequencer);
@@ -287,7 +315,7 @@ impl Checkpoint {
         let number = |at: usize| u64::from_le_bytes(*fixed[at..].first_chunk().expect("inside FIXED_LEN"));
         let length =
             |at: usize| u32::from_le_bytes(*fixed[at..].first_chunk().expect("inside FIXED_LEN")) as usize;
-        let (sequencer_len, membership_len) = (length(40), length(44));
+        let (sequencer_len, membership_len) = (length(48), length(52));
         let needed = FIXED_LEN
             .saturating_add(sequencer_len)
             .saturating_add(membership_len);
@@ -302,19 +330,31 @@ impl Checkpoint {
         });
         let sequencer = Sequencer::decode(sequencer).map_err(CheckpointError::Sequencer)?;
         let (log_index, next_offset) = (LogIndex(number(0)), sequencer.next_offset());
-        if log_index.get().max(next_offset.get()) > STORED_NUMBER_MAX {
+        let trim_point = Offset(number(40));
+        if log_index.get().max(next_offset.get()) > STORED_NUMBER_MAX || trim_point > next_offset {
             return Err(CheckpointError::Numbers {
                 log_index,
                 next_offset,
+                trim_point,
             });
         }
         Ok(Self {
             last_log_index: log_index,
             last_term: Term(number(8)),
             last_timestamp: TimestampMs(number(16)),
+            trim_point,
             sequencer,
             membership,
         })
+    }
+}
+
+/// Below which offset a control entry trims, 0 when it does not; never more than there was before it.
+pub(super) fn trimmed_below(control: &[u8], next_offset: Offset) -> Offset {
+    match Control::decode(control) {
+        Ok(Control::Trim { below }) => below.min(next_offset),
+        // Of a newer program: whoever knows it acts on it when it is committed.
+        Err(UnknownControl) => Offset::ZERO,
     }
 }
 
@@ -373,16 +413,42 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_no_log_reaches_is_refused() {
-        let bytes = Checkpoint {
+    fn the_trim_point_is_the_highest_one_and_never_above_the_records() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 5)).unwrap();
+        for (number, (below, expected)) in (2..).zip([(3, 3), (2, 3), (9, 5), (u64::MAX, 5)]) {
+            let trim = Entry {
+                payload: Payload::Control(Control::Trim { below: Offset(below) }.encode()),
+                ..records(number, 1, 1)
+            };
+            checkpoint.place(trim).unwrap();
+            assert_eq!(checkpoint.trim_point(), Offset(expected));
+        }
+        let unknown = Entry {
+            payload: Payload::Control(Bytes::from_static(b"of a newer program")),
+            ..records(6, 1, 1)
+        };
+        checkpoint.place(unknown).unwrap();
+        assert_eq!(checkpoint.trim_point(), Offset(5));
+        let bytes = checkpoint.encode();
+        assert_eq!(Checkpoint::decode(&bytes), Ok(checkpoint));
+        assert_eq!(&bytes[40..48], [5, 0, 0, 0, 0, 0, 0, 0], "the bytes are on disks");
+    }
+
+    #[test]
+    fn a_checkpoint_that_no_log_comes_to_is_refused() {
+        let far = Checkpoint {
             last_log_index: LogIndex(u64::MAX),
             ..Checkpoint::new()
+        };
+        let trimmed = Checkpoint {
+            trim_point: Offset(1),
+            ..Checkpoint::new()
+        };
+        for checkpoint in [far, trimmed] {
+            let decoded = Checkpoint::decode(&checkpoint.encode());
+            assert!(matches!(decoded, Err(CheckpointError::Numbers { .. })));
         }
-        .encode();
-        assert!(matches!(
-            Checkpoint::decode(&bytes),
-            Err(CheckpointError::Numbers { .. })
-        ));
     }
 
     #[test]

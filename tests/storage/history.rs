@@ -231,6 +231,10 @@ impl History {
             assert!(refused.iter().flatten().all(is_trimmed), "{refused:?}");
             assert!(refused[0].is_some());
         }
+        for number in before_first..=last {
+            let trim_point = view.trim_point_at(LogIndex(number)).unwrap();
+            assert_eq!(trim_point, self.checkpoint(number).trim_point(), "at {number}");
+        }
         assert_eq!(view.last_log_id().unwrap(), id(last));
         for first in view.segment_firsts() {
             let before = view.checkpoint_before(first).unwrap().unwrap();

@@ -16,4 +16,5 @@ mod model_test;
 mod sim_fs_test;
 mod start_up_test;
 mod transfer_test;
+mod trim_point_test;
 mod vote_test;

@@ -3,7 +3,7 @@
 use std::io;
 
 use annals::{
-    storage::{CutError, Log, LogOptions, OpenReport, ReadError, entry::Payload},
+    storage::{CutError, Log, LogOptions, OpenReport, ReadError, control::Control, entry::Payload},
     types::{LogIndex, Offset, TimestampMs},
 };
 use bytes::Bytes;
@@ -210,7 +210,11 @@ impl World {
         match self.random.random_range(0..20) {
             0 => Payload::Blank,
             1 => Payload::Membership(bytes),
-            2 => Payload::Control(bytes),
+            2 if count == 1 => Payload::Control(bytes),
+            2 => {
+                let below = Offset(expected.saturating_sub(self.written % 9) + self.written % 2);
+                Payload::Control(Control::Trim { below }.encode())
+            }
             3..6 => Payload::Records(at(plain, expected)),
             6..12 => Payload::Records(stamped(plain, id, epoch, sequence)),
             12..14 => Payload::Records(at(stamped(plain, id, epoch, sequence), expected)),

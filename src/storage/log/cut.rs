@@ -11,7 +11,7 @@ use std::{
 use super::LogState;
 use crate::{
     storage::{
-        CutError, OpenError, SegmentWriter, names,
+        CutError, OpenError, ReadEntriesError, SegmentWriter, names,
         segment::{SegmentContext, recover, truncate_store},
     },
     types::{LogIndex, Offset},
@@ -44,6 +44,25 @@ impl Trimmed {
 }
 
 impl LogState {
+    /// From now on nothing below `below` is read, though segments that hold some of it stay until a [`LogState::trim`]
+    /// finds all of them below. Never goes back. `below` is what committed entries say: others may be truncated yet.
+    pub fn set_trim_point(&mut self, below: Offset) {
+        if below > self.trim_point {
+            self.trim_point = below;
+            self.publish();
+        }
+    }
+
+    /// The same for a log that was just opened, from its entries up to `committed`. Until then it begins with the first
+    /// record there is.
+    ///
+    /// Blocking: reads a segment's header, and the headers of its frames up to that entry.
+    pub fn trim_to_committed(&mut self, committed: LogIndex) -> Result<Offset, ReadEntriesError> {
+        let below = self.view.load().trim_point_at(committed)?;
+        self.set_trim_point(below);
+        Ok(self.earliest())
+    }
+
     /// Drops the whole sealed segments that end at or below `below`, oldest first, but no more than `segments_max` of
     /// them: each takes a sync of the directory, and whoever calls has other things to do. Called again, it goes on.
     ///
@@ -66,7 +85,7 @@ impl LogState {
             keep_from += 1;
         }
         if keep_from > 0 {
-            self.earliest = self.segments[keep_from]
+            self.first_offset = self.segments[keep_from]
                 .face()
                 .map_err(CutError::Read)?
                 .first_offset;
@@ -78,7 +97,7 @@ impl LogState {
         }
         self.remove_trimmed()?;
         Ok(Trimmed {
-            earliest: self.earliest,
+            earliest: self.earliest(),
             segments: keep_from,
             bytes,
             complete,

@@ -129,7 +129,9 @@ impl LogState {
                 .unwrap_or_else(|| Arc::new(self.sealed_reader(first, None)))
         };
         self.segments = manifest.segments.iter().map(reader).collect();
-        self.earliest = manifest
+        // All that a snapshot holds is committed.
+        self.trim_point = self.trim_point.max(manifest.checkpoint.trim_point());
+        self.first_offset = manifest
             .segments
             .first()
             .map_or(manifest.next_offset(), |first| first.first_offset);

@@ -19,8 +19,8 @@ pub use retention::{Due, Retention};
 pub use state::{LogState, Placed};
 
 use super::{
-    CutError, OpenError, PlaceError, SegmentWriter, Staged, WriteError, entry::Entry, fs::FileSystem,
-    view::LogView,
+    CutError, OpenError, PlaceError, ReadEntriesError, SegmentWriter, Staged, WriteError, entry::Entry,
+    fs::FileSystem, view::LogView,
 };
 use crate::types::{ClusterId, LogIndex, Offset};
 
@@ -136,6 +136,13 @@ impl Log {
     /// Blocking.
     pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
         self.state.trim(below, usize::MAX)
+    }
+
+    /// Begins the log for readers where its entries up to `committed` say; see [`LogState::trim_to_committed`].
+    ///
+    /// Blocking.
+    pub fn trim_to_committed(&mut self, committed: LogIndex) -> Result<Offset, ReadEntriesError> {
+        self.state.trim_to_committed(committed)
     }
 
     /// Drops the entry `from` and all behind it. Durable when it returns.

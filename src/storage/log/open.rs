@@ -89,7 +89,8 @@ impl LogState {
         let mut state = LogState {
             checkpoint: Checkpoint::new(),
             segments: Vec::new(),
-            earliest: Offset::ZERO,
+            first_offset: Offset::ZERO,
+            trim_point: Offset::ZERO,
             trimmed: VecDeque::new(),
             active: None,
             damage: None,
@@ -180,13 +181,13 @@ impl LogState {
             let is_very_first = segment.first_log_index() == LogIndex(1);
             match segment.face() {
                 Ok(face) => {
-                    self.earliest = face.first_offset;
+                    self.first_offset = face.first_offset;
                     break;
                 }
                 Err(ReadError::Corrupt { path, position, what }) => {
                     damage.get_or_insert(Damage { path, position, what });
                     if is_very_first {
-                        self.earliest = Offset::ZERO;
+                        self.first_offset = Offset::ZERO;
                         break;
                     }
                 }
@@ -199,7 +200,7 @@ impl LogState {
     fn report(&self, cut_bytes: u64, damage: Option<Damage>) -> OpenReport {
         OpenReport {
             segments: self.segments.len(),
-            earliest: self.earliest,
+            earliest: self.earliest(),
             tail: self.checkpoint.next_offset(),
             last_log_index: self.checkpoint.last_log_index(),
             cut_bytes,

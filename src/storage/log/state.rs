@@ -41,7 +41,10 @@ pub struct LogState {
     pub(super) checkpoint: Checkpoint,
     /// Oldest first; the last is the active one unless the log is damaged.
     pub(super) segments: Vec<Arc<SegmentReader>>,
-    pub(super) earliest: Offset,
+    /// Offset of the first record that is on the disk.
+    pub(super) first_offset: Offset,
+    /// Records below it are no longer given, though some may be on the disk still.
+    pub(super) trim_point: Offset,
     /// Segments that are no part of the log any more while their files are still there, oldest first.
     pub(super) trimmed: VecDeque<LogIndex>,
     pub(super) active: Option<Active>,
@@ -97,7 +100,7 @@ impl LogState {
     /// The oldest readable offset.
     #[must_use]
     pub fn earliest(&self) -> Offset {
-        self.earliest
+        self.first_offset.max(self.trim_point)
     }
 
     /// The last segment's store; the log's directory where there is no segment.
@@ -250,7 +253,7 @@ impl LogState {
     pub(super) fn publish(&self) {
         let view = LogView::new(
             self.segments.clone(),
-            self.earliest,
+            self.earliest(),
             self.context.cache.clone(),
             self.damage.clone(),
             self.kept.clone(),

@@ -8,12 +8,16 @@ use super::{FrameError, Frames, SegmentReader, reader::chunk_window};
 use crate::{
     storage::{
         ReadError,
+        checkpoint::trimmed_below,
         frame::{FrameHeader, FrameKind},
         fs::File,
         index::Target,
     },
-    types::LogIndex,
+    types::{LogIndex, Offset},
 };
+
+/// Read at a time where many headers are looked at and payloads of records are passed over.
+const HEADERS_WINDOW: usize = 64 << 10;
 
 impl SegmentReader {
     /// The header of an entry's frame; `None` when the segment ends before it.
@@ -47,6 +51,29 @@ impl SegmentReader {
             true
         })?;
         Ok(last)
+    }
+
+    /// Below which offset control entries up to `last` trim, in this segment.
+    ///
+    /// Blocking: reads the segment's headers, up to that entry.
+    pub(in crate::storage) fn trimmed_below(&self, last: LogIndex) -> Result<Offset, ReadError> {
+        let file: Arc<dyn File> = self.file()?;
+        let mut frames = self.frames_at(&file, self.face()?.header_len(), HEADERS_WINDOW)?;
+        let (end, mut below) = (self.end()?, Offset::ZERO);
+        while frames.position() < end {
+            let header = self.next_header(&mut frames)?;
+            if header.log_index > last {
+                break;
+            }
+            if header.kind == FrameKind::Control {
+                if let Some(frame) = self.next_frame(&mut frames)? {
+                    below = below.max(trimmed_below(&frame.payload, header.base_offset));
+                }
+            } else {
+                frames.seek(frames.position() + header.frame_len());
+            }
+        }
+        Ok(below)
     }
 
     /// Shows the headers of entries from about the target on, until `see` says that it has seen enough.

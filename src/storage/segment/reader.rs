@@ -359,7 +359,7 @@ impl SegmentReader {
         self.frames_at(file, found.map_or(header_len, Position::get), window)
     }
 
-    fn frames_at<'a>(
+    pub(super) fn frames_at<'a>(
         &self,
         file: &'a Arc<dyn File>,
         position: u64,
@@ -375,7 +375,7 @@ impl SegmentReader {
     }
 
     /// The next frame; a fault is damage, since all frames before the end are synced.
-    fn next_frame(&self, frames: &mut Frames<'_>) -> Result<Option<Frame>, ReadError> {
+    pub(super) fn next_frame(&self, frames: &mut Frames<'_>) -> Result<Option<Frame>, ReadError> {
         frames.next().map_err(|error| match error {
             FrameError::Fault(fault) => self.fault(frames.position(), fault),
             FrameError::Io(error) => self.io(error),

@@ -242,7 +242,7 @@ mod tests {
     fn a_manifest_is_written_as_it_always_was() {
         let bytes = manifest().encode();
         let mut expected = b"ANNALMAN....".to_vec();
-        expected[8..].copy_from_slice(&[91, 47, 177, 178]);
+        expected[8..].copy_from_slice(&[8, 232, 137, 214]);
         for number in [1_u32, 0x0f0e, 0, 0, 0, 2] {
             expected.extend_from_slice(&number.to_le_bytes());
         }

@@ -94,6 +94,32 @@ impl LogView {
         Ok(self.header_of_segment(first)?.map(|header| header.checkpoint))
     }
 
+    /// Below which offset the entries up to `committed` trim: where the log begins for readers, on every node alike. A
+    /// trim behind `committed` may be truncated yet, and does not count.
+    ///
+    /// Blocking: reads a segment's header, and the headers of its frames up to that entry. Errors:
+    /// `ReadEntriesError::Trimmed` when the entry lies further than one before the first segment.
+    pub fn trim_point_at(&self, committed: LogIndex) -> Result<Offset, ReadEntriesError> {
+        let Some(first) = self.segments.first() else {
+            return Ok(Offset::ZERO);
+        };
+        let first = first.first_log_index();
+        if first.distance_from(committed) > 1 {
+            return Err(ReadEntriesError::Trimmed {
+                log_index: committed,
+                first,
+            });
+        }
+        // The last segment that begins at or right behind it.
+        let behind = self
+            .segments
+            .partition_point(|segment| segment.first_log_index().get() - 1 <= committed.get());
+        let segment = &self.segments[behind - 1];
+        let before = self.unless_trimmed(segment, committed, segment.header())?;
+        let inside = self.unless_trimmed(segment, committed, segment.trimmed_below(committed))?;
+        Ok(before.checkpoint.trim_point().max(inside))
+    }
+
     fn place_of(&self, log_index: LogIndex) -> Result<Place<'_>, ReadEntriesError> {
         let Some(first) = self.segments.first() else {
             return Ok(Place::Nowhere);
