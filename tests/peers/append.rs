@@ -1,0 +1,225 @@
+//! Appends in a stream, as openraft sends and receives them.
+
+use std::time::Duration;
+
+use annals::consensus::{
+    links::Lane,
+    messages::{AppendRequest, AppendResult},
+    network::PeerNetwork,
+};
+use annals::{
+    consensus::types::{Proposal, ProposalContent, RaftEntry},
+    storage::entry::Batch,
+    types::TimestampMs,
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use openraft::{EntryPayload, RaftNetworkV2, error::RPCError, network::RPCOption, raft::StreamAppendError};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::support::{Event, Stage, id, option, request, within};
+
+/// A stream that the test feeds, and whether it is still polled.
+fn fed() -> (
+    mpsc::UnboundedSender<AppendRequest>,
+    UnboundedReceiverStream<AppendRequest>,
+) {
+    let (feed, requests) = mpsc::unbounded_channel();
+    (feed, UnboundedReceiverStream::new(requests))
+}
+
+type Results<'s> =
+    futures::stream::BoxStream<'s, Result<AppendResult, RPCError<annals::consensus::types::TypeConfig>>>;
+
+async fn open<S>(network: &mut PeerNetwork, requests: S) -> Results<'_>
+where
+    S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
+{
+    within("the stream", network.stream_append(requests, option()))
+        .await
+        .unwrap()
+}
+
+async fn next(results: &mut Results<'_>) -> Option<AppendResult> {
+    within("a result", results.next()).await.map(Result::unwrap)
+}
+
+#[tokio::test]
+async fn requests_do_not_wait_for_responses_and_those_come_in_order() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    two.fake.hold();
+    let mut network = one.network(&two, Lane::Bulk);
+    let (feed, requests) = fed();
+    let mut results = open(&mut network, requests).await;
+    for index in 1..=500 {
+        feed.send(request(index)).unwrap();
+        assert_eq!(
+            two.fake.next().await,
+            Event::Append(index),
+            "not one was answered yet"
+        );
+    }
+    two.fake.allow(500);
+    for index in 1..=500 {
+        assert_eq!(next(&mut results).await, Some(Ok(Some(id(index)))));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_its_sender_closes_ends_when_all_is_answered() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    two.fake.hold();
+    let mut network = one.network(&two, Lane::Bulk);
+    let mut results = open(&mut network, stream::iter([request(1), request(2)])).await;
+    for expected in [Event::Append(1), Event::Append(2), Event::RequestsEnded] {
+        assert_eq!(two.fake.next().await, expected);
+    }
+    two.fake.allow(2);
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(2)))));
+    assert_eq!(next(&mut results).await, None);
+    assert_eq!(two.fake.next().await, Event::ResultsDropped);
+}
+
+#[tokio::test]
+async fn dropping_the_results_ends_both_sides_though_no_request_comes() {
+    // The story: the transport polls requests for as long as they may come, so that a stream nobody wanted stayed open.
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    let mut network = one.network(&two, Lane::Bulk);
+    let (feed, requests) = fed();
+    let mut results = open(&mut network, requests).await;
+    feed.send(request(1)).unwrap();
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    assert_eq!(two.fake.next().await, Event::Append(1));
+    drop(results);
+    within("the end of the requests here", feed.closed()).await;
+    let mut ended = [two.fake.next().await, two.fake.next().await];
+    ended.sort_by_key(|event| *event == Event::ResultsDropped);
+    assert_eq!(ended, [Event::RequestsEnded, Event::ResultsDropped]);
+}
+
+#[tokio::test]
+async fn a_conflict_ends_both_sides() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    two.fake.conflict_at(2);
+    let mut network = one.network(&two, Lane::Bulk);
+    let (feed, requests) = fed();
+    let mut results = open(&mut network, requests).await;
+    for index in 1..=2 {
+        feed.send(request(index)).unwrap();
+    }
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    assert_eq!(
+        next(&mut results).await,
+        Some(Err(StreamAppendError::Conflict(id(2))))
+    );
+    assert_eq!(next(&mut results).await, None);
+    drop(results);
+    within("the end of the requests here", feed.closed()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_ends_the_stream_behind_the_answers_to_those_before_it() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    let mut network = one.network(&two, Lane::Bulk);
+    let mut nonsense = request(2);
+    nonsense.entries.push(nonsense.entries[0].clone());
+    let (feed, requests) = fed();
+    let mut results = open(&mut network, requests).await;
+    feed.send(request(1)).unwrap();
+    feed.send(nonsense).unwrap();
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    let error = within("the refusal", results.next()).await.unwrap().unwrap_err();
+    assert!(matches!(error, RPCError::Unreachable(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("does not follow on entry 2"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_breaks_with_the_peer_and_openraft_is_told() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    let peer = two.id;
+    let mut network = one.network(&two, Lane::Bulk);
+    let (feed, requests) = fed();
+    let mut results = open(&mut network, requests).await;
+    feed.send(request(1)).unwrap();
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    two.stop().await;
+    let error = within("the end", results.next()).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, RPCError::Network(_) | RPCError::Unreachable(_)),
+        "{error:?}"
+    );
+    drop(results);
+    within("the end of the requests here", feed.closed()).await;
+    one.until_disconnected(peer).await;
+    let again = network.stream_append(stream::iter([request(1)]), option()).await;
+    assert!(
+        matches!(again.err(), Some(RPCError::Unreachable(_))),
+        "so that it rests"
+    );
+}
+
+#[tokio::test]
+async fn heartbeats_pass_a_stream_that_stands_still_with_all_it_can_hold() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    two.fake.be_deaf();
+    let mut bulk = one.network(&two, Lane::Bulk);
+    // 100 MB, of which some are taken by the windows and buffers on the way.
+    let large = |index| {
+        let mut request = request(index);
+        request.entries[0] = RaftEntry {
+            log_id: id(index),
+            payload: EntryPayload::Normal(Proposal {
+                timestamp: TimestampMs(1),
+                content: ProposalContent::Records(Batch {
+                    producer: None,
+                    expected_offset: None,
+                    record_count: 1,
+                    records: Bytes::from(vec![7; 1 << 20]),
+                }),
+            }),
+        };
+        request
+    };
+    let (taken, mut taken_until) = tokio::sync::watch::channel(0);
+    let requests = stream::iter(1..=100).map(move |index| {
+        taken.send_replace(index);
+        large(index)
+    });
+    let stalled = tokio::spawn(async move {
+        let mut results = open(&mut bulk, requests).await;
+        results.next().await
+    });
+    // Some of it is on its way, and the rest waits.
+    within("the stall", taken_until.wait_for(|index| *index >= 8))
+        .await
+        .unwrap();
+    let mut heartbeats = one.network(&two, Lane::Control);
+    for _ in 0..20 {
+        let mut heartbeat = request(1);
+        heartbeat.entries.clear();
+        let soon = RPCOption::new(Duration::from_secs(10));
+        let results = within(
+            "the heartbeat",
+            heartbeats.stream_append(stream::iter([heartbeat]), soon),
+        )
+        .await;
+        let mut results = results.unwrap();
+        assert_eq!(next(&mut results).await, Some(Ok(None)));
+        assert_eq!(next(&mut results).await, None);
+        assert_eq!(two.fake.next().await, Event::Alone(0));
+    }
+    assert!(*taken_until.borrow() < 100, "the stream never stood still");
+    stalled.abort();
+}
