@@ -198,7 +198,21 @@ async fn links_to_nodes_that_are_peers_no_more_are_closed() {
     one.until_connected(two.id).await;
     one.until_connected(three.id).await;
     let channel = one.links().channel(three.id, Lane::Bulk).await.unwrap();
+    let (feed, requests) = mpsc::unbounded_channel::<AppendRequest>();
+    let mut network = one.network(&three, Lane::Bulk);
+    let requests = UnboundedReceiverStream::new(requests);
+    let mut results = within("the stream", network.stream_append(requests, option()))
+        .await
+        .unwrap();
+    feed.send(request(1)).unwrap();
+    assert!(within("a result", results.next()).await.unwrap().is_ok());
     one.replicators.keep([two.id]);
+    assert!(
+        within("the end of the stream", results.next())
+            .await
+            .unwrap()
+            .is_err()
+    );
     until("the end of the connection", async || !channel.is_open()).await;
     let linked: Vec<NodeId> = one.replicators.status().iter().map(|link| link.0).collect();
     assert_eq!(linked, [two.id]);
