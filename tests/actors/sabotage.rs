@@ -10,10 +10,11 @@ use crate::support::{
     sim_fs::SimFileSystem,
 };
 
-/// What producers may hear while the log is built again. Not FAILSAFE: nothing is wrong with the disk.
-const WHILE_THE_LOG_RESTARTS: [&str; 5] = [
+/// What producers may hear while the log or consensus is built again. Not FAILSAFE: nothing is wrong with the disk.
+const WHILE_THE_LOG_RESTARTS: [&str; 6] = [
     ACKNOWLEDGED,
     "LOG_NOT_READY",
+    "NO_LEADER",
     "OUTCOME_UNKNOWN",
     "OUT_OF_ORDER",
     "UNKNOWN_PRODUCER",
@@ -74,21 +75,21 @@ async fn strikes_under_load(place: &Place, part: Part) -> crate::support::load::
 async fn a_log_that_panics_comes_back_and_breaks_no_promise() {
     let answers = strikes_under_load(&Place::real(), Part::Log).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_that_panics_comes_back_with_its_log_and_breaks_no_promise() {
     let answers = strikes_under_load(&Place::real(), Part::Segment).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_committer_that_panics_comes_back_and_breaks_no_promise() {
+async fn consensus_that_panics_comes_back_and_breaks_no_promise() {
     let answers = strikes_under_load(&Place::real(), Part::Raft).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
