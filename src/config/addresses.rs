@@ -1,17 +1,13 @@
 //! Options that say where something is.
 
-use std::{
-    fmt,
-    net::{Ipv6Addr, SocketAddr},
-};
+use std::{fmt, net::SocketAddr};
+
+use crate::types::is_host_and_port;
 
 use super::value::{Refusal, Value, unreadable};
 
 /// How "what the node finds out by itself" is written.
 const AUTO: &str = "auto";
-
-/// The longest: a DNS name has at most 253 characters, and few come near.
-const HOST_PORT_BYTES_MAX: usize = 255;
 
 /// A host, by DNS name or IP address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,24 +41,6 @@ impl Value for HostPort {
     fn to_toml(&self) -> toml::Value {
         self.0.clone().into()
     }
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return false;
-    };
-    let is_port =
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
-    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            host.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        }
-    };
-    text.len() <= HOST_PORT_BYTES_MAX && is_host && is_port
 }
 
 /// An address, or what the node finds out by itself.

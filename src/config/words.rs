@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::value::{Refusal, Value, unreadable};
+use crate::types::is_name;
 
-/// The longest node name; it must fit a DNS label, because certificates and Kubernetes name nodes that way.
-const NODE_NAME_BYTES_MAX: usize = 63;
+use super::value::{Refusal, Value, unreadable};
 
 /// What people call a node: 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit, so that it can
 /// stand in a file name, a metric and a certificate.
@@ -30,9 +29,7 @@ impl Value for NodeName {
     const EXPECTED: &'static str = "1 to 63 letters, digits, `-`, `_` or `.`, the first a letter or digit";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !begins_well || text.len() > NODE_NAME_BYTES_MAX || !text.chars().all(allowed) {
+        if !is_name(text) {
             return Err(unreadable::<Self>(text));
         }
         Ok(Self(text.to_owned()))
@@ -136,14 +133,15 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::NAME_BYTES_MAX;
 
     #[test]
     fn names_that_could_not_stand_in_a_path_are_refused() {
-        let longest = "n".repeat(NODE_NAME_BYTES_MAX);
+        let longest = "n".repeat(NAME_BYTES_MAX);
         for name in ["node-0", "0", "shard_7.eu-west", &longest] {
             assert_eq!(NodeName::from_text(name).unwrap().as_str(), name);
         }
-        let too_long = "n".repeat(NODE_NAME_BYTES_MAX + 1);
+        let too_long = "n".repeat(NAME_BYTES_MAX + 1);
         for name in ["", ".", "..", "-h", "a/b", "a b", "größe", &too_long] {
             assert!(NodeName::from_text(name).is_err(), "{name:?}");
         }

@@ -39,6 +39,4 @@ pub use directory::{Peer, PeerBoard, PeerDirectory, PeerTable, Presence};
 pub use messages::{Forget, Leave, Members};
 pub use options::{ClusterOptions, GossipTiming, MembershipSetup, NodeIdentity};
 pub use own::OwnTags;
-pub use tags::{
-    ADDRESS_BYTES_MAX, NAME_BYTES_MAX, Standing, TAGS_BYTES_MAX, Tags, TagsError, is_host_and_port, is_name,
-};
+pub use tags::{Standing, TAGS_BYTES_MAX, Tags, TagsError};

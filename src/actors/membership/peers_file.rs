@@ -20,10 +20,10 @@ use std::{
 
 use crate::{
     storage::fs::{FileSystem, OpenMode, read_exact_at},
-    types::NodeId,
+    types::{NodeId, is_name},
 };
 
-use super::{PeerTable, Presence, is_name, known::PEERS_MAX};
+use super::{PeerTable, Presence, known::PEERS_MAX};
 
 /// The file's name.
 pub(super) const FILE_NAME: &str = "peers";

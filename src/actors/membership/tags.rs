@@ -13,18 +13,12 @@
 //! versions understand each other; the version changes only when that is impossible. The bytes come from the network and
 //! end up in log lines and in requests to connect, so nothing is let through that was not looked at.
 
-use std::net::Ipv6Addr;
-
-use crate::types::{ClusterId, NodeId};
+use crate::types::{ClusterId, NodeId, is_host_and_port, is_name};
 
 /// Version of the bytes that this program writes, and the only one that it reads.
 const VERSION: u8 = 1;
 /// What memberlist carries for a node at most (its `META_MAX_SIZE`).
 pub const TAGS_BYTES_MAX: usize = 512;
-/// A name must fit a DNS label, as in the configuration.
-pub const NAME_BYTES_MAX: usize = 63;
-/// Longest address: a DNS name has at most 253 characters, and few come near.
-pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Longest program version.
 const PROGRAM_VERSION_BYTES_MAX: usize = 32;
 /// The bit of a node that has data.
@@ -177,36 +171,6 @@ impl Tags {
     }
 }
 
-/// Whether this can name a node or a cluster: 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Whether this is an address to connect to: a DNS name, an IPv4 address or a bracketed IPv6 address, and a port.
-#[must_use]
-pub fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return false;
-    };
-    let is_port =
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
-    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            host.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        }
-    };
-    text.len() <= ADDRESS_BYTES_MAX && is_host && is_port
-}
-
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -242,6 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 
     fn tags() -> Tags {
         Tags {
@@ -358,31 +323,6 @@ mod tests {
                 Err(TagsError::Value { field: "node id" }),
                 "{id}"
             );
-        }
-    }
-
-    #[test]
-    fn addresses_are_a_host_and_a_port_and_nothing_else() {
-        for right in ["127.0.0.1:8400", "[::1]:8400", "node-0.annals.svc:1", "a_b:65535"] {
-            assert!(is_host_and_port(right), "{right}");
-        }
-        for wrong in [
-            "",
-            ":8400",
-            "host",
-            "host:",
-            "host:0",
-            "host:65536",
-            "host:+1",
-            "::1:8400",
-            "[host]:1",
-            "ho st:1",
-            "http://host:1",
-            "host:1/x",
-            "-host:1",
-            "größe:1",
-        ] {
-            assert!(!is_host_and_port(wrong), "{wrong}");
         }
     }
 
