@@ -34,8 +34,12 @@ pub trait LogPort: Send + Sync + fmt::Debug + 'static {
     /// Remembers, without waiting for the disk, that the entries up to `applied` are committed.
     fn note_committed(&self, applied: RaftLogId, membership: RaftStoredMembership);
 
-    /// Replaces all segments by those of a manifest whose files have been fetched, atomically.
-    fn install(&self, manifest: Bytes) -> BoxFuture<'static, io::Result<()>>;
+    /// Records below `below` are not read any more. Committed entries say so.
+    fn set_trim_point(&self, below: Offset);
+
+    /// Replaces all segments by those of a manifest whose files have been fetched, atomically. `false`: the log has all of
+    /// it already, and stays as it is.
+    fn install(&self, manifest: Bytes) -> BoxFuture<'static, io::Result<bool>>;
 }
 
 /// Hears what committing an entry does to this node.

@@ -202,7 +202,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             facts.purged = facts.purged.max(Some(log_id));
             facts.last = facts.last.max(Some(log_id));
         }
-        let trim_point = self.shared.trim_point();
-        self.shared.port.trim(trim_point).await
+        let below = self.shared.offset_behind(entry_of(&log_id).0).await?;
+        self.shared.port.trim(below.min(self.shared.trim_point())).await
     }
 }

@@ -8,7 +8,7 @@ pub mod types;
 pub mod log_port;
 mod log_store;
 mod shared;
-mod snapshot;
+pub mod snapshot;
 mod state_machine;
 mod window;
 

@@ -127,6 +127,14 @@ impl Shared {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The offset behind an entry that is synced.
+    pub(super) async fn offset_behind(&self, log_index: LogIndex) -> io::Result<Offset> {
+        let view = self.view.load_full();
+        let read = tokio::task::spawn_blocking(move || view.next_offset_after(log_index));
+        let offset = read.await.map_err(io::Error::other)?;
+        offset.map_err(|error| io::Error::other(causes(&error)))
+    }
+
     /// Entries of `[from, below)`, up to about `bytes_max` but at least one; empty when `from` is not appended yet. Where
     /// the log begins behind `from`, from its beginning on.
     ///

@@ -105,6 +105,7 @@ impl Consensus {
         let failed = StartFailed::new;
         let config = config(&parts.cluster_name, parts.timing).map_err(|error| failed(&error))?;
         let shared = Arc::new(Shared::new(parts.port, parts.view, &parts.recovered));
+        shared.raise_trim_point(shared.view.load().earliest());
         let committed = parts.recovered.committed;
         let committed_index = committed
             .as_ref()
@@ -137,6 +138,13 @@ impl Consensus {
     #[must_use]
     pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<LogIndex> {
         self.shared.watch_applied()
+    }
+
+    /// The last entry applied here.
+    #[must_use]
+    pub fn applied_index(&self) -> LogIndex {
+        let applied = self.shared.applied();
+        applied.map_or(LogIndex::ZERO, |(applied, _)| entry_of(&applied).0)
     }
 
     /// The term of the last entry applied here.

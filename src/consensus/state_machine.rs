@@ -21,7 +21,6 @@ use super::{
     },
 };
 use crate::{
-    error::causes,
     storage::{control::Control, entry::Outcome},
     types::{LogIndex, Offset},
 };
@@ -38,7 +37,6 @@ pub struct StateMachine {
     membership: RaftStoredMembership,
     /// The offset behind the last record applied.
     next_offset: Offset,
-    snapshot: Option<RaftSnapshot>,
 }
 
 impl StateMachine {
@@ -56,7 +54,6 @@ impl StateMachine {
             applied,
             membership,
             next_offset,
-            snapshot: None,
         }
     }
 
@@ -81,7 +78,7 @@ impl StateMachine {
             let fate = self.shared.window.fate(log_index);
             match &fate {
                 Some(fate) => next_offset = next_offset.max(fate.next_offset.unwrap_or(next_offset)),
-                None => next_offset = next_offset.max(self.offset_behind(log_index).await?),
+                None => next_offset = next_offset.max(self.shared.offset_behind(log_index).await?),
             }
             let applied = match entry.payload {
                 EntryPayload::Blank => Applied::NoRecords,
@@ -118,19 +115,12 @@ impl StateMachine {
                 // What a newer version says is for newer versions; it changes no record.
                 if let Ok(Control::Trim { below }) = Control::decode(bytes) {
                     self.shared.raise_trim_point(below);
+                    self.shared.port.set_trim_point(below);
                     self.observer.trimmed(below);
                 }
                 Applied::NoRecords
             }
         }
-    }
-
-    /// The offset behind an entry that has been in the log since before it was opened.
-    async fn offset_behind(&self, log_index: LogIndex) -> io::Result<Offset> {
-        let view = self.shared.view.load_full();
-        let read = tokio::task::spawn_blocking(move || view.next_offset_after(log_index));
-        let offset = read.await.map_err(io::Error::other)?;
-        offset.map_err(|error| io::Error::other(causes(&error)))
     }
 }
 
@@ -163,15 +153,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &RaftSnapshotMeta,
         snapshot: SnapshotManifest,
     ) -> io::Result<()> {
-        self.shared.port.install(snapshot.0.clone()).await?;
+        let replaced = self.shared.port.install(snapshot.0.clone()).await?;
         let last = meta
             .last_log_id
             .as_ref()
             .map_or(LogIndex::ZERO, |last| entry_of(last).0);
-        self.shared.window.reset(last.plus(1));
+        if replaced {
+            self.shared.window.reset(last.plus(1));
+        }
         {
             let mut facts = self.shared.facts();
-            facts.last = meta.last_log_id;
+            facts.last = if replaced {
+                meta.last_log_id
+            } else {
+                facts.last.max(meta.last_log_id)
+            };
             facts.purged = meta.last_log_id;
             facts.committed = meta.last_log_id;
         }
@@ -180,13 +176,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if let Some(applied) = self.applied {
             self.shared.set_applied(applied, &self.membership);
         }
-        self.next_offset = self.offset_behind(last).await?;
+        self.next_offset = self.shared.offset_behind(last).await?;
         self.observer.committed(self.next_offset);
         self.shared.publish_applied(last);
-        self.snapshot = Some(RaftSnapshot {
-            meta: meta.clone(),
-            snapshot,
-        });
         Ok(())
     }
 

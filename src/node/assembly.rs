@@ -202,6 +202,7 @@ fn raft_setup(
         timing: options.consensus,
         log: shared.log.clone(),
         view: published.view.clone(),
+        files: (options.file_system.clone(), options.log.directory.clone()),
         board: published.board.clone(),
         high_watermark: published.high_watermark.clone(),
         leadership: published.leadership.0.clone(),

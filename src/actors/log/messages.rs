@@ -3,12 +3,13 @@
 use std::fmt;
 
 use actix::prelude::*;
+use bytes::Bytes;
 
 use crate::{
     actors::supervision::{Reply, Unanswered},
     storage::{
-        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, Trimmed, Vote, WriteError,
-        entry::Entry,
+        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, TransferError, Trimmed, Vote,
+        WriteError, entry::Entry,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -140,6 +141,24 @@ pub struct Truncate {
     pub reply: Reply<(), LogFailed>,
 }
 
+/// From now on nothing below `below` is read; segments that hold some of it go with a [`Trim`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SetTrimPoint {
+    /// The offset, from committed entries.
+    pub below: Offset,
+}
+
+/// Replace the log by segments that have been fetched.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Install {
+    /// Their manifest, as storage encodes it.
+    pub manifest: Bytes,
+    /// Whether the log was replaced: one that has all of it stays as it is.
+    pub reply: Reply<bool, LogFailed>,
+}
+
 /// Tell what retention would drop.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -178,6 +197,9 @@ pub enum LogFailed {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What was fetched is not what should be installed.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// A vote could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -192,6 +214,7 @@ impl LogFailed {
             Self::ReadOnly { .. } => crate::error::Disposition::Failsafe,
             Self::Cut(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
+            Self::Transfer(error) => error.disposition(),
             Self::Write(error) => error.disposition(),
         }
     }

@@ -1,7 +1,7 @@
 //! The log: its segments, where the next entry goes, and what readers see of it.
 //!
 //! Owns     the list of segments and the place of the next entry; starts and stops the active segment's actor.
-//! Accepts  Append, SaveVote, Trim, Truncate, NoteCommitted, RetentionDue, Describe, Close.
+//! Accepts  Append, SaveVote, Trim, SetTrimPoint, Truncate, Install, NoteCommitted, RetentionDue, Describe, Close.
 //! Emits    the LogView and the log's condition, published for readers; Write to the active segment.
 //! Limits   one active segment (STO-1); appends that arrive while it is being replaced wait, bounded by the gateway's
 //!          permits (ACT-2).
@@ -10,6 +10,7 @@
 mod child;
 mod condition;
 mod health;
+mod install;
 mod messages;
 mod open;
 mod promises;
@@ -25,8 +26,8 @@ use tokio::sync::watch;
 pub use child::{LogChild, LogShared};
 pub use condition::{Condition, ConditionBoard};
 pub use messages::{
-    Append, AppendFailed, Close, Describe, LogFailed, NoteCommitted, OnPersisted, RetentionDue, SaveVote,
-    Standing, Trim, Truncate,
+    Append, AppendFailed, Close, Describe, Install, LogFailed, NoteCommitted, OnPersisted, RetentionDue,
+    SaveVote, SetTrimPoint, Standing, Trim, Truncate,
 };
 
 use self::{
@@ -142,6 +143,24 @@ impl Handler<SaveVote> for LogActor {
     }
 }
 
+impl Handler<Install> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, install: Install, context: &mut Self::Context) {
+        self.install(install, context);
+    }
+}
+
+impl Handler<SetTrimPoint> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, trim: SetTrimPoint, _: &mut Self::Context) {
+        if let Some(open) = &mut self.open {
+            open.state.set_trim_point(trim.below);
+        }
+    }
+}
+
 impl Handler<NoteCommitted> for LogActor {
     type Result = ();
 
@@ -238,7 +257,7 @@ impl LogActor {
         let directory = options.directory.clone();
         let opened = LogState::open(file_system.clone(), options, &self.setup.view).and_then(|mut opened| {
             opened.state.prepare_ahead(self.setup.free_bytes_min)?;
-            let promises = Promises::open(&file_system, &directory, &opened.state)?;
+            let promises = Promises::open(&file_system, &directory, &mut opened.state)?;
             Ok((opened, promises))
         });
         match opened {
@@ -399,6 +418,7 @@ impl LogActor {
                 Waiting::Describe(describe) => self.describe(describe),
                 Waiting::Truncate(truncate) => self.truncate(truncate, context),
                 Waiting::SaveVote(save) => self.save_vote(save, context),
+                Waiting::Install(install) => self.install(install, context),
                 Waiting::Close(close) => self.close(close, context),
             }
         }

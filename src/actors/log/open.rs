@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::promises::Promises;
-use super::{Append, AppendFailed, Close, Describe, SaveVote, Standing, Truncate};
+use super::{Append, AppendFailed, Close, Describe, Install, SaveVote, Standing, Truncate};
 use crate::{
     actors::{
         segment::{Fence, SegmentActor, Write},
@@ -18,6 +18,7 @@ pub(super) enum Waiting {
     Describe(Describe),
     Truncate(Truncate),
     SaveVote(SaveVote),
+    Install(Install),
     Close(Close),
 }
 

@@ -30,22 +30,20 @@ impl Promises {
     pub(super) fn open(
         file_system: &Arc<dyn FileSystem>,
         directory: &Path,
-        state: &LogState,
+        state: &mut LogState,
     ) -> Result<Self, OpenError> {
         let (votes, _) = VoteFile::open(file_system.clone(), directory)?;
         votes.check_covers(state.checkpoint().last_term())?;
         let (note, noted) = CommitNoteFile::open(file_system.clone(), directory);
         let view = state.view().load_full();
-        let floor = view
-            .segment_firsts()
-            .first()
-            .and_then(|first| view.checkpoint_before(*first).ok().flatten())
-            .unwrap_or_default();
+        let floor = floor(state);
         let term_of_noted = noted
             .as_ref()
             .and_then(|noted| view.log_id_of(noted.log_index).ok().flatten())
             .map(|(_, term)| term);
         let committed = Committed::at_start(noted, &floor, state.checkpoint(), term_of_noted);
+        // Where that cannot be told the log begins with the first record there is, and reads say what is damaged.
+        let _begins_at = state.trim_to_committed(committed.log_index);
         Ok(Self {
             votes,
             note,
@@ -53,6 +51,21 @@ impl Promises {
             floor,
         })
     }
+
+    /// The log was exchanged for another one, all of which is committed.
+    pub(super) fn look_again(&mut self, state: &LogState) {
+        self.floor = floor(state);
+        self.committed = Committed::at_start(None, state.checkpoint(), state.checkpoint(), None);
+    }
+}
+
+/// What the entries before the first segment amount to.
+fn floor(state: &LogState) -> Checkpoint {
+    let view = state.view().load_full();
+    let first = view.segment_firsts().first().copied();
+    first
+        .and_then(|first| view.checkpoint_before(first).ok().flatten())
+        .unwrap_or_default()
 }
 
 impl LogActor {
@@ -108,6 +121,7 @@ impl LogActor {
         if failsafe || open.fence.is_closed() {
             return;
         }
+        open.promises.committed = note.committed.clone();
         if let Err(error) = open.promises.note.note(&note.committed) {
             warn!(self.setup.logger, "cannot note what is committed; a restart has to ask for more";
                 "cause" => %error);

@@ -1,7 +1,5 @@
 //! What other nodes ask of this one's consensus.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
@@ -10,7 +8,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use openraft::errors::{Fatal, RaftError};
-use slog::{Logger, info, warn};
+use slog::{Logger, warn};
 
 use super::{RaftPort, transfer::Transfer};
 use crate::{
@@ -20,13 +18,13 @@ use crate::{
         supervision::{PostError, Reply},
     },
     consensus::{
-        Raft,
+        Consensus, Raft,
         codec::Snapshot,
         messages::{
             AppendRequest, AppendResponse, SnapshotResponse, TransferRequest, TransferResponse, VoteRequest,
             VoteResponse,
         },
-        types::{RaftSnapshot, SnapshotManifest, TypeConfig},
+        types::{SnapshotManifest, TypeConfig},
     },
     storage::entry::Batch,
     types::{LogIndex, NodeId},
@@ -36,14 +34,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     pub(super) port: RaftPort,
-    pub(super) transfer: Arc<Transfer>,
+    pub(super) transfer: Transfer,
     pub(super) logger: Logger,
 }
 
 impl Answers {
+    fn consensus(&self) -> Result<Consensus, PeerError> {
+        self.port.running().ok_or(PeerError::Unavailable)
+    }
+
     fn raft(&self) -> Result<Raft, PeerError> {
-        let running = self.port.running().ok_or(PeerError::Unavailable)?;
-        Ok(running.raft)
+        Ok(self.consensus()?.raft)
     }
 }
 
@@ -95,16 +96,10 @@ impl PeerHandler for Answers {
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse, PeerError> {
         let raft = self.raft()?;
-        info!(self.logger, "fetching segments: this node is behind what the leader's log begins with";
-            "from" => from.get());
-        if let Err(error) = self.transfer.fetch(from, &snapshot.manifest).await {
+        // What the leader lists by now may go further than what it offered: all of it is committed.
+        let whole = self.transfer.fetch(from).await.inspect_err(|error| {
             warn!(self.logger, "segments not fetched; the leader tries again"; "cause" => %error);
-            return Err(error);
-        }
-        let whole = RaftSnapshot {
-            meta: snapshot.meta,
-            snapshot: snapshot.manifest,
-        };
+        })?;
         let installed = raft.install_full_snapshot(snapshot.vote, whole).await;
         installed.map_err(|fatal| stopped(&fatal))
     }
@@ -147,13 +142,13 @@ impl PeerHandler for Answers {
     }
 
     async fn manifest(&self) -> Result<SnapshotManifest, PeerError> {
-        self.transfer.manifest().await
+        self.transfer.manifest(&self.consensus()?).await
     }
 
     async fn read_segment(
         &self,
         range: SegmentRange,
     ) -> Result<BoxStream<'static, Result<Bytes, PeerError>>, PeerError> {
-        self.transfer.read(range)
+        self.transfer.read(&self.consensus()?, range).await
     }
 }

@@ -8,7 +8,8 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::{
     actors::{
         log::{
-            Append, AppendFailed, LogActor, LogFailed, NoteCommitted, OnPersisted, SaveVote, Trim, Truncate,
+            Append, AppendFailed, Install, LogActor, LogFailed, NoteCommitted, OnPersisted, SaveVote,
+            SetTrimPoint, Trim, Truncate,
         },
         supervision::{ActorRef, Answer, PostError, Reply},
     },
@@ -41,11 +42,11 @@ fn failed(error: &LogFailed) -> io::Error {
 fn answered<T: Send + 'static, M>(
     posted: Result<(), PostError<M>>,
     answer: Answer<T, LogFailed>,
-) -> BoxFuture<'static, io::Result<()>> {
+) -> BoxFuture<'static, io::Result<T>> {
     let posted = posted.map_err(|_| gone());
     async move {
         posted?;
-        answer.await.map(drop).map_err(|error| failed(&error))
+        answer.await.map_err(|error| failed(&error))
     }
     .boxed()
 }
@@ -85,7 +86,9 @@ impl LogPort for LogLink {
             match trimmed.await {
                 // What stands in the way of a trim is told by the log, and the next trim tries again.
                 Ok(_) | Err(LogFailed::Cut(_) | LogFailed::Read(_) | LogFailed::ReadOnly { .. }) => Ok(()),
-                Err(error @ (LogFailed::Unanswered(_) | LogFailed::Write(_))) => Err(failed(&error)),
+                Err(error @ (LogFailed::Unanswered(_) | LogFailed::Write(_) | LogFailed::Transfer(_))) => {
+                    Err(failed(&error))
+                }
             }
         }
         .boxed()
@@ -97,9 +100,14 @@ impl LogPort for LogLink {
         drop(self.log.post(NoteCommitted { committed }));
     }
 
-    fn install(&self, manifest: Bytes) -> BoxFuture<'static, io::Result<()>> {
-        let _ = manifest;
-        Box::pin(async { Err(io::Error::other("not yet")) })
+    fn set_trim_point(&self, below: Offset) {
+        // What is not taken is found in the committed entries at the next start.
+        drop(self.log.post(SetTrimPoint { below }));
+    }
+
+    fn install(&self, manifest: Bytes) -> BoxFuture<'static, io::Result<bool>> {
+        let (reply, installed) = Reply::channel();
+        answered(self.log.post(Install { manifest, reply }), installed)
     }
 }
 

@@ -22,7 +22,7 @@ mod route;
 mod transfer;
 mod trims;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -36,12 +36,12 @@ pub use port::{PortParts, RaftPort};
 pub use reconcile::VoterRules;
 pub use route::{AddressOf, LeaderRoute, PeerRoute};
 
-use self::{answers::Answers, observer::Observer, reconcile::Stability};
+use self::{answers::Answers, observer::Observer, reconcile::Stability, transfer::Transfer};
 use super::{
     committer::Leadership,
     log::{ConditionBoard, LogActor},
     membership::PeerDirectory,
-    peer::HandlerSlot,
+    peer::{HandlerSlot, PeerCalls},
     read_path::HighWatermark,
     replicator::Replicators,
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
@@ -49,7 +49,7 @@ use super::{
 use crate::{
     consensus::{Consensus, PeerNetworks, Timing, types::Members},
     error::Disposition,
-    storage::{LogView, Retention},
+    storage::{LogView, Retention, fs::FileSystem},
     types::{ClusterId, NodeId, Offset},
 };
 
@@ -79,6 +79,8 @@ pub struct RaftSetup {
     pub log: ActorRef<LogActor>,
     /// The log, for reading.
     pub view: Arc<ArcSwap<LogView>>,
+    /// The disk, and the log's directory, for segments that come from peers.
+    pub files: (Arc<dyn FileSystem>, PathBuf),
     /// Whether the log takes appends.
     pub board: ConditionBoard,
     /// Moved by commits.
@@ -222,6 +224,17 @@ impl RaftActor {
         }
     }
 
+    fn transfer(&self) -> Transfer {
+        Transfer {
+            file_system: self.setup.files.0.clone(),
+            directory: self.setup.files.1.clone(),
+            view: self.setup.view.clone(),
+            calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
+            fetching: Arc::default(),
+            logger: self.setup.logger.clone(),
+        }
+    }
+
     fn observer(&self) -> Observer {
         Observer {
             high_watermark: self.setup.high_watermark.clone(),
@@ -244,7 +257,7 @@ impl RaftActor {
         self.setup.port.set(Some(consensus.clone()));
         self.setup.peers.set(Arc::new(Answers {
             port: self.setup.port.clone(),
-            transfer: Arc::default(),
+            transfer: self.transfer(),
             logger: self.setup.logger.clone(),
         }));
         self.setup
