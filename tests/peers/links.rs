@@ -152,7 +152,10 @@ async fn a_replicator_that_panics_comes_back_and_the_others_notice_nothing() {
         let actor = one.replicators.actor(two.id).unwrap();
         let sabotage = Sabotage { of: Part::Replicator };
         until("somebody to strike", async || actor.post(sabotage).is_ok()).await;
-        one.until_disconnected(two.id).await;
+        until("its death", async || {
+            one.lines.beginning("a replicator died").len() as u64 == index
+        })
+        .await;
         feed.send(request(index)).unwrap();
         let result = within("a result", results.next()).await.unwrap().unwrap();
         assert_eq!(

@@ -183,24 +183,38 @@ impl Replicators {
         self.table.get(peer).map(|link| link.actor.clone())
     }
 
-    async fn ensure(&self, target: NodeId) -> Result<Arc<Link>, LinkError> {
+    /// The link to `target`, made when there is none.
+    async fn link(&self, target: NodeId) -> Result<Arc<Link>, LinkError> {
         if let Some(link) = self.table.get(target) {
             return Ok(link);
         }
         self.table.add(target);
+        self.settle(target).await?;
+        self.table.get(target).ok_or(LinkError::Gone)
+    }
+
+    /// Waits until every link in the table has its actor.
+    async fn settle(&self, target: NodeId) -> Result<(), LinkError> {
         let (reply, settled) = Reply::channel();
         match self.set.post(Settle { reply }) {
-            Ok(()) => settled.await?,
-            Err(PostError::Full(_)) => return Err(LinkError::Overloaded { target }),
-            Err(PostError::Gone(_)) => return Err(LinkError::Gone),
+            Ok(()) => settled.await,
+            Err(PostError::Full(_)) => Err(LinkError::Overloaded { target }),
+            Err(PostError::Gone(_)) => Err(LinkError::Gone),
         }
-        self.table.get(target).ok_or(LinkError::Gone)
     }
 }
 
 #[async_trait]
 impl PeerLinks for Replicators {
     async fn channel(&self, target: NodeId, lane: Lane) -> Result<PeerChannel, LinkError> {
-        self.ensure(target).await?.channel(lane).await
+        let link = self.link(target).await?;
+        match link.channel(lane).await {
+            // Others have put it into the table just now, and its actor is about to be started.
+            Err(LinkError::Gone) => {
+                self.settle(target).await?;
+                link.channel(lane).await
+            }
+            channel => channel,
+        }
     }
 }
