@@ -1,10 +1,11 @@
 //! What memberlist (0.8.5) asks of this node and tells it, from under its lock: nothing here waits.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use memberlist::{
     delegate::{
-        AliveDelegate, CompositeDelegate, ConflictDelegate, EventDelegate, NodeDelegate, VoidDelegate,
+        AliveDelegate, CompositeDelegate, ConflictDelegate, EventDelegate, MergeDelegate, NodeDelegate,
+        VoidDelegate,
     },
     proto::{Meta, NodeState},
 };
@@ -20,7 +21,7 @@ pub(super) type Id = SmolStr;
 type Node = Arc<NodeState<Id, SocketAddr>>;
 type Nothing = VoidDelegate<Id, SocketAddr>;
 /// All of this node's delegates.
-pub(super) type Ears = CompositeDelegate<Id, SocketAddr, Door, Claims, Changes, Nothing, OwnMeta, Nothing>;
+pub(super) type Ears = CompositeDelegate<Id, SocketAddr, Door, Claims, Changes, Exchanges, OwnMeta, Nothing>;
 
 /// The delegates of a node that says `own` about itself and hears into `inbox`.
 pub(super) fn ears(own: &OwnTags, inbox: &Arc<Inbox>) -> Ears {
@@ -34,6 +35,10 @@ pub(super) fn ears(own: &OwnTags, inbox: &Arc<Inbox>) -> Ears {
             inbox: Arc::clone(inbox),
         })
         .with_event_delegate(Changes(Arc::clone(inbox)))
+        .with_merge_delegate(Exchanges {
+            own: own.clone(),
+            inbox: Arc::clone(inbox),
+        })
         .with_node_delegate(OwnMeta(own.clone()))
 }
 
@@ -98,6 +103,27 @@ impl ConflictDelegate for Claims {
         if *existing.id() == self.own.id() {
             self.inbox.mistake(*other.address());
         }
+    }
+}
+
+/// Sees what others hold at each joining. That this node was at another address is told by nothing else while they suspect
+/// that address: they refuse the new one then, and answer no word of it.
+pub(super) struct Exchanges {
+    own: OwnTags,
+    inbox: Arc<Inbox>,
+}
+
+impl MergeDelegate for Exchanges {
+    type Error = Infallible;
+    type Id = Id;
+    type Address = SocketAddr;
+
+    async fn notify_merge(&self, peers: Arc<[NodeState<Id, SocketAddr>]>) -> Result<(), Infallible> {
+        let own_id = self.own.id();
+        if let Some(held) = peers.iter().find(|node| *node.id() == own_id) {
+            self.inbox.held_at(*held.address());
+        }
+        Ok(())
     }
 }
 

@@ -115,6 +115,7 @@ impl Gossip {
         let started = runtime.spawn(async move {
             let inbox = Arc::new(Inbox::default());
             let list = Box::pin(start_list(&setup, &own, &inbox, listen)).await?;
+            inbox.is_at(*list.advertise_address());
             Ok(Self {
                 running: Arc::new(Running {
                     list,

@@ -37,7 +37,9 @@ pub(super) enum Strangeness {
 #[derive(Debug, Default)]
 struct Notes {
     strangers: BTreeMap<String, Stranger>,
-    /// The address that others hold for this node.
+    /// Where this node can be reached, once it knows.
+    own_address: Option<SocketAddr>,
+    /// The wrong address that others hold for this node.
     mistaken_for: Option<SocketAddr>,
 }
 
@@ -74,7 +76,19 @@ impl Inbox {
         self.wake();
     }
 
-    /// Others hold this address for this node.
+    /// This node can be reached there.
+    pub(super) fn is_at(&self, address: SocketAddr) {
+        self.notes().own_address = Some(address);
+    }
+
+    /// Others hold this address for this node; maybe it is the right one.
+    pub(super) fn held_at(&self, address: SocketAddr) {
+        if self.notes().own_address.is_some_and(|own| own != address) {
+            self.mistake(address);
+        }
+    }
+
+    /// Others hold this wrong address for this node.
     pub(super) fn mistake(&self, address: SocketAddr) {
         self.notes().mistaken_for = Some(address);
         self.wake();
@@ -147,5 +161,18 @@ mod tests {
         inbox.mistake(address);
         assert_eq!(inbox.take_mistake(), Some(address));
         assert_eq!(inbox.take_mistake(), None);
+    }
+
+    #[test]
+    fn an_address_that_others_hold_is_a_mistake_when_it_is_not_the_own_one() {
+        let inbox = Inbox::default();
+        let [own, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        inbox.held_at(other);
+        assert_eq!(inbox.take_mistake(), None, "its own is not known yet");
+        inbox.is_at(own);
+        inbox.held_at(own);
+        assert_eq!(inbox.take_mistake(), None);
+        inbox.held_at(other);
+        assert_eq!(inbox.take_mistake(), Some(other));
     }
 }
