@@ -36,8 +36,11 @@ mod golden_test;
 
 pub use checkpoint::{Checkpoint, CheckpointError, PlaceError, StoredMembership};
 pub use commit_note::{CommitNoteFile, Committed};
-pub use error::{CutError, OpenError, ReadEntriesError, ReadError, WriteError};
-pub use log::{AppendError, Due, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed};
+pub use error::{CutError, OpenError, ReadEntriesError, ReadError, RepairError, WriteError};
+pub use log::{
+    AppendError, Due, Gap, Last, Log, LogOptions, LogState, OpenReport, Opened, Placed, Rebuild, Rebuilt,
+    Repaired, Retention, Trimmed,
+};
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;
 pub use sequencer::Sequencer;
