@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::segment::Damage;
+use super::{PlaceError, segment::Damage};
 use crate::{
     error::Disposition,
     types::{ClusterId, LogIndex, Offset, Position, Term},
@@ -235,6 +235,12 @@ pub enum CutError {
         /// The last entry that was to be installed.
         last: LogIndex,
     },
+    /// No sealed segment begins with that entry, or another one than was to be repaired.
+    #[error("no sealed segment that begins with entry {first} is to be repaired so")]
+    NoSegment {
+        /// The entry given.
+        first: LogIndex,
+    },
     /// A segment is neither staged nor in the log as it was when the staging was complete.
     #[error("the segment that begins with entry {first} is not staged; receive it first")]
     NotStaged {
@@ -251,7 +257,67 @@ impl CutError {
             Self::Io { .. } => Disposition::Failsafe,
             Self::Read(_) => Disposition::Restart,
             Self::Open(error) => error.disposition(),
-            Self::NotInLog { .. } | Self::AlreadyHeld { .. } | Self::NotStaged { .. } => Disposition::Reject,
+            Self::NotInLog { .. }
+            | Self::AlreadyHeld { .. }
+            | Self::NoSegment { .. }
+            | Self::NotStaged { .. } => Disposition::Reject,
+        }
+    }
+}
+
+/// A damaged segment cannot be written anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// No sealed segment begins with that entry.
+    #[error("no sealed segment begins with entry {first}")]
+    NoSegment {
+        /// The entry given.
+        first: LogIndex,
+    },
+    /// Neither the segment's header nor the one before it tells what the log before it amounts to.
+    #[error("the state of the log before entry {first} is lost; install a snapshot instead")]
+    StartUnknown {
+        /// The segment's first entry.
+        first: LogIndex,
+    },
+    /// An entry is not the next one.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// Not all entries were given, or more than belong there.
+    #[error("entries up to {expected} belong there, {found} is the last that was given")]
+    Incomplete {
+        /// The last one that belongs there.
+        expected: LogIndex,
+        /// The last one given.
+        found: LogIndex,
+    },
+    /// The entries are not those that were there: they lead to another state than the next segment begins with.
+    #[error("the segment that begins with entry {first}, written anew, is not what was there: {what}")]
+    Unfit {
+        /// Its first entry.
+        first: LogIndex,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The log around it cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk refused. The log itself is as it was.
+    #[error("the segment could not be written anew")]
+    Write(#[from] WriteError),
+}
+
+impl RepairError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::NoSegment { .. } | Self::StartUnknown { .. } | Self::Place(_) | Self::Incomplete { .. } => {
+                Disposition::Reject
+            }
+            // From another node, or another time.
+            Self::Unfit { .. } | Self::Write(_) => Disposition::Retry,
+            Self::Read(error) => error.disposition(),
         }
     }
 }

@@ -36,10 +36,10 @@ mod golden_test;
 
 pub use checkpoint::{Checkpoint, CheckpointError, PlaceError, StoredMembership};
 pub use commit_note::{CommitNoteFile, Committed};
-pub use error::{CutError, OpenError, ReadEntriesError, ReadError, WriteError};
+pub use error::{CutError, OpenError, ReadEntriesError, ReadError, RepairError, WriteError};
 pub use log::{
-    AppendError, Due, Log, LogOptions, LogState, OpenReport, Opened, Placed, Retention, Trimmed,
-    has_been_used,
+    AppendError, Due, Gap, Last, Log, LogOptions, LogState, OpenReport, Opened, Placed, Rebuild, Rebuilt,
+    Repaired, Retention, Trimmed, has_been_used,
 };
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;

@@ -9,6 +9,8 @@ const INDEX: &str = ".index";
 const PREPARING: &str = ".preparing";
 const INCOMING: &str = ".incoming";
 const STAGED: &str = ".staged";
+const QUARANTINED: &str = ".store.quarantined.";
+const CLOSED: &str = ".store.closed.";
 /// The manifest of what is being received. No segment's name begins like this.
 const MANIFEST_INCOMING: &str = "manifest.incoming";
 /// The same once it is being installed: whoever opens the log finishes that first.
@@ -74,6 +76,32 @@ pub(super) fn manifest_installing(directory: &Path) -> PathBuf {
     directory.join(MANIFEST_INSTALLING)
 }
 
+/// A damaged store that was taken out of the log, to be repaired; `number` tells those of one segment apart.
+pub(super) fn quarantined(directory: &Path, first: LogIndex, number: u32) -> PathBuf {
+    directory.join(format!("{:020}{QUARANTINED}{number}", first.get()))
+}
+
+/// The same once nothing is to be repaired any more: kept for people.
+pub(super) fn closed(directory: &Path, first: LogIndex, number: u32) -> PathBuf {
+    directory.join(format!("{:020}{CLOSED}{number}", first.get()))
+}
+
+/// Which segment was taken out under `name`, and its number; `None` when that is another file's name.
+pub(super) fn of_quarantined(name: &str) -> Option<(LogIndex, u32)> {
+    numbered(name, QUARANTINED)
+}
+
+/// The same of one where nothing is to be repaired any more.
+pub(super) fn of_closed(name: &str) -> Option<(LogIndex, u32)> {
+    numbered(name, CLOSED)
+}
+
+fn numbered(name: &str, infix: &str) -> Option<(LogIndex, u32)> {
+    let (digits, number) = name.split_once(infix)?;
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    Some((first_of(digits, "")?, number.parse().ok().filter(|_| plain)?))
+}
+
 fn first_of(name: &str, suffix: &str) -> Option<LogIndex> {
     let digits = name.strip_suffix(suffix)?;
     let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -100,5 +128,18 @@ mod tests {
         }
         assert_eq!(first_of_index("00000000000000000042.index"), Some(LogIndex(42)));
         assert_eq!(first_of_index(name), None);
+        let name = "00000000000000000042.store.quarantined.3";
+        assert_eq!(
+            quarantined(Path::new("d"), LogIndex(42), 3),
+            Path::new("d").join(name)
+        );
+        assert_eq!(of_quarantined(name), Some((LogIndex(42), 3)));
+        for other in [
+            "42.store.quarantined.3",
+            "00000000000000000042.store.quarantined.+3",
+        ] {
+            assert_eq!(of_quarantined(other), None, "{other}");
+        }
+        assert_eq!((first_of_store(name), of_closed(name)), (None, None));
     }
 }

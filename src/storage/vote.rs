@@ -179,7 +179,8 @@ fn judge(first: Result<Slot, Flaw>, second: Result<Slot, Flaw>) -> Option<Mend> 
 }
 
 impl VoteFile {
-    /// Opens the file in the directory of a log and makes sure of what it says; `None`: this node has never voted here.
+    /// Opens the file in the directory of a log, which that makes, and says what is in it once that is surely durable;
+    /// `None`: this node has never voted here.
     ///
     /// Blocking: two or three syncs, where there is a file. Errors: `VoteDamaged` and `VoteVersion`, which change
     /// nothing.

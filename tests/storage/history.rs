@@ -85,6 +85,11 @@ impl History {
         self.entries.len() as u64
     }
 
+    /// An entry, as another node would send it.
+    pub(crate) fn entry(&self, number: u64) -> Entry {
+        self.entries[usize::try_from(number).unwrap() - 1].entry.clone()
+    }
+
     /// What the first `entries` entries amount to.
     pub(crate) fn checkpoint(&self, entries: u64) -> &Checkpoint {
         &self.checkpoints[usize::try_from(entries).unwrap()]

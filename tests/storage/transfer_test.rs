@@ -703,6 +703,32 @@ fn a_damaged_log_is_made_whole_by_an_install() {
 }
 
 #[test]
+fn an_install_fills_the_holes_of_the_log() {
+    let leader = Leader::new();
+    let manifest = leader.manifest(18);
+    for quarantined in [4, 10] {
+        let fs = SimFileSystem::new(1);
+        let (mut log, _) = open(&fs, options()).unwrap();
+        fill(&mut log, &mut History::new(), 2, 14, |number| number % 3 == 1);
+        log.quarantine(LogIndex(quarantined)).unwrap();
+        let refused = log.view().manifest(LogIndex(14)).unwrap_err();
+        assert!(
+            refused.to_string().contains("quarantined"),
+            "not passed on: {refused}"
+        );
+        let staged = staged(&leader, &manifest, &fs, &log.view());
+        log.install(&staged).unwrap();
+        let mut history = leader.history.clone();
+        history.keep(18);
+        history.check(&log);
+        let kept = directory().join(format!("{quarantined:020}.store.closed.1"));
+        fs.remove(&kept).unwrap();
+        drop(log);
+        check_installed(&leader, &manifest, &fs);
+    }
+}
+
+#[test]
 fn a_manifest_that_is_being_installed_and_not_whole_is_named() {
     let fs = SimFileSystem::new(1);
     drop(open(&fs, options()).unwrap());

@@ -108,7 +108,9 @@ impl LogState {
     /// hole between segments that are still there.
     fn remove_trimmed(&mut self) -> Result<(), CutError> {
         while let Some(oldest) = self.trimmed.front() {
-            remove_segment(&self.context, *oldest)?;
+            let oldest = *oldest;
+            remove_segment(&self.context, oldest)?;
+            self.close_hole(oldest)?;
             sync_directory(&self.context)?;
             self.trimmed.pop_front();
         }
@@ -150,6 +152,7 @@ impl LogState {
         // Newest first: whatever a crash leaves is a prefix of the log.
         for segment in self.segments.split_off(keep).into_iter().rev() {
             remove_segment(&self.context, segment.first_log_index())?;
+            self.close_hole(segment.first_log_index())?;
             sync_directory(&self.context)?;
         }
         let last = self.segments.pop().expect("at least one is kept");

@@ -10,6 +10,7 @@ use std::{io, sync::Arc};
 use super::{
     LogState,
     cut::{failed, remove_file, remove_segment, sync_directory},
+    quarantine::close_quarantined,
 };
 use crate::{
     clock,
@@ -120,6 +121,7 @@ impl LogState {
     fn take_over(&mut self, manifest: &Manifest, writer: &SegmentWriter) -> Result<(), CutError> {
         self.checkpoint = manifest.checkpoint.clone();
         self.trimmed.clear();
+        self.holes.clear();
         self.damage = None;
         let held = std::mem::take(&mut self.segments);
         let reader = |segment: &ManifestSegment| {
@@ -196,7 +198,12 @@ pub(super) fn finish_install(context: &SegmentContext) -> Result<(), OpenError> 
             names::store(&context.directory, first),
             "it is missing, though a manifest that is being installed counts on it".to_owned(),
         )),
-        Err(CutError::Read(_) | CutError::NotInLog { .. } | CutError::AlreadyHeld { .. }) => {
+        Err(
+            CutError::Read(_)
+            | CutError::NotInLog { .. }
+            | CutError::AlreadyHeld { .. }
+            | CutError::NoSegment { .. },
+        ) => {
             unreachable!("an exchange reads no frames and asks no questions")
         }
     }
@@ -233,6 +240,9 @@ fn exchange(context: &SegmentContext, manifest: &Manifest) -> Result<SegmentWrit
     stores.sort_unstable();
     for first in stores.iter().rev().filter(|first| !is_wanted(**first)) {
         remove_segment(context, *first)?;
+    }
+    for (first, kept_as) in files.iter().filter_map(|name| names::of_quarantined(name)) {
+        close_quarantined(context, first, kept_as)?;
     }
     for segment in &manifest.segments {
         let first = segment.first_log_index;

@@ -8,6 +8,8 @@ mod state;
 
 mod cut;
 mod install;
+mod quarantine;
+mod rebuild;
 mod retention;
 
 use std::{path::PathBuf, sync::Arc};
@@ -15,6 +17,8 @@ use std::{path::PathBuf, sync::Arc};
 use arc_swap::ArcSwap;
 pub use cut::Trimmed;
 pub use open::{OpenReport, Opened, has_been_used};
+pub use quarantine::Repaired;
+pub use rebuild::{Gap, Last, Rebuild, Rebuilt};
 pub use retention::{Due, Retention};
 pub use state::{LogState, Placed};
 
@@ -187,6 +191,20 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Takes a damaged segment out; see [`LogState::quarantine`].
+    ///
+    /// Blocking.
+    pub fn quarantine(&mut self, first: LogIndex) -> Result<(), CutError> {
+        self.state.quarantine(first)
+    }
+
+    /// Puts one that was written anew in its place; see [`LogState::replace`].
+    ///
+    /// Blocking.
+    pub fn replace(&mut self, rebuilt: Rebuilt) -> Result<Repaired, CutError> {
+        self.state.replace(rebuilt)
     }
 
     /// The log as readers see it now.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{LogOptions, LogState, install::finish_install};
+use super::{LogOptions, LogState, install::finish_install, quarantine::Holes};
 use crate::{
     storage::{
         Damage, OpenError, ReadError, SegmentWriter,
@@ -78,7 +78,8 @@ impl LogState {
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
         finish_install(&context)?;
-        let firsts = find_segments(&*context.file_system, &directory).map_err(in_directory("list"))?;
+        let (stores, holes) =
+            find_segments(&*context.file_system, &directory).map_err(in_directory("list"))?;
         // A name that is there may still be taken away by a power loss, if a crash came before its sync: make sure
         // before anything is built on it.
         context
@@ -92,6 +93,7 @@ impl LogState {
             first_offset: Offset::ZERO,
             trim_point: Offset::ZERO,
             trimmed: VecDeque::new(),
+            holes,
             active: None,
             damage: None,
             view: view.clone(),
@@ -102,21 +104,56 @@ impl LogState {
             preparer: None,
             free_bytes_min: 0,
         };
-        let Some((last, sealed)) = firsts.split_last() else {
-            let writer = state.start_segment().map_err(OpenError::Write)?;
-            let report = state.report(0, None);
-            return Ok(Opened {
-                state,
-                writer: Some(writer),
-                report,
-            });
+        let missing_end = state.missing_end(stores.last().copied());
+        let Some((last, sealed)) = stores.split_last() else {
+            return match missing_end {
+                None => state.begin(),
+                Some(damage) => Ok(state.without_stores(damage)),
+            };
         };
-        let recovered = recover(&state.context, *last)?;
-        state.segments = sealed
-            .iter()
-            .map(|first| Arc::new(state.sealed_reader(*first, None)))
-            .collect();
+        let mut recovered = recover(&state.context, *last)?;
+        if missing_end.is_some() {
+            // To go on here would be to forget what was acknowledged behind it.
+            recovered.writer = None;
+            recovered.damage = missing_end;
+        }
+        let sealed = sealed.iter().map(|first| state.sealed_reader(*first, None));
+        let holes = state.holes.range(..last);
+        let holes = holes.map(|(first, kept_as)| state.hole(*first, *kept_as));
+        state.segments = sealed.chain(holes).map(Arc::new).collect();
+        state
+            .segments
+            .sort_unstable_by_key(|segment| segment.first_log_index());
         state.adopt(*last, recovered)
+    }
+
+    /// Begins a new log.
+    fn begin(mut self) -> Result<Opened, OpenError> {
+        let writer = self.start_segment().map_err(OpenError::Write)?;
+        let report = self.report(0, None);
+        Ok(Opened {
+            state: self,
+            writer: Some(writer),
+            report,
+        })
+    }
+
+    /// A log of which nothing but quarantined segments is there: it is not a new one.
+    fn without_stores(mut self, damage: Damage) -> Opened {
+        let holes = self.holes.iter();
+        let holes = holes.map(|(first, kept_as)| Arc::new(self.hole(*first, *kept_as)));
+        self.segments = holes.collect();
+        if let Some(Ok(face)) = self.segments.first().map(|first| first.face()) {
+            self.first_offset = face.first_offset;
+        }
+        self.damage = Some(damage.clone());
+        self.publish();
+        let report = self.report(0, Some(damage));
+        Opened {
+            state: self,
+            writer: None,
+            report,
+        }
     }
 
     /// Begins to write zeros ahead, if the options ask for it and the log takes appends; never so many that less than
@@ -161,6 +198,10 @@ impl LogState {
                 source,
             })?,
             None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
+        }
+        for (first, kept_as) in self.holes.range(last.plus(1)..) {
+            let hole = self.hole(*first, *kept_as);
+            self.segments.push(Arc::new(hole));
         }
         self.damage.clone_from(&damage);
         self.publish();
@@ -225,22 +266,31 @@ pub fn has_been_used(file_system: &dyn FileSystem, directory: &Path) -> io::Resu
         .any(|name| name == crate::storage::vote::FILE_NAME || later(name)))
 }
 
-/// First log indexes of the segments, in order. Removes files that never became part of the log, and indexes without a
-/// store: a reader may have rebuilt one while its segment was trimmed.
-fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<Vec<LogIndex>> {
+/// First log indexes of the segments, in order, and those whose place is empty. Removes files that never became part of
+/// the log, and indexes without a store: a reader may have rebuilt one while its segment was trimmed.
+fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<(Vec<LogIndex>, Holes)> {
     let names = file_system.list(directory)?;
     let mut firsts: Vec<_> = names
         .iter()
         .filter_map(|name| names::first_of_store(name))
         .collect();
     firsts.sort_unstable();
+    let is_orphan = |first: LogIndex| firsts.binary_search(&first).is_err();
+    let mut holes = Holes::new();
     for name in &names {
-        let is_orphan = |first| firsts.binary_search(&first).is_err();
         if names::is_preparing(name) || names::first_of_index(name).is_some_and(is_orphan) {
-            file_system.remove(&directory.join(name))?;
+            match file_system.remove(&directory.join(name)) {
+                // Whoever writes beside the log was faster.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if let Some((first, kept_as)) = names::of_quarantined(name).filter(|(first, _)| is_orphan(*first)) {
+            let newest = holes.entry(first).or_insert(kept_as);
+            *newest = kept_as.max(*newest);
         }
     }
-    Ok(firsts)
+    Ok((firsts, holes))
 }
 
 fn read_failed(error: ReadError) -> OpenError {

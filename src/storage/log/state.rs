@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use rand::Rng;
 
-use super::LogOptions;
+use super::{LogOptions, quarantine::Holes};
 use crate::{
     clock,
     storage::{
@@ -47,6 +47,8 @@ pub struct LogState {
     pub(super) trim_point: Offset,
     /// Segments that are no part of the log any more while their files are still there, oldest first.
     pub(super) trimmed: VecDeque<LogIndex>,
+    /// Segments that were taken out, to be repaired.
+    pub(super) holes: Holes,
     pub(super) active: Option<Active>,
     /// What was written behind the last entry and cannot be read any more.
     pub(super) damage: Option<Damage>,

@@ -9,6 +9,7 @@ mod raw;
 mod reader;
 mod recovery;
 mod resident;
+mod sealed_index;
 mod verify;
 mod writer;
 

@@ -31,13 +31,15 @@ pub(in crate::storage) const WALK_WINDOW: usize = 1 << 20;
 /// A segment as readers see it.
 #[derive(Debug)]
 pub(in crate::storage) struct SegmentReader {
-    file_system: Arc<dyn FileSystem>,
-    directory: PathBuf,
+    pub(super) file_system: Arc<dyn FileSystem>,
+    pub(super) directory: PathBuf,
     path: PathBuf,
     first_log_index: LogIndex,
     face: OnceLock<SegmentFace>,
     /// Another file takes this one's name: what the name leads to is not to be read for it.
     replaced: AtomicBool,
+    /// It was taken out of the log: what it held is known, but not to be read.
+    quarantined: bool,
     kind: Kind,
 }
 
@@ -79,6 +81,7 @@ impl SegmentReader {
             first_log_index,
             face: OnceLock::from(face),
             replaced: AtomicBool::new(false),
+            quarantined: false,
             kind: Kind::Active { file, index, end },
         }
     }
@@ -98,6 +101,7 @@ impl SegmentReader {
             first_log_index,
             face: OnceLock::new(),
             replaced: AtomicBool::new(false),
+            quarantined: false,
             kind: Kind::Sealed {
                 slot: Arc::default(),
                 open_files,
@@ -107,6 +111,42 @@ impl SegmentReader {
                 readable_end,
             },
         }
+    }
+
+    /// A segment whose store was taken out of the log and lies at `kept`, as far as its header and length can be told.
+    ///
+    /// Blocking: reads them.
+    pub(in crate::storage) fn quarantined(mut self, kept: &Path) -> Self {
+        self.quarantined = true;
+        if let (Ok(file), Kind::Sealed { len, .. }) =
+            (self.file_system.open(kept, OpenMode::Read), &self.kind)
+        {
+            let mut bytes = [0; SegmentFace::LEN];
+            let face = read_exact_at(&*file, 0, &mut bytes).ok();
+            let face = face.and_then(|()| SegmentFace::decode(&bytes).ok());
+            let size = file.size().unwrap_or(0);
+            len.get_or_init(|| size);
+            if let Some(face) = face.filter(|face| face.first_log_index == self.first_log_index) {
+                self.face.get_or_init(|| face);
+            }
+        }
+        self
+    }
+
+    /// Whether what lies behind its readable end is damaged.
+    pub(super) fn ends_before_its_file(&self) -> bool {
+        matches!(
+            &self.kind,
+            Kind::Sealed {
+                readable_end: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Whether its store was taken out of the log.
+    pub(in crate::storage) fn is_quarantined(&self) -> bool {
+        self.quarantined
     }
 
     pub(in crate::storage) fn first_log_index(&self) -> LogIndex {
@@ -354,7 +394,7 @@ impl SegmentReader {
         let header_len = self.face()?.header_len();
         let found = match &self.kind {
             Kind::Active { index, .. } => index.find(target),
-            Kind::Sealed { .. } => self.sealed_index()?.find(target),
+            Kind::Sealed { index, .. } => self.sealed_index(index)?.find(target),
         };
         self.frames_at(file, found.map_or(header_len, Position::get), window)
     }
@@ -382,52 +422,13 @@ impl SegmentReader {
         })
     }
 
-    /// The index of a sealed segment: the file when it is whole, else rebuilt from the store and written again.
-    fn sealed_index(&self) -> Result<&SealedIndex, ReadError> {
-        let Kind::Sealed {
-            index, readable_end, ..
-        } = &self.kind
-        else {
-            unreachable!("asked for a sealed segment only")
-        };
-        if let Some(index) = index.get() {
-            return Ok(index);
-        }
-        let (face, len) = (*self.face()?, self.end()?);
-        let path = names::index(&self.directory, self.first_log_index);
-        let opened = self
-            .file_system
-            .open(&path, OpenMode::Read)
-            .and_then(|file| file.map());
-        if let Ok(mapping) = opened
-            && let Some(opened) = SealedIndex::open(&face, len, mapping)
-        {
-            return Ok(index.get_or_init(|| opened));
-        }
-        let rebuilt = ActiveIndex::new(&face, len);
-        let is_whole = match self.walk(|frame| rebuilt.note(&frame.header, frame.position.get())) {
-            Ok(()) => true,
-            // What lies before the damage is found by it, and what lies behind is looked for up to the damage.
-            Err(ReadError::Corrupt { .. }) => false,
-            Err(other) => return Err(other),
-        };
-        let bytes = rebuilt.encode(face.salt, len);
-        if is_whole && readable_end.is_none() {
-            // Only a cache: what cannot be written now is rebuilt at the next start.
-            drop(write_index(
-                &*self.file_system,
-                &self.directory,
-                self.first_log_index,
-                &bytes,
-            ));
-        }
-        let opened = SealedIndex::open(&face, len, Arc::new(bytes)).expect("an index just built is whole");
-        Ok(index.get_or_init(|| opened))
-    }
-
     pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         match &self.kind {
             Kind::Active { file, .. } => Ok(file.clone()),
+            Kind::Sealed { .. } if self.quarantined => Err(self.corrupt(
+                0,
+                "the segment is quarantined until it is repaired from another node",
+            )),
             Kind::Sealed { slot, open_files, .. } => {
                 let file = open_files
                     .get(slot, &*self.file_system, &self.path)
@@ -478,22 +479,4 @@ impl SegmentReader {
 /// Bytes to read for a chunk: the step from an index entry to the frame that is looked for comes on top.
 pub(super) fn chunk_window(bytes_max: usize) -> usize {
     bytes_max.clamp(4096, WALK_WINDOW) + 4096
-}
-
-/// Puts an index file in place, whole or not at all. Not synced: it is checked when it is opened.
-pub(super) fn write_index(
-    file_system: &dyn FileSystem,
-    directory: &Path,
-    first: LogIndex,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let preparing = names::preparing(directory, &format!("{:020}.index", first.get()));
-    if let Err(error) = file_system.remove(&preparing)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let file = file_system.open(&preparing, OpenMode::CreateNew)?;
-    file.write_all_at(0, &mut [io::IoSlice::new(bytes)])?;
-    file_system.rename(&preparing, &names::index(directory, first))
 }

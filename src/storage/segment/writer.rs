@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{PreparedFile, SegmentReader, reader::write_index};
+use super::{PreparedFile, SegmentReader, sealed_index::write_index};
 use crate::{
     storage::{
         WriteError,

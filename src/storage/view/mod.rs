@@ -1,7 +1,10 @@
 //! What readers see: an immutable picture of the log, read without asking any actor.
 
 mod log_ids;
+mod scrub;
 mod segments;
+
+pub(super) use scrub::check_frames;
 
 use std::{
     io,
@@ -252,46 +255,6 @@ impl LogView {
     /// Blocking: may read segment headers.
     pub fn describe(&self) -> Result<Vec<SegmentDescription>, ReadError> {
         self.segments.iter().map(|segment| segment.describe()).collect()
-    }
-
-    /// Reads every frame of every segment and checks it, and that each segment follows on the one before it. The
-    /// callback is told how many bytes were read, segment by segment.
-    ///
-    /// Blocking: reads the whole log. Errors: the first damage.
-    pub fn scrub(&self, mut progress: impl FnMut(u64)) -> Result<(), ReadError> {
-        let mut expected = self
-            .segments
-            .first()
-            .map_or(LogIndex(1), |segment| segment.first_log_index());
-        for segment in &self.segments {
-            let header = segment.header()?;
-            let mut checkpoint = header.checkpoint;
-            let mut fault = None;
-            if segment.first_log_index() != expected {
-                return Err(ReadError::Corrupt {
-                    path: segment.path().to_owned(),
-                    position: Position::ZERO,
-                    what: format!("entries from {expected} on are missing before this segment"),
-                });
-            }
-            segment.walk(|frame| {
-                if fault.is_none()
-                    && let Err(error) = checkpoint.replay(&frame.header, &frame.payload)
-                {
-                    fault = Some(ReadError::Corrupt {
-                        path: segment.path().to_owned(),
-                        position: frame.position,
-                        what: error.to_string(),
-                    });
-                }
-            })?;
-            if let Some(fault) = fault {
-                return Err(fault);
-            }
-            expected = checkpoint.last_log_index().plus(1);
-            progress(segment.end()?);
-        }
-        Ok(())
     }
 
     /// Number of the segment that holds `offset`.
