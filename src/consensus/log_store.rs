@@ -190,6 +190,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if from >= self.shared.window.next() {
             return Ok(());
         }
+        let committed = self.shared.facts().committed;
+        let committed = committed.map_or(LogIndex::ZERO, |committed| entry_of(&committed).0);
+        crate::check!(
+            RFT_3,
+            from > committed,
+            "entry {from} is to be truncated, and entries up to {committed} are committed"
+        );
         self.shared.port.truncate(from).await?;
         self.shared.window.truncate(from);
         let mut facts = self.shared.facts();
