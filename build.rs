@@ -3,6 +3,8 @@
 //! Two views of one schema are made. The public one is for clients. In the server's, every field that holds encoded
 //! records is raw `bytes`: a message field and a bytes field have the same wire type, so nothing changes on the wire,
 //! and the server takes a producer's bytes through to disk and to consumers without decoding them.
+//!
+//! What nodes say to each other is compiled apart: clients do not see it, and a node is both its client and its server.
 
 use std::path::PathBuf;
 
@@ -34,6 +36,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(false)
         .out_dir(raw_out)
         .compile_fds(raw)?;
+
+    let peer_out = out.join("peer");
+    std::fs::create_dir_all(&peer_out)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // For `client::Grpc` a channel of ours takes the place of tonic's.
+        .build_transport(false)
+        .out_dir(peer_out)
+        .compile_fds(protox::compile(["annals/v1/peer.proto"], ["proto"])?)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@
     reason = "generated from proto/, where each message is documented"
 )]
 
-/// All files of `proto/` as an encoded `FileDescriptorSet`, for reflection.
+/// All files of `proto/` that clients use, as an encoded `FileDescriptorSet`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The public view: messages, and the clients of the services.
@@ -36,4 +36,9 @@ pub mod raw {
             include!(concat!(env!("OUT_DIR"), "/raw/annals.v1.rs"));
         }
     }
+}
+
+/// What nodes of one cluster say to each other: client and server. Batches of records stay encoded.
+pub mod peer {
+    include!(concat!(env!("OUT_DIR"), "/peer/annals.v1.rs"));
 }

@@ -129,6 +129,23 @@ impl GatewayChild {
         self.actor.clone()
     }
 
+    /// Stops as a child does, when `before` is done; the servers go on until then.
+    pub fn stop_after(&mut self, before: LocalBoxFuture<'static, ()>) -> LocalBoxFuture<'static, ()> {
+        let servers = self.servers.take();
+        let actor = self.actor.clone();
+        Box::pin(async move {
+            before.await;
+            let (reply, drained) = Reply::<(), Unanswered>::channel();
+            // When nobody takes the message its reply is dropped, and `drained` answers at once.
+            drop(actor.post(Drain { reply }));
+            let outcome = drained.await;
+            actor.clear();
+            if let (Err(Unanswered), Some(servers)) = (outcome, servers) {
+                servers.close();
+            }
+        })
+    }
+
     fn start_actor(&mut self, lifeline: Lifeline) -> Result<(), StartError> {
         // What an instance that died, or is stuck, left behind would be in the way.
         self.actor.clear();
@@ -152,18 +169,7 @@ impl Child for GatewayChild {
     }
 
     fn stop(&mut self) -> LocalBoxFuture<'static, ()> {
-        let (reply, drained) = Reply::<(), Unanswered>::channel();
-        // When nobody takes the message its reply is dropped, and `drained` answers at once.
-        drop(self.actor.post(Drain { reply }));
-        let servers = self.servers.take();
-        let actor = self.actor.clone();
-        Box::pin(async move {
-            let outcome = drained.await;
-            actor.clear();
-            if let (Err(Unanswered), Some(servers)) = (outcome, servers) {
-                servers.close();
-            }
-        })
+        self.stop_after(Box::pin(future::ready(())))
     }
 
     fn ping(&self) {

@@ -12,4 +12,11 @@ pub mod log;
 
 pub mod committer;
 
+pub mod peer;
+pub mod raft;
+
+pub mod replicator;
+
+pub mod membership;
+
 pub mod gateway;

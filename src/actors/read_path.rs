@@ -46,6 +46,15 @@ impl HighWatermark {
         });
     }
 
+    /// The same where what is told may be older than what is known.
+    pub fn raise(&self, to: Offset) {
+        self.sender.send_if_modified(|current| {
+            let moves = to > *current;
+            *current = to.max(*current);
+            moves
+        });
+    }
+
     /// The watermark for readers.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Offset> {

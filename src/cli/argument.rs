@@ -1,6 +1,6 @@
-//! Values of arguments: what they may be, and a text that says so.
+//! Values of arguments: what they may be, a text that says so, and how a shell is given them.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{borrow::Cow, num::NonZeroU64, time::Duration};
 
 use crate::config::{UnitError, parse_duration};
 
@@ -29,4 +29,14 @@ pub(super) fn parse_count(text: &str) -> Result<u64, ArgumentError> {
     text.parse()
         .map(NonZeroU64::get)
         .map_err(|_| ArgumentError::NotCounting)
+}
+
+/// As a POSIX shell must be given it.
+pub(super) fn shell_quoted(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
 }

@@ -1,7 +1,6 @@
 //! `annals dev`: a node to try things with, and what to paste next.
 
 use std::{
-    borrow::Cow,
     fmt,
     io::{self, Write},
     net::SocketAddr,
@@ -15,7 +14,7 @@ use crate::{
     node::Addresses,
 };
 
-use super::{agent::run_node, error::CliError};
+use super::{agent::run_node, argument::shell_quoted, error::CliError};
 
 /// The admin port is this much above the rpc port, as it is by default.
 const ADMIN_PORT_DISTANCE: u16 = 2;
@@ -140,16 +139,6 @@ impl fmt::Display for Banner<'_> {
             true => writeln!(f, "Ctrl-C stops it; the data stays."),
             false => writeln!(f, "Ctrl-C stops it, and the data goes; --data-dir DIR keeps it."),
         }
-    }
-}
-
-/// As a POSIX shell must be given it.
-fn shell_quoted(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
-    if text.bytes().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
     }
 }
 

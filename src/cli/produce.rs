@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     acknowledged::Acknowledged,
-    argument::parse_timeout,
+    argument::{parse_timeout, shell_quoted},
     connect::Target,
     error::CliError,
     output::Format,
@@ -113,8 +113,9 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
                 .filter(|_| can_be_continued && !matches!(cause, CliError::OtherLog { .. }));
             let go_on = file.map(|file| {
                 format!(
-                    "`annals produce --file {} --batch {} --producer-id {} --skip {}` goes on from there",
-                    file.display(),
+                    "`annals produce --addr {} --file {} --batch {} --producer-id {} --skip {}` goes on from there",
+                    shell_quoted(&args.target.addr.to_string()),
+                    shell_quoted(&file.to_string_lossy()),
                     args.batch,
                     stamp.id,
                     skip + acknowledged.records

@@ -49,10 +49,9 @@ impl Backoff {
 
     /// The error of giving up on `addr`, whose last word was `reason`.
     pub(super) fn no_answer(&self, addr: &Address, reason: String) -> CliError {
-        let waited = Duration::from_secs(self.waited().as_secs());
         CliError::NoAnswer {
             addr: addr.to_string(),
-            waited,
+            waited: in_tenths(self.waited()),
             reason,
         }
     }
@@ -74,6 +73,12 @@ impl Backoff {
             _ => Some(pause),
         }
     }
+}
+
+/// As people are told it: more digits say nothing, and whole seconds would make none of half a second.
+fn in_tenths(waited: Duration) -> Duration {
+    let tenths = waited.as_millis() / 100;
+    Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
 }
 
 /// Waits after `error`, and connects again, until that works or it is time to give up.
@@ -131,5 +136,15 @@ mod tests {
         let mut backoff = Backoff::new(Some(Duration::from_secs(3)));
         assert!(backoff.pause(Some(Duration::from_secs(1))).is_some());
         assert_eq!(backoff.pause(Some(Duration::from_secs(4))), None);
+    }
+
+    #[test]
+    fn a_wait_of_less_than_a_second_is_not_told_as_none() {
+        let cases = [(199, 100), (500, 500), (1_999, 1_900), (30_000, 30_000)];
+        for (waited, told) in
+            cases.map(|(waited, told)| (Duration::from_millis(waited), Duration::from_millis(told)))
+        {
+            assert_eq!(in_tenths(waited), told);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    cluster_checks,
     error::Problem,
     layers::{Layers, bare},
     options::{Config, Key, keys},
@@ -59,38 +60,43 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
         );
     }
     check_listeners(config, layers);
+    cluster_checks::check(config, layers);
 }
 
 fn check_listeners(config: &Config, layers: &mut Layers<'_>) {
     let listen = &config.listen;
     if !listen.insecure && !layers.is_faulty(keys::listen::insecure) {
-        exposed(layers, keys::listen::rpc, listen.rpc);
-        exposed(layers, keys::listen::admin, listen.admin);
+        exposed(layers, keys::listen::rpc, listen.rpc, None);
+        exposed(layers, keys::listen::admin, listen.admin, None);
     }
-    // Port 0 asks the system for a free port, which is another one each time.
-    if listen.rpc == listen.admin
-        && listen.rpc.port() != 0
-        && !layers.is_faulty(keys::listen::rpc)
-        && !layers.is_faulty(keys::listen::admin)
-    {
-        let problem = Problem::SameAddress {
-            first: keys::listen::rpc,
-            second: keys::listen::admin,
-            address: listen.rpc.to_string(),
-        };
-        blame(
-            layers,
-            &[
-                (keys::listen::admin, bare(&listen.admin)),
-                (keys::listen::rpc, bare(&listen.rpc)),
-            ],
-            problem,
-            || format!("give {} a port of its own", keys::listen::admin),
-        );
-    }
+    same_address(
+        layers,
+        (keys::listen::rpc, listen.rpc),
+        (keys::listen::admin, listen.admin),
+    );
 }
 
-fn exposed(layers: &mut Layers<'_>, key: Key, address: SocketAddr) {
+/// Notes two listeners at one address.
+pub(super) fn same_address(layers: &mut Layers<'_>, first: (Key, SocketAddr), second: (Key, SocketAddr)) {
+    // Port 0 asks the system for a free port, which is another one each time.
+    if first.1 != second.1 || first.1.port() == 0 || layers.is_faulty(first.0) || layers.is_faulty(second.0) {
+        return;
+    }
+    let problem = Problem::SameAddress {
+        first: first.0,
+        second: second.0,
+        address: first.1.to_string(),
+    };
+    blame(
+        layers,
+        &[(second.0, bare(&second.1)), (first.0, bare(&first.1))],
+        problem,
+        || format!("give {} a port of its own", second.0),
+    );
+}
+
+/// Notes an address that others can reach although nothing is encrypted; `key_option` would encrypt it.
+pub(super) fn exposed(layers: &mut Layers<'_>, key: Key, address: SocketAddr, key_option: Option<Key>) {
     if layers.is_faulty(key) || address.ip().to_canonical().is_loopback() {
         return;
     }
@@ -100,13 +106,14 @@ fn exposed(layers: &mut Layers<'_>, key: Key, address: SocketAddr) {
         permission: keys::listen::insecure,
     };
     let loopback = if address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+    let encrypt = key_option.map_or_else(String::new, |option| format!(" set {option},"));
     blame(
         layers,
         &[(key, bare(&address)), (keys::listen::insecure, bare(&false))],
         problem,
         || {
             format!(
-                "listen on {loopback}:{}, or set {} = true if only trusted machines can reach it",
+                "listen on {loopback}:{},{encrypt} or set {} = true if only trusted machines can reach it",
                 address.port(),
                 keys::listen::insecure
             )
@@ -149,7 +156,12 @@ fn at_least_times<V: Value + PartialOrd + Copy>(
 }
 
 /// Notes a contradiction at the first of these options that somebody set, and where the value of each comes from.
-fn blame(layers: &mut Layers<'_>, keys: &[(Key, String)], problem: Problem, help: impl FnOnce() -> String) {
+pub(super) fn blame(
+    layers: &mut Layers<'_>,
+    keys: &[(Key, String)],
+    problem: Problem,
+    help: impl FnOnce() -> String,
+) {
     let set = |key: &&(Key, String)| *layers.origin(key.0) != Origin::Default;
     let Some((place, _)) = keys.iter().find(set).or(keys.first()) else {
         return;

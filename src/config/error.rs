@@ -112,6 +112,50 @@ pub enum Problem {
         /// Their address.
         address: String,
     },
+    /// A list names a node twice.
+    #[error("{key} names {name} twice")]
+    NamedTwice {
+        /// The option.
+        key: Key,
+        /// The name.
+        name: String,
+    },
+    /// Other nodes are named, and none of them can be found.
+    #[error("{key} names {name}, but {seeds} is empty, so that this node finds no other")]
+    NoWay {
+        /// The option that names it.
+        key: Key,
+        /// One of the others.
+        name: String,
+        /// The option that would say where others are.
+        seeds: Key,
+    },
+    /// An even number of voters.
+    #[error("{key} is {value}, which is even: one voter less survives the loss of as many")]
+    Even {
+        /// The option.
+        key: Key,
+        /// Its value.
+        value: u32,
+    },
+    /// A listener on all interfaces, and nothing that says how others reach it.
+    #[error("{key} is {address}, which tells no other node where this one is, and {advertise} is auto")]
+    Nowhere {
+        /// The option of the listener.
+        key: Key,
+        /// Its address.
+        address: String,
+        /// The option that would say it.
+        advertise: Key,
+    },
+    /// An address to be told to others that is none.
+    #[error("{key} is {address}, where nobody can be reached")]
+    NoAddress {
+        /// The option.
+        key: Key,
+        /// The address.
+        address: String,
+    },
 }
 
 fn contradiction(larger: Key, value: &str, factor: u32, smaller: Key, other: &str) -> String {
@@ -172,7 +216,12 @@ impl ConfigError {
             | Problem::OutOfRange { .. }
             | Problem::TooSmall { .. }
             | Problem::Exposed { .. }
-            | Problem::SameAddress { .. } => Disposition::Reject,
+            | Problem::SameAddress { .. }
+            | Problem::NamedTwice { .. }
+            | Problem::NoWay { .. }
+            | Problem::Even { .. }
+            | Problem::Nowhere { .. }
+            | Problem::NoAddress { .. } => Disposition::Reject,
         }
     }
 

@@ -68,9 +68,11 @@ impl<'a> Layers<'a> {
             Ok(value) => Some(value),
             Err(refusal) => {
                 let help = refusal.remedy().unwrap_or_else(|| match self.origins.of(key) {
-                    Origin::Environment { variable } => format!("for example {variable}={}", bare(default)),
+                    Origin::Environment { variable } => {
+                        format!("for example {variable}={}", unquoted(default.example()))
+                    }
                     Origin::Default | Origin::File { .. } => {
-                        format!("for example {} = {}", key.name, default.to_toml())
+                        format!("for example {} = {}", key.name, default.example())
                     }
                 });
                 self.faulty.insert(key);
@@ -148,8 +150,14 @@ impl<'a> Layers<'a> {
 
 /// A value without the quotes that TOML puts around text.
 pub(super) fn bare<V: Value>(value: &V) -> String {
-    match value.to_toml() {
+    unquoted(value.to_toml())
+}
+
+/// As a variable holds it.
+fn unquoted(value: toml::Value) -> String {
+    match value {
         toml::Value::String(text) => text,
+        toml::Value::Array(values) => values.into_iter().map(unquoted).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
 }

@@ -4,14 +4,19 @@
 //! an option, in the file or in the environment, is an error. `options.rs` is the table of options; `config/default.toml`
 //! is the same for people, held equal by a test.
 
+mod addresses;
 mod checks;
+mod cluster;
+mod cluster_checks;
 mod environment;
 mod error;
 mod file;
 mod layers;
+mod lists;
 mod nearest;
 mod options;
 mod origin;
+mod secret;
 mod source;
 mod units;
 mod value;
@@ -19,13 +24,15 @@ mod words;
 
 use std::path::Path;
 
+pub use addresses::{Auto, HostPort};
+pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
-pub use options::{Config, Key, Limits, Listen, Log, Node, Telemetry, keys};
+pub use options::{Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, keys};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
 pub use value::Refusal;
-pub use words::{LogFormat, LogLevel, NodeName};
+pub use words::{ClusterName, LogFormat, LogLevel, NodeName};
 
 /// A configuration and where each value of it comes from.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::types::GossipKey;
+
 use super::{
+    addresses::{Auto, HostPort},
     layers::Layers,
     units::ByteSize,
     value::Value,
-    words::{LogFormat, LogLevel, NodeName},
+    words::{ClusterName, LogFormat, LogLevel, NodeName},
 };
 
 /// Name of an option: its section and its key in that section.
@@ -111,9 +114,32 @@ options! {
         rpc: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8400));
         /// For probes and scrapers, over plain HTTP. The loopback interface, because it says much about the node.
         admin: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8402));
+        /// For gossip between nodes, over TCP and UDP. Auto is 127.0.0.1:8401 on a node of a cluster, and nothing on one
+        /// that is alone: what nobody asked for should not take a port, nor keep a node from starting where it is taken.
+        gossip: Auto<SocketAddr> = Auto::Auto;
         /// Allows addresses that other machines can reach although nothing is encrypted and nobody is asked who they
         /// are. Off, so that this is never so by accident.
         insecure: bool = false;
+    }
+
+    /// The cluster that this node belongs to.
+    cluster: Cluster {
+        /// What people call the cluster. Nodes of clusters of other names ignore each other.
+        name: ClusterName = ClusterName::default();
+        /// The names of the nodes that found the cluster; the first does it when it sees them all. Empty: without seeds
+        /// this node is alone, with seeds it joins and never founds.
+        initial_members: Vec<NodeName> = Vec::new();
+        /// Gossip addresses of nodes to join; names are looked up at each try. A node finds those that it knew without.
+        seeds: Vec<HostPort> = Vec::new();
+        /// Voters at most, an odd number; what joins beyond them follows the log and does not vote. Five survive the loss
+        /// of two, and each more makes every write wait for more disks.
+        voters_max: u32 = 5, in 1..=9;
+        /// Encrypts and authenticates gossip: 16, 24 or 32 bytes in base64, the same on all nodes.
+        gossip_key: Option<GossipKey> = None;
+        /// Where others reach this node's rpc. Auto is listen.rpc; another one is for nodes behind a name or a mapping.
+        advertise_rpc: Auto<HostPort> = Auto::Auto;
+        /// The same of listen.gossip; an IP address, since packets go there without a look-up.
+        advertise_gossip: Auto<SocketAddr> = Auto::Auto;
     }
 
     /// The log on disk.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     error::{ConfigError, Excerpt, Problem},
     origin::Origin,
+    secret::without_secret,
 };
 
 /// A file's text, to turn positions in it into places that people can find.
@@ -73,8 +74,12 @@ impl Source {
             .find('\n')
             .map_or(self.text.len(), |newline| start + newline);
         let end = char_start(&self.text, span.end).clamp(start, line_end);
+        let line = &self.text[line_start..line_end];
+        if let Some(text) = without_secret(line) {
+            return Excerpt { text, width: 1 };
+        }
         Excerpt {
-            text: self.text[line_start..line_end].trim_end().replace('\t', " "),
+            text: line.trim_end().replace('\t', " "),
             width: self.text[start..end].trim_end().chars().count().max(1),
         }
     }

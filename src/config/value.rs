@@ -41,6 +41,12 @@ pub enum Refusal {
         /// What stands there.
         text: String,
     },
+    /// It cannot be read, and is not to be shown.
+    #[error("must be {expected}; what stands there is not shown, since it is secret")]
+    Secret {
+        /// What the option takes.
+        expected: &'static str,
+    },
 }
 
 impl Refusal {
@@ -50,7 +56,7 @@ impl Refusal {
         match self {
             Self::WrongType { meant, .. } => meant.as_ref().map(|meant| format!("did you mean {meant}?")),
             Self::Unit { source, .. } => source.remedy(),
-            Self::Unreadable { .. } => None,
+            Self::Unreadable { .. } | Self::Secret { .. } => None,
         }
     }
 }
@@ -73,6 +79,11 @@ pub(super) trait Value: Sized {
             DeValue::Integer(number) => Err(wrong_type::<Self>(item, Self::meant_by(number.as_str()))),
             _ => Err(wrong_type::<Self>(item, None)),
         }
+    }
+
+    /// What stands behind "for example", when the default would say nothing.
+    fn example(&self) -> toml::Value {
+        self.to_toml()
     }
 
     /// What somebody meant who wrote a plain number, as it should be written.
@@ -197,7 +208,7 @@ fn bound_from_text<V: Value>(text: &str, expected: &'static str) -> Result<Optio
             text,
             source,
         },
-        other @ (Refusal::WrongType { .. } | Refusal::Unreadable { .. }) => other,
+        other @ (Refusal::WrongType { .. } | Refusal::Unreadable { .. } | Refusal::Secret { .. }) => other,
     })
 }
 

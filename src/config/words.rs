@@ -1,9 +1,10 @@
 //! Options whose values are words of our own: names and choices.
 
-use super::value::{Refusal, Value, unreadable};
+use std::fmt;
 
-/// The longest node name; it must fit a DNS label, because certificates and Kubernetes name nodes that way.
-const NODE_NAME_BYTES_MAX: usize = 63;
+use crate::types::is_name;
+
+use super::value::{Refusal, Value, unreadable};
 
 /// What people call a node: 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit, so that it can
 /// stand in a file name, a metric and a certificate.
@@ -28,9 +29,7 @@ impl Value for NodeName {
     const EXPECTED: &'static str = "1 to 63 letters, digits, `-`, `_` or `.`, the first a letter or digit";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !begins_well || text.len() > NODE_NAME_BYTES_MAX || !text.chars().all(allowed) {
+        if !is_name(text) {
             return Err(unreadable::<Self>(text));
         }
         Ok(Self(text.to_owned()))
@@ -38,6 +37,44 @@ impl Value for NodeName {
 
     fn to_toml(&self) -> toml::Value {
         self.0.clone().into()
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What people call a cluster; of the same letters as a node's name, since it stands beside it in gossip.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterName(NodeName);
+
+impl ClusterName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Default for ClusterName {
+    fn default() -> Self {
+        Self(NodeName("annals".to_owned()))
+    }
+}
+
+impl Value for ClusterName {
+    const EXPECTED: &'static str = NodeName::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        NodeName::from_text(text)
+            .map(Self)
+            .map_err(|_| unreadable::<Self>(text))
+    }
+
+    fn to_toml(&self) -> toml::Value {
+        self.0.to_toml()
     }
 }
 
@@ -96,14 +133,15 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::NAME_BYTES_MAX;
 
     #[test]
     fn names_that_could_not_stand_in_a_path_are_refused() {
-        let longest = "n".repeat(NODE_NAME_BYTES_MAX);
+        let longest = "n".repeat(NAME_BYTES_MAX);
         for name in ["node-0", "0", "shard_7.eu-west", &longest] {
             assert_eq!(NodeName::from_text(name).unwrap().as_str(), name);
         }
-        let too_long = "n".repeat(NODE_NAME_BYTES_MAX + 1);
+        let too_long = "n".repeat(NAME_BYTES_MAX + 1);
         for name in ["", ".", "..", "-h", "a/b", "a b", "größe", &too_long] {
             assert!(NodeName::from_text(name).is_err(), "{name:?}");
         }

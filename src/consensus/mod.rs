@@ -4,3 +4,26 @@
 //! what is asked of LogActor and of the replicators goes through traits.
 
 pub mod types;
+
+pub mod log_port;
+mod log_store;
+mod shared;
+pub mod snapshot;
+mod state_machine;
+mod window;
+
+pub mod codec;
+pub mod links;
+pub mod messages;
+pub mod network;
+
+pub mod start;
+
+pub use log_store::LogStore;
+pub use network::PeerNetworks;
+pub use shared::Recovered;
+pub use start::{Consensus, Timing};
+pub use state_machine::StateMachine;
+
+/// The handle of one log's consensus. Cheap to clone.
+pub type Raft = openraft::Raft<types::TypeConfig, StateMachine>;

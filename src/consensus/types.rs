@@ -158,3 +158,8 @@ pub fn entry_of(log_id: &RaftLogId) -> (LogIndex, Term) {
 /// names are fetched from whoever made it; no record is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotManifest(pub Bytes);
+
+/// A snapshot, and what it amounts to.
+pub type RaftSnapshot = alias::SnapshotOf<TypeConfig, SnapshotManifest>;
+/// What a snapshot amounts to: its last entry and the membership there.
+pub type RaftSnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;

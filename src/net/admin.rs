@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     context::Context,
-    listener::Connections,
+    entrance::Connections,
     vitals::{Check, Readiness},
 };
 
@@ -62,7 +62,7 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (Statu
 async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     match &*admin.context.parts.readiness.borrow() {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the log is being opened\n"),
-        Readiness::Ready | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
+        Readiness::Ready | Readiness::NoLeader | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
     }
 }
 
@@ -73,7 +73,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let readiness = parts.readiness.borrow().clone();
     let failsafe = match &readiness {
         Readiness::Failsafe { cause } => Some(cause),
-        Readiness::Starting | Readiness::Ready => None,
+        Readiness::Starting | Readiness::NoLeader | Readiness::Ready => None,
     };
     let checks = checks(&context);
     // Ids use all 64 bits, of which JSON's numbers keep 53.
@@ -81,7 +81,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "node": {
             "id": parts.identity.node_id.to_string(),
             "name": parts.identity.node_name,
-            "cluster_id": context.cluster_id_text,
+            "cluster_id": context.cluster_id_text(),
             "rpc_address": context.rpc_address,
             "version": env!("CARGO_PKG_VERSION"),
         },
@@ -115,6 +115,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
 fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
     match readiness {
         Readiness::Starting => "starting",
+        Readiness::NoLeader => "no leader",
         Readiness::Ready if checks.iter().any(|check| check.problem.is_some()) => "not ready",
         Readiness::Ready => "ready",
         Readiness::Failsafe { .. } => "failsafe",
@@ -125,6 +126,7 @@ fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
 fn checks(context: &Context) -> Vec<Check> {
     let log = match &*context.parts.readiness.borrow() {
         Readiness::Ready => None,
+        Readiness::NoLeader => Some("no leader is known".to_owned()),
         Readiness::Starting => Some("the log is being opened".to_owned()),
         Readiness::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
     };

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long a client may take for its greeting: the longest round trips have less than a second, and lost packets are sent again.
-const GREETING_WITHIN: Duration = Duration::from_secs(10);
+pub const GREETING_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client's connection: holds its place among `connections_max`, and can be closed from outside.
 #[derive(Debug)]
@@ -47,6 +47,15 @@ impl Greeting {
         bytes: 1,
         within: GREETING_WITHIN,
     };
+
+    /// The same, of a connection that has used up `spent` of its time already.
+    #[must_use]
+    pub fn after(self, spent: Duration) -> Self {
+        Self {
+            within: self.within.saturating_sub(spent),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug)]

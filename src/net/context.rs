@@ -1,32 +1,36 @@
 //! What every service stands on: one immutable value, shared by all calls of a generation of the gateway.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use slog::Logger;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{committer::Leadership, read_path::ReadPath},
+    actors::{committer::Leadership, peer::PeerIdentity, read_path::ReadPath},
     net::{
         Options,
         admission::Admission,
+        peers::PeerServing,
         port::CommitterPort,
         status::Refusal,
         vitals::{Readiness, Vitals},
     },
     proto::raw::annals::v1::ResponseHeader,
-    types::{ClusterId, NodeId},
+    types::NodeId,
 };
 
 /// The name of the one log there is.
 pub const DEFAULT_LOG: &str = "default";
 
 /// Who this node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Identity {
-    /// Its cluster.
-    pub cluster_id: ClusterId,
+    /// It and its cluster, as peers know it.
+    pub peer: PeerIdentity,
     /// Its number, for ever.
     pub node_id: NodeId,
     /// Its name, by configuration.
@@ -50,6 +54,8 @@ pub struct Parts {
     pub readiness: watch::Receiver<Readiness>,
     /// What the node says about itself.
     pub vitals: Arc<dyn Vitals>,
+    /// What answering peers takes; `None` for a node that stands alone.
+    pub peers: Option<PeerServing>,
     /// Where events are logged.
     pub log: Logger,
 }
@@ -61,8 +67,7 @@ pub struct Context {
     pub parts: Parts,
     /// `parts.options`, nearer.
     pub options: Options,
-    /// The cluster's id as clients see it.
-    pub cluster_id_text: String,
+    cluster_id_text: OnceLock<String>,
     /// What clients are told to connect to.
     pub rpc_address: String,
     /// Room for batches that wait for their commit.
@@ -81,7 +86,7 @@ impl Context {
     pub fn new(parts: Parts, rpc_address: SocketAddr, draining: CancellationToken) -> Self {
         let options = parts.options.clone();
         Self {
-            cluster_id_text: parts.identity.cluster_id.to_string(),
+            cluster_id_text: OnceLock::new(),
             rpc_address: options
                 .rpc_address_advertised
                 .clone()
@@ -97,12 +102,24 @@ impl Context {
         }
     }
 
+    /// The cluster's id as clients see it; empty before the node belongs to one.
+    #[must_use]
+    pub fn cluster_id_text(&self) -> &str {
+        if let Some(text) = self.cluster_id_text.get() {
+            return text;
+        }
+        match self.parts.identity.peer.cluster_id() {
+            Some(cluster_id) => self.cluster_id_text.get_or_init(|| cluster_id.to_string()),
+            None => "",
+        }
+    }
+
     /// The header of a response that is sent now.
     #[must_use]
     pub fn header(&self) -> ResponseHeader {
         let leadership = self.parts.leadership.borrow();
         ResponseHeader {
-            cluster_id: self.cluster_id_text.clone(),
+            cluster_id: self.cluster_id_text().to_owned(),
             node_id: self.parts.identity.node_id.get(),
             leader_id: leadership.leader.map_or(0, NodeId::get),
             term: leadership.term.get(),

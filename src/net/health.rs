@@ -12,7 +12,7 @@ const SERVICES: [&str; 3] = ["", "log.v1.Log", "annals.v1.LogService"];
 fn status_of(readiness: &Readiness) -> ServingStatus {
     match readiness {
         Readiness::Ready => ServingStatus::Serving,
-        Readiness::Starting | Readiness::Failsafe { .. } => ServingStatus::NotServing,
+        Readiness::Starting | Readiness::NoLeader | Readiness::Failsafe { .. } => ServingStatus::NotServing,
     }
 }
 

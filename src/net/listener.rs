@@ -3,10 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -14,11 +11,14 @@ use std::{
 use slog::{Logger, warn};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Greeting};
+use super::{
+    connection::{Connection, Greeting},
+    entrance::Entrance,
+};
 use crate::error::Disposition;
 
 /// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
@@ -182,75 +182,23 @@ impl axum::serve::Listener for AdminDoor {
     }
 }
 
-/// Counts of connections.
-#[derive(Debug)]
-pub struct Connections {
-    slots: Arc<Semaphore>,
-    max: usize,
-    refused: AtomicU64,
-}
-
-impl Connections {
-    /// At most `max` at a time.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        let max = max.min(Semaphore::MAX_PERMITS);
-        Self {
-            slots: Arc::new(Semaphore::new(max)),
-            max,
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    /// Open at the moment.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.max - self.slots.available_permits()
-    }
-
-    /// Closed at once since the gateway's start, because there were too many.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-}
-
-/// Accepts connections until `stop`, and hands them on. `kill` closes those that are still open then.
-pub async fn accept_loop(
-    door: Door,
-    connections: Arc<Connections>,
-    accepted: mpsc::Sender<io::Result<Connection>>,
-    stop: CancellationToken,
-    kill: CancellationToken,
-    log: Logger,
-) {
+/// Accepts connections until `stop`, and leaves them at `entrance`.
+pub async fn accept_loop(door: Door, entrance: Entrance, stop: CancellationToken, log: Logger) {
     loop {
         let connection = tokio::select! {
             connection = door.next() => connection,
             () = stop.cancelled() => return,
         };
-        let (stream, peer) = match connection {
-            Ok(connection) => connection,
+        match connection {
+            Ok((stream, peer)) => {
+                if entrance.enter(stream, peer, &stop).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => {
                 warn!(log, "cannot accept a connection"; "error" => %error);
                 tokio::time::sleep(ACCEPT_REST).await;
-                continue;
             }
-        };
-        let Ok(slot) = Arc::clone(&connections.slots).try_acquire_owned() else {
-            let refused = connections.refused.fetch_add(1, Ordering::Relaxed) + 1;
-            // Under attack this would be a line per connection: tell the 1st, 2nd, 4th, 8th ...
-            if refused.is_power_of_two() {
-                warn!(log, "too many connections; closed a new one at once";
-                    "peer" => %peer, "connections_max" => connections.max, "refused" => refused);
-            }
-            continue;
-        };
-        // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
-        drop(stream.set_nodelay(true));
-        let connection = Connection::new(stream, slot, &kill, Greeting::HTTP2);
-        if accepted.send(Ok(connection)).await.is_err() {
-            return;
         }
     }
 }

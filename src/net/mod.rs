@@ -21,8 +21,10 @@ pub mod services;
 
 pub mod admin;
 pub mod connection;
+pub mod entrance;
 pub mod health;
 pub mod listener;
+pub mod peers;
 pub mod server;
 
 pub use options::Options;

@@ -1,12 +1,14 @@
 //! The gateway's way to whoever commits: two messages, and what it means when one cannot be delivered.
 
+use std::sync::Arc;
+
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::status::Refusal;
 use crate::{
     actors::{
-        committer::{Committed, Propose, ProposeError, ReadIndex},
-        supervision::{Answer, PostError, RecipientRef, Reply},
+        committer::{Committed, Committer, Propose, ProposeError, ReadIndex},
+        supervision::{Answer, PostError, Reply},
     },
     storage::entry::Batch,
     types::Offset,
@@ -15,14 +17,9 @@ use crate::{
 /// A proposal's answer, once it is there.
 pub type CommitAnswer = Answer<Committed, ProposeError>;
 
-/// Addresses of the committer.
+/// The committer, as calls use it.
 #[derive(Clone, Debug)]
-pub struct CommitterPort {
-    /// Takes batches.
-    pub proposals: RecipientRef<Propose>,
-    /// Takes questions for the read index.
-    pub read_indexes: RecipientRef<ReadIndex>,
-}
+pub struct CommitterPort(pub Arc<dyn Committer>);
 
 /// A proposal that was not delivered. Nothing of it is stored.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ impl CommitterPort {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<CommitAnswer, Undelivered> {
         let (reply, answer) = Reply::channel();
-        match self.proposals.post(Propose { batch, permit, reply }) {
+        match self.0.propose(Propose { batch, permit, reply }) {
             Ok(()) => Ok(answer),
             Err(PostError::Full(message)) => {
                 Err(Undelivered::Full(Box::new((message.batch, message.permit))))
@@ -61,13 +58,13 @@ impl CommitterPort {
         }
     }
 
-    /// From which offset on a linearizable read that begins now may miss records.
+    /// From which offset on a linearizable read that begins now may miss records. `lease`: the leader's lease will do.
     ///
     /// Errors: `Overloaded`; `Propose` when the committer is not there or cannot say.
     /// Cancel: safe.
-    pub async fn read_index(&self) -> Result<Offset, Refusal> {
+    pub async fn read_index(&self, lease: bool) -> Result<Offset, Refusal> {
         let (reply, answer) = Reply::channel();
-        match self.read_indexes.post(ReadIndex { reply }) {
+        match self.0.read_index(ReadIndex { lease, reply }) {
             Ok(()) => {}
             Err(PostError::Full(_)) => return Err(Refusal::Overloaded),
             Err(PostError::Gone(_)) => return Err(Refusal::Propose(ProposeError::Unavailable)),

@@ -24,8 +24,10 @@ use super::{
     Options, admin,
     connection::Connection,
     context::{Context, Parts},
+    entrance::{Connections, Entrance, Side},
     health,
-    listener::{AdminDoor, BindError, Connections, Door, accept_loop, bind},
+    listener::{AdminDoor, BindError, Door, accept_loop, bind},
+    peers,
     receive::{ReceiveBudget, ReceiveLayer},
     services::{annals_v1::AnnalsV1, log_v1::LogV1},
 };
@@ -173,18 +175,20 @@ impl RunningServers {
         connections: &Arc<Connections>,
         door: Door,
     ) {
-        let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-        let kill = CancellationToken::new();
         let log = context.parts.log.clone();
-        runtime.spawn(accept_loop(
-            door,
-            Arc::clone(connections),
-            accepted,
-            self.draining.clone(),
-            kill.clone(),
-            log.clone(),
-        ));
+        let (clients, incoming) = side();
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
+        let peers = context.parts.peers.clone().map(|serving| {
+            let (peers, incoming) = side();
+            runtime.spawn(peers::serve(serving, incoming, peers.kill.clone(), log.clone()));
+            peers
+        });
+        let (kill, kill_peers) = (
+            clients.kill.clone(),
+            peers.as_ref().map(|peers| peers.kill.clone()),
+        );
+        let entrance = Entrance::new(clients, Arc::clone(connections), peers, log.clone());
+        runtime.spawn(accept_loop(door, entrance, self.draining.clone(), log.clone()));
 
         let (draining, finished) = (self.draining.clone(), self.finished.clone());
         let drain_timeout = context.options.drain_timeout;
@@ -196,6 +200,11 @@ impl RunningServers {
             {
                 warn!(log, "closing connections that did not end in time"; "drain_timeout" => ?drain_timeout);
                 kill.cancel();
+            }
+            // Peers last, since what clients wait for is committed with their help; and at once, since what they have open
+            // here ends by their wish alone.
+            if let Some(kill_peers) = kill_peers {
+                kill_peers.cancel();
             }
         });
     }
@@ -243,6 +252,13 @@ impl Servers for RunningServers {
             .take();
         drop(listeners);
     }
+}
+
+/// A server's side of the entrance, and its other end.
+fn side() -> (Side, mpsc::Receiver<std::io::Result<Connection>>) {
+    let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
+    let kill = CancellationToken::new();
+    (Side { accepted, kill }, incoming)
 }
 
 fn address_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, BindError> {

@@ -4,6 +4,8 @@
 //! makes sense, `RetryInfo`; [`Refusal::into_failure`] makes it the `Failure` of one request of a stream. Both read the
 //! same table.
 
+mod peer;
+
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
@@ -17,6 +19,8 @@ use crate::{
     storage::{ReadError, entry::VoidReason},
     types::Offset,
 };
+
+pub use peer::peer_status;
 
 /// The `ErrorInfo` domain of every error.
 pub const DOMAIN: &str = "annals";
@@ -317,6 +321,11 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("floor_bytes", floor_bytes)
             .retry(RETRY_OPERATOR),
         ProposeError::Unavailable => Verdict::new(Code::Unavailable, "LOG_NOT_READY").retry(RETRY_RESTART),
+        ProposeError::NotLeader { leader, address } => Verdict::new(Code::Unavailable, "NOT_LEADER")
+            .with("leader_id", leader)
+            .with("leader_address", address)
+            .retry(RETRY_ROOM),
+        ProposeError::NoLeader => Verdict::new(Code::Unavailable, "NO_LEADER").retry(RETRY_RESTART),
     }
 }
 

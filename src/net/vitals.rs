@@ -12,6 +12,8 @@ pub enum Readiness {
     /// The log is being opened.
     #[default]
     Starting,
+    /// The log is open, and no leader is known: committed records can be read with the level LOCAL.
+    NoLeader,
     /// Reads and writes are served.
     Ready,
     /// Reads are served; writes are refused until the process restarts (STO-3).

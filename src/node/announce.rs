@@ -1,4 +1,9 @@
-//! Tells when the last part is up: the node serves then.
+//! The gateway as the last part up, which is told, and the first one down, after leadership was handed over.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::watch;
@@ -7,7 +12,8 @@ use super::Addresses;
 use crate::{
     actors::{
         gateway::GatewayChild,
-        supervision::{Child, Lifeline, Part, StartError},
+        raft::{HandOver, RaftActor},
+        supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError},
     },
     net::server::Launcher,
 };
@@ -18,6 +24,9 @@ pub(super) struct AnnouncedGateway {
     pub(super) gateway: GatewayChild,
     pub(super) launcher: Launcher,
     pub(super) addresses: watch::Sender<Option<Addresses>>,
+    pub(super) raft: ActorRef<RaftActor>,
+    /// The process is ending, so that the node will not come back by itself.
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
 impl Child for AnnouncedGateway {
@@ -41,8 +50,17 @@ impl Child for AnnouncedGateway {
         })
     }
 
+    /// Hands leadership over first: while this node still answers, so that clients hardly notice.
     fn stop(&mut self) -> LocalBoxFuture<'static, ()> {
-        self.gateway.stop()
+        if !self.stopping.load(Ordering::Acquire) {
+            return self.gateway.stop();
+        }
+        let (reply, handed_over) = Reply::channel();
+        // Where nobody takes the message its reply is dropped, and answers at once.
+        drop(self.raft.post(HandOver { to: None, reply }));
+        // A node that does not lead, or whom nobody can follow, has nothing to hand over.
+        self.gateway
+            .stop_after(FutureExt::boxed_local(handed_over.map(drop)))
     }
 
     fn ping(&self) {

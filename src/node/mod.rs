@@ -3,47 +3,54 @@
 //! The parts in start order, each with the thread it runs on:
 //!
 //! ```text
-//! main thread        Agent, GrpcGatewayActor
-//! thread "log"       LogActor, SegmentActor, LocalCommitterActor; the only actors that may block on the disk
+//! main thread        Agent, RaftActor, GrpcGatewayActor
+//! thread "log"       LogActor, SegmentActor; the only actors that may block on the disk
 //! thread "prepare"   no actor: writes zeros ahead of the log
 //! pool               the servers of tonic and axum; reads that must wait for the disk, on its blocking threads
 //! ```
 
 mod announce;
+mod assembly;
+mod cluster;
 mod descriptors;
+mod founding;
 mod options;
 mod process;
+mod readiness;
 mod vitals;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use actix::prelude::*;
-use arc_swap::ArcSwap;
 use slog::{Logger, info, o};
 use tokio::{runtime::Handle, sync::watch};
 
+pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
 pub use process::{ProcessError, run};
 
 use crate::{
     actors::{
         agent::{AgentActor, Restart, Shutdown, Status},
-        committer::{CommitterChild, CommitterSetup, Leadership, LocalCommitterActor},
-        gateway::{GatewayChild, GrpcGatewayActor},
-        log::{Condition, ConditionBoard, LogActor, LogChild, LogSetup, LogShared},
-        read_path::{HighWatermark, ReadPath},
-        supervision::{ActorRef, Child, EndOfProcess, Ending, Part, PartStatus, Timing},
+        gateway::GrpcGatewayActor,
+        log::LogActor,
+        membership::{GossipAddress, MembershipActor, PeerDirectory},
+        raft::{ClusterBoard, RaftActor},
+        read_path::ReadPath,
+        replicator::Replicators,
+        supervision::{ActorRef, EndOfProcess, Ending, Part, PartStatus, Timing},
     },
-    net::{
-        context::{Identity, Parts},
-        port::CommitterPort,
-        server::Launcher,
-        vitals::Readiness,
-    },
-    storage::{LogView, data_dir::DataDir},
+    net::vitals::Readiness,
+    storage::data_dir::{DataDir, Identity},
 };
 
-use self::{announce::AnnouncedGateway, vitals::NodeVitals};
+use self::{cluster::ClusterParts, founding::Founding};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -51,9 +58,11 @@ pub struct Node {
     agent: Addr<AgentActor>,
     ending: watch::Receiver<Option<Ending>>,
     addresses: watch::Receiver<Option<Addresses>>,
+    readiness: watch::Receiver<Readiness>,
     refs: NodeRefs,
+    stopping: Arc<AtomicBool>,
     /// This process's alone for as long as the node runs.
-    data_dir: DataDir,
+    data_dir: Arc<Mutex<DataDir>>,
 }
 
 /// Where the node's actors are at present; for tests and tools.
@@ -61,10 +70,20 @@ pub struct Node {
 pub struct NodeRefs {
     /// LogActor.
     pub log: ActorRef<LogActor>,
-    /// The committer.
-    pub committer: ActorRef<LocalCommitterActor>,
+    /// RaftActor.
+    pub raft: ActorRef<RaftActor>,
     /// The gateway.
     pub gateway: ActorRef<GrpcGatewayActor>,
+    /// MembershipActor; of a node that does not gossip, nobody.
+    pub membership: ActorRef<MembershipActor>,
+    /// The links to peers.
+    pub links: Replicators,
+    /// Who is there, by gossip.
+    pub directory: PeerDirectory,
+    /// Where gossip listens, once it does.
+    pub gossip: Option<GossipAddress>,
+    /// The cluster, as consensus knows it.
+    pub cluster: ClusterBoard,
     /// The log, for reading.
     pub read_path: ReadPath,
 }
@@ -74,97 +93,51 @@ impl Node {
     /// milliseconds later: see [`Node::ready`].
     #[must_use]
     pub fn start(options: NodeOptions, data_dir: DataDir, runtime: &Handle, logger: &Logger) -> Self {
-        let identity = Identity {
-            cluster_id: options.log.cluster_id,
-            node_id: data_dir.identity().node_id,
-            node_name: options.node_name.clone(),
-        };
-        let logger = logger.new(o!("node" => identity.node_name.clone()));
-        info!(logger, "node starts"; "node_id" => identity.node_id.get(),
-            "cluster_id" => %identity.cluster_id, "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
-        let (view, board, high_watermark) = (
-            Arc::new(ArcSwap::from_pointee(LogView::unopened())),
-            ConditionBoard::new(),
-            HighWatermark::new(),
-        );
-        let read_path = ReadPath::new(view.clone(), high_watermark.subscribe());
-        let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        let thread = Arbiter::new();
-        let shared = LogShared {
-            thread: thread.handle(),
-            log: ActorRef::new(),
-        };
-        let committer = ActorRef::new();
+        let logger = logger.new(o!("node" => options.node_name.clone()));
+        let cluster = ClusterParts::new(&options, &data_dir, runtime, &logger);
+        let cluster_id = data_dir.identity().cluster_id.map(|id| id.to_string());
+        info!(logger, "node starts"; "node_id" => data_dir.identity().node_id.get(), "cluster_id" => cluster_id,
+            "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
+        let timing = options.timing.clone();
+        let data_dir = Arc::new(Mutex::new(data_dir));
         let (addresses_sender, addresses) = watch::channel(None);
-        let readiness = follow_condition(&board, runtime);
-        let vitals = Arc::new(NodeVitals::new(board.clone()));
-        let launcher = Launcher::new(
-            runtime.clone(),
-            Parts {
-                options: options.net,
-                identity: identity.clone(),
-                committer: CommitterPort {
-                    proposals: committer.recipient(),
-                    read_indexes: committer.recipient(),
-                },
-                read_path: read_path.clone(),
-                leadership,
-                readiness,
-                vitals: vitals.clone(),
-                log: logger.clone(),
-            },
-        );
-        let log_setup = LogSetup {
-            file_system: options.file_system,
-            options: options.log,
-            free_bytes_min: options.free_bytes_min,
-            view,
-            board: board.clone(),
-            logger: logger.clone(),
-        };
-        let committer_setup = CommitterSetup {
-            node_id: identity.node_id,
-            log: shared.log.clone(),
-            board,
-            high_watermark,
-            leadership: Arc::new(leadership_sender),
-            retention: options.retention,
-            retention_every: options.retention_every,
-            logger: logger.clone(),
-        };
-        let gateway = GatewayChild::new(Box::new(launcher.clone()));
-        let refs = NodeRefs {
-            log: shared.log.clone(),
-            committer: committer.clone(),
-            gateway: gateway.actor(),
-            read_path,
-        };
-        let children: Vec<Box<dyn Child>> = vec![
-            Box::new(LogChild::new(log_setup, shared.clone())),
-            Box::new(CommitterChild::new(committer_setup, shared.thread, committer)),
-            Box::new(AnnouncedGateway {
-                gateway,
-                launcher,
-                addresses: addresses_sender,
-            }),
-        ];
-        let (agent, end) = AgentActor::new(children, options.timing, &logger);
+        let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
+        let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
+        let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
-        vitals.set_agent(agent.clone());
+        assembled.vitals.set_agent(agent.clone());
+        actix::spawn(founding.run());
         Self {
             agent,
-            ending: publish(end, thread),
+            ending: publish(end, assembled.thread),
             addresses,
-            refs,
+            readiness: assembled.readiness,
+            refs: assembled.refs,
+            stopping: assembled.stopping,
             data_dir,
         }
     }
 
-    /// Waits until the node serves: its log is open and its addresses are bound. `None` when it has ended instead; then
+    /// Waits until the node serves: its addresses are bound, and it knows who leads, or that its log is only
+    /// read. `None` when it has ended instead; then
     /// [`Node::wait`] says why.
     ///
     /// Cancel: safe.
     pub async fn ready(&self) -> Option<Addresses> {
+        let addresses = self.bound().await?;
+        let mut readiness = self.readiness.clone();
+        let serves =
+            |readiness: &Readiness| matches!(readiness, Readiness::Ready | Readiness::Failsafe { .. });
+        tokio::select! {
+            ready = readiness.wait_for(serves) => ready.ok().map(|_| addresses),
+            _ = self.wait() => None,
+        }
+    }
+
+    /// Waits until the node's addresses are bound. `None` when it has ended instead.
+    ///
+    /// Cancel: safe.
+    pub async fn bound(&self) -> Option<Addresses> {
         let mut addresses = self.addresses.clone();
         tokio::select! {
             ready = addresses.wait_for(Option::is_some) => ready.ok().and_then(|addresses| *addresses),
@@ -178,10 +151,11 @@ impl Node {
         &self.refs
     }
 
-    /// The node's data directory.
+    /// Which node it is, and of which cluster, as far as that is known.
     #[must_use]
-    pub fn data_dir(&self) -> &DataDir {
-        &self.data_dir
+    pub fn identity(&self) -> Identity {
+        let data_dir = self.data_dir.lock().unwrap_or_else(PoisonError::into_inner);
+        data_dir.identity().clone()
     }
 
     /// A handle to steer the node with, from any thread.
@@ -189,6 +163,7 @@ impl Node {
     pub fn control(&self) -> NodeControl {
         NodeControl {
             agent: self.agent.clone(),
+            stopping: self.stopping.clone(),
         }
     }
 
@@ -210,11 +185,13 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct NodeControl {
     agent: Addr<AgentActor>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl NodeControl {
-    /// Drains, syncs and ends the node. Asking again changes nothing.
+    /// Hands leadership over, drains, syncs and ends the node. Asking again changes nothing.
     pub async fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Release);
         // An Agent that has ended already has done what is asked.
         self.agent.send(Shutdown).await.unwrap_or(());
     }
@@ -250,25 +227,30 @@ fn publish(end: EndOfProcess, thread: Arbiter) -> watch::Receiver<Option<Ending>
     receiver
 }
 
-/// Readiness, as the log's condition makes it.
-fn follow_condition(board: &ConditionBoard, runtime: &Handle) -> watch::Receiver<Readiness> {
-    let (sender, receiver) = watch::channel(Readiness::Starting);
-    let mut condition = board.subscribe();
-    runtime.spawn(async move {
-        loop {
-            let readiness = match &*condition.borrow_and_update() {
-                Condition::Opening => Readiness::Starting,
-                // With a full disk reads are served and leaders hand over; `checks` tells the operator.
-                Condition::Writable | Condition::StorageFull { .. } => Readiness::Ready,
-                Condition::Failsafe { cause } => Readiness::Failsafe { cause: cause.clone() },
-            };
-            sender.send_replace(readiness);
-            if condition.changed().await.is_err() || sender.is_closed() {
-                return;
-            }
-        }
-    });
-    receiver
+/// How the node is to come to its cluster.
+fn founding(
+    options: &NodeOptions,
+    cluster: &ClusterParts,
+    data_dir: &Arc<Mutex<DataDir>>,
+    addresses: watch::Receiver<Option<Addresses>>,
+    logger: &Logger,
+) -> Founding {
+    Founding {
+        data_dir: data_dir.clone(),
+        identity: cluster.identity.clone(),
+        node_name: options.node_name.clone(),
+        cluster_name: options.cluster.gossip.name.clone(),
+        initial_members: options.cluster.initial_members.clone(),
+        alone: options.cluster.alone,
+        own_tags: cluster.own_tags.clone(),
+        directory: cluster.directory.clone(),
+        addresses,
+        advertised: options.net.rpc_address_advertised.clone(),
+        has_data: options.has_data,
+        cluster_id: cluster.cluster_id.0.clone(),
+        founding: cluster.founding.0.clone(),
+        logger: logger.clone(),
+    }
 }
 
 /// The timing of the Agent for a node: its stops must outlast the gateway's drain.

@@ -1,20 +1,30 @@
 //! What a node is made from.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    actors::{committer::RETENTION_EVERY, supervision::Timing},
-    config::Config,
+    actors::{
+        membership::{ClusterOptions, GossipTiming},
+        raft::{RETENTION_EVERY, VoterRules},
+        supervision,
+    },
+    config::{Config, Founding},
+    consensus::Timing,
     error::Disposition,
     net,
     storage::{
         LogOptions, Retention,
         data_dir::{DataDir, DataDirError},
         fs::FileSystem,
+        has_been_used,
     },
+    types::ClusterId,
 };
 
-use super::timing_for;
+use super::{ClusterSetup, timing_for};
+
+/// How long a learner must have been caught up and reachable before it votes: long enough that a node which flaps does not.
+const STABLE_FOR: Duration = Duration::from_secs(10);
 
 /// All that a node is told, beside its data directory.
 #[derive(Clone, Debug)]
@@ -31,10 +41,16 @@ pub struct NodeOptions {
     pub retention: Retention,
     /// How often retention is looked at.
     pub retention_every: Duration,
+    /// How patient consensus is.
+    pub consensus: Timing,
+    /// Which cluster, and how it is found.
+    pub cluster: ClusterSetup,
+    /// Something was written to the log before.
+    pub has_data: bool,
     /// Addresses and limits.
     pub net: net::Options,
     /// How patient supervision is.
-    pub timing: Timing,
+    pub timing: supervision::Timing,
 }
 
 /// A node cannot be made.
@@ -43,13 +59,14 @@ pub enum OptionsError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The data belongs to no cluster yet.
-    #[error(
-        "the node in {path} has not joined a cluster; use an empty data_dir for a node that stands alone"
-    )]
-    NoCluster {
-        /// The data directory.
+    /// The log's directory cannot be looked at.
+    #[error("cannot list {path}")]
+    LogDirectory {
+        /// The directory.
         path: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
 }
 
@@ -59,7 +76,7 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
-            Self::NoCluster { .. } => Disposition::Escalate,
+            Self::LogDirectory { .. } => Disposition::Escalate,
         }
     }
 }
@@ -73,18 +90,27 @@ impl NodeOptions {
         data_dir: &Path,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<(Self, DataDir), OptionsError> {
-        let data_dir = DataDir::open(file_system.clone(), data_dir, config.node.name.as_str())?;
-        let no_cluster = || OptionsError::NoCluster {
-            path: data_dir.path().display().to_string(),
+        let name = config.node.name.as_str();
+        let cluster = cluster_setup(config);
+        let data_dir = if cluster.alone {
+            DataDir::open(file_system.clone(), data_dir, name)?
+        } else {
+            DataDir::open_without_cluster(file_system.clone(), data_dir, name)?
         };
-        let cluster_id = data_dir.identity().cluster_id.ok_or_else(no_cluster)?;
+        let directory = data_dir.log_dir(net::context::DEFAULT_LOG)?;
+        let has_data =
+            has_been_used(&*file_system, &directory).map_err(|source| OptionsError::LogDirectory {
+                path: directory.display().to_string(),
+                source,
+            })?;
         let (log, limits) = (&config.log, &config.limits);
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let options = Self {
             node_name: config.node.name.as_str().to_owned(),
             log: LogOptions {
-                directory: data_dir.log_dir(net::context::DEFAULT_LOG)?,
-                cluster_id,
+                directory,
+                // Where there is none yet the log waits for it.
+                cluster_id: data_dir.identity().cluster_id.unwrap_or(ClusterId(0)),
                 segment_bytes: log.segment_bytes.bytes(),
                 segment_age_ms: milliseconds(log.segment_age),
                 tail_cache_bytes: log.tail_cache_bytes.as_usize(),
@@ -97,8 +123,16 @@ impl NodeOptions {
                 age_max_ms: log.retention_age.map(milliseconds),
             },
             retention_every: RETENTION_EVERY,
+            consensus: Timing::default(),
+            cluster,
+            has_data,
             net: net::Options {
                 rpc_address: config.listen.rpc,
+                rpc_address_advertised: config
+                    .cluster
+                    .advertise_rpc
+                    .set()
+                    .map(|address| address.as_str().to_owned()),
                 admin_address: config.listen.admin,
                 connections_max: limits.connections_max as usize,
                 consumers_max: limits.consumers_max as usize,
@@ -117,6 +151,41 @@ impl NodeOptions {
             file_system,
         };
         Ok((options, data_dir))
+    }
+}
+
+/// What `config` says of the cluster.
+fn cluster_setup(config: &Config) -> ClusterSetup {
+    let cluster = &config.cluster;
+    let (initial_members, alone) = match config.founding() {
+        Founding::Alone => (vec![config.node.name.as_str().to_owned()], true),
+        Founding::Together(members) => (
+            members.iter().map(|name| name.as_str().to_owned()).collect(),
+            false,
+        ),
+        Founding::JoinOnly => (Vec::new(), false),
+    };
+    ClusterSetup {
+        gossip: ClusterOptions {
+            name: cluster.name.as_str().to_owned(),
+            seeds: cluster
+                .seeds
+                .iter()
+                .map(|seed| seed.as_str().to_owned())
+                .collect(),
+            gossip_key: cluster.gossip_key.clone(),
+            advertise: cluster.advertise_gossip.set(),
+        },
+        listen: config.gossip_listen(),
+        gossip_timing: GossipTiming::default(),
+        initial_members,
+        alone,
+        voters: VoterRules {
+            voters_max: cluster.voters_max as usize,
+            stable_for: STABLE_FOR,
+        },
+        #[cfg(feature = "fault-injection")]
+        faults: crate::actors::replicator::faults::LinkFaults::new(),
     }
 }
 

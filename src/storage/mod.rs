@@ -39,7 +39,7 @@ pub use commit_note::{CommitNoteFile, Committed};
 pub use error::{CutError, OpenError, ReadEntriesError, ReadError, RepairError, WriteError};
 pub use log::{
     AppendError, Due, Gap, Last, Log, LogOptions, LogState, OpenReport, Opened, Placed, Rebuild, Rebuilt,
-    Repaired, Retention, Trimmed,
+    Repaired, Retention, Trimmed, has_been_used,
 };
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::types::{NodeId, Term};
 
-const FILE_NAME: &str = "vote";
+pub(super) const FILE_NAME: &str = "vote";
 const MAGIC: [u8; 8] = *b"ANNALVOT";
 /// Version of the file that this program writes.
 const VERSION: u32 = 1;

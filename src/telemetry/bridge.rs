@@ -6,7 +6,7 @@ use slog::{BorrowedKV, Drain, KV, Key, Logger, Record, Serializer, o};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{
     Layer,
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     layer::{Context, SubscriberExt},
 };
 
@@ -14,7 +14,11 @@ use super::logging::StartError;
 use crate::config::LogLevel;
 
 /// Libraries that log every frame and every connection; only their warnings are worth a line.
-const NOISY: [&str; 4] = ["h2", "hyper", "mio", "tower"];
+const NOISY: [&str; 5] = ["openraft", "h2", "hyper", "mio", "tower"];
+
+/// Libraries whose lines say in many words what we say in one: to them a peer that is down is an error at every probe, and a
+/// packet that they cannot read is one too, so that anybody could fill a disk. Heard only by those who look for details.
+const TALKATIVE: [&str; 2] = ["memberlist_core", "memberlist_net"];
 
 /// Sends both facades of this process to `logger`, for good.
 ///
@@ -29,7 +33,14 @@ pub(super) fn install(logger: &Logger, level: LogLevel) -> Result<(), StartError
 fn subscriber(logger: &Logger, level: LogLevel) -> impl tracing::Subscriber + Send + Sync {
     let level = tracing_level(level);
     let noisy = NOISY.map(|target| (target, level.min(tracing::Level::WARN)));
-    let filter = Targets::new().with_default(level).with_targets(noisy);
+    let of_talkative = match level {
+        tracing::Level::DEBUG | tracing::Level::TRACE => LevelFilter::from_level(level),
+        _ => LevelFilter::OFF,
+    };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_targets(noisy)
+        .with_targets(TALKATIVE.map(|target| (target, of_talkative)));
     tracing_subscriber::registry().with(ToSlog(logger.clone()).with_filter(filter))
 }
 
@@ -201,6 +212,17 @@ mod tests {
         });
         let messages: Vec<_> = memory.lines().iter().map(|line| line["msg"].clone()).collect();
         assert_eq!(messages, ["kept 1", "kept 2"]);
+    }
+
+    #[test]
+    fn talkative_libraries_are_heard_only_by_those_who_look_for_details() {
+        for (level, heard) in [(LogLevel::Info, 0), (LogLevel::Debug, 1)] {
+            let (logger, memory) = in_memory();
+            tracing::subscriber::with_default(subscriber(&logger, level), || {
+                tracing::error!(target: "memberlist_core::state", "no ack");
+            });
+            assert_eq!(memory.lines().len(), heard, "{level:?}");
+        }
     }
 
     #[test]

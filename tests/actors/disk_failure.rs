@@ -26,7 +26,7 @@ use tonic_types::StatusExt;
 use crate::support::{
     hooked_fs::{Gate, HookedFileSystem},
     load::{ACKNOWLEDGED, BROKEN, Kinds, Load, read_all, reason_of},
-    log_checker::{Answer, Recorder},
+    log_checker::{Answer, Node, Recorder},
     node::{Place, TestNode, in_time, until},
     sim_fs::{CallKind, Fault, Leaves, SimFileSystem},
 };
@@ -77,8 +77,8 @@ async fn one_call_fails(kind: CallKind, nth: u64, leaves: Leaves, seed: u64) {
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;
     let fault = Fault::nth(kind, nth, ErrorKind::Other).leaving(leaves);
-    // An index is a cache: the log does without.
-    disk.inject(fault.sparing(".index"));
+    // An index is a cache, the note of what is committed a lower bound: the log does without.
+    disk.inject(fault.sparing(&[".index", "committed"]));
 
     let lines = node.lines.clone();
     let ending = node.ended().await;
@@ -214,18 +214,20 @@ impl Flood {
         let sent = Arc::new(AtomicUsize::new(0));
         let (requests, receiver) = mpsc::channel(1);
         let (attempts, mut under_way) = mpsc::unbounded_channel();
-        let (mut client, notes, counter) = (node.client(), recorder.clone(), sent.clone());
+        let (mut client, counter) = (node.client(), sent.clone());
+        let notes = recorder.client("flood");
+        let answered_notes = notes.clone();
         tokio::spawn(async move {
             for number in 0..Self::REQUESTS {
                 let room = requests.reserve().await.expect("the stream goes on");
                 let value = format!("flood {number} {}", ".".repeat(Self::REQUEST_BYTES));
-                let attempt = notes.attempt(vec![value.clone().into()], None);
+                let attempt = notes.attempt(&Node::new("node-0", 0), &[&value], None, None);
                 attempts.send(attempt).expect("the other half goes on");
                 room.send(request(&value));
                 counter.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let notes = recorder.clone();
+        let notes = answered_notes;
         let answered = tokio::spawn(async move {
             let responses = client.produce_stream(ReceiverStream::new(receiver)).await;
             let mut responses = responses.unwrap().into_inner();
@@ -233,7 +235,7 @@ impl Flood {
                 assert_eq!(response.failure, None);
                 for first_offset in response.first_offset..response.next_offset {
                     let attempt = under_way.recv().await.expect("no more answers than requests");
-                    notes.answered(attempt, Answer::Acknowledged { first_offset });
+                    notes.answered(attempt, Answer::acknowledged(first_offset..first_offset + 1));
                 }
             }
         });
@@ -326,7 +328,7 @@ async fn a_disk_that_hangs_for_good_ends_the_node() {
     let ending = in_time("the Agent gives the log up", node.ended()).await;
     assert_eq!(ending.exit_code, EXIT_ESCALATED, "{}", ending.cause);
     assert!(
-        ending.cause == "log is stuck" || ending.cause == "committer is stuck",
+        ending.cause == "log is stuck" || ending.cause == "raft is stuck",
         "{}",
         ending.cause
     );
@@ -419,7 +421,7 @@ async fn damage_that_is_met_when_the_log_is_built_again_leaves_the_rest_readable
     disk.set_bytes(&store, &bytes);
     assert!(node.control.restart(Part::Log).await);
     node.until_running(Part::Log, 2).await;
-    node.until_running(Part::Committer, 2).await;
+    node.until_running(Part::Raft, 2).await;
 
     let below = client.consume(consume_at(0)).await.unwrap().into_inner();
     assert_eq!(below.next_offset, 60);
@@ -427,6 +429,6 @@ async fn damage_that_is_met_when_the_log_is_built_again_leaves_the_rest_readable
     assert_eq!(reason_of(&at_it), "CORRUPT");
     let refused = client.produce(request("more")).await.unwrap_err();
     assert_eq!(reason_of(&refused), "FAILSAFE");
-    assert_eq!(node.status_of(Part::Committer).await.restarts, 0);
+    assert_eq!(node.status_of(Part::Raft).await.restarts, 0);
     assert_eq!(node.shut_down().await.exit_code, 0);
 }

@@ -283,7 +283,7 @@ impl Seed {
         };
         let dummies = vec![
             dummy(Part::Log, Arbiter::new().handle()),
-            dummy(Part::Committer, Arbiter::current()),
+            dummy(Part::Raft, Arbiter::current()),
             dummy(Part::Gateway, Arbiter::current()),
         ];
         Self {
@@ -334,7 +334,7 @@ impl Tree {
     /// A tree whose parts all run in their first generation.
     pub async fn grown(seed: Seed) -> Self {
         let mut tree = seed.grow();
-        tree.sees(&["start log 1", "start committer 1", "start gateway 1"])
+        tree.sees(&["start log 1", "start raft 1", "start gateway 1"])
             .await;
         assert_eq!(tree.generation_of(&tree.gateway).await, 1);
         tree

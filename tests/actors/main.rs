@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster_load_test;
 mod disk_failure;
 mod dummy;
 mod log_checker_test;

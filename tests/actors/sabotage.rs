@@ -10,10 +10,11 @@ use crate::support::{
     sim_fs::SimFileSystem,
 };
 
-/// What producers may hear while the log is built again. Not FAILSAFE: nothing is wrong with the disk.
-const WHILE_THE_LOG_RESTARTS: [&str; 5] = [
+/// What producers may hear while the log or consensus is built again. Not FAILSAFE: nothing is wrong with the disk.
+const WHILE_THE_LOG_RESTARTS: [&str; 6] = [
     ACKNOWLEDGED,
     "LOG_NOT_READY",
+    "NO_LEADER",
     "OUTCOME_UNKNOWN",
     "OUT_OF_ORDER",
     "UNKNOWN_PRODUCER",
@@ -26,12 +27,13 @@ const STRIKES: u64 = 4;
 const AT_WORK: u64 = 150;
 
 /// Lets `part` panic, once there is an actor to do it.
-async fn strike(node: &TestNode, part: Part) {
+pub(super) async fn strike(node: &TestNode, part: Part) {
     let sabotage = Sabotage { of: part };
     until("somebody to strike", async || match part {
         Part::Log | Part::Segment => node.refs.log.post(sabotage).is_ok(),
-        Part::Committer => node.refs.committer.post(sabotage).is_ok(),
+        Part::Raft => node.refs.raft.post(sabotage).is_ok(),
         Part::Gateway => node.refs.gateway.post(sabotage).is_ok(),
+        Part::Replicators | Part::Replicator | Part::Membership => unreachable!("a node alone has no peers"),
     })
     .await;
 }
@@ -50,7 +52,7 @@ async fn strikes_under_load(place: &Place, part: Part) -> crate::support::load::
     for count in 1..=STRIKES {
         strike(&node, part).await;
         node.until_running(owner(part), count + 1).await;
-        node.until_running(Part::Committer, 1).await;
+        node.until_running(Part::Raft, 1).await;
         node.until_running(Part::Gateway, 1).await;
         load.progresses(AT_WORK).await;
     }
@@ -73,21 +75,21 @@ async fn strikes_under_load(place: &Place, part: Part) -> crate::support::load::
 async fn a_log_that_panics_comes_back_and_breaks_no_promise() {
     let answers = strikes_under_load(&Place::real(), Part::Log).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_that_panics_comes_back_with_its_log_and_breaks_no_promise() {
     let answers = strikes_under_load(&Place::real(), Part::Segment).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_committer_that_panics_comes_back_and_breaks_no_promise() {
-    let answers = strikes_under_load(&Place::real(), Part::Committer).await;
+async fn consensus_that_panics_comes_back_and_breaks_no_promise() {
+    let answers = strikes_under_load(&Place::real(), Part::Raft).await;
     answers.assert_produced_only(&WHILE_THE_LOG_RESTARTS);
-    answers.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    answers.assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,11 +107,11 @@ async fn all_parts_that_panic_at_once_come_back_and_break_no_promise() {
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;
     for count in 1..=2 {
-        for part in [Part::Gateway, Part::Segment, Part::Committer, Part::Log] {
+        for part in [Part::Gateway, Part::Segment, Part::Raft, Part::Log] {
             strike(&node, part).await;
         }
         node.until_running(Part::Log, count + 1).await;
-        node.until_running(Part::Committer, count + 1).await;
+        node.until_running(Part::Raft, count + 1).await;
         node.until_running(Part::Gateway, count + 1).await;
         load.progresses(AT_WORK).await;
     }
@@ -156,7 +158,7 @@ async fn a_panic_inside_a_write_or_a_sync_is_a_panic_of_the_segment() {
         for count in 1..=STRIKES {
             hook.arm(3);
             node.until_running(Part::Log, count + 1).await;
-            node.until_running(Part::Committer, count + 1).await;
+            node.until_running(Part::Raft, count + 1).await;
             load.progresses(AT_WORK).await;
             assert_eq!(hook.fired(), count);
         }

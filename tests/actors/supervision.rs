@@ -26,7 +26,7 @@ async fn shutdown_stops_in_reverse_order_however_often_it_is_asked_for() {
     let mut tree = Tree::grown(Seed::new()).await;
     tree.agent.try_send(Shutdown).unwrap();
     tree.agent.try_send(Shutdown).unwrap();
-    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     assert_eq!(tree.ends().await.exit_code, EXIT_GRACEFUL);
 }
 
@@ -46,7 +46,7 @@ async fn a_part_that_panics_is_restarted_and_its_reference_reaches_the_new_insta
 async fn a_log_that_panics_on_its_own_thread_is_restarted_with_its_dependants_in_order() {
     let mut tree = Tree::grown(Seed::new()).await;
     tree.log.post(Panic).unwrap();
-    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+    tree.sees(&["stop raft", "stop log", "start log 2", "start raft 2"])
         .await;
     assert_eq!(tree.generation_of(&tree.log).await, 2);
     assert_eq!(tree.generation_of(&tree.committer).await, 2);
@@ -59,7 +59,7 @@ async fn a_segment_that_dies_restarts_its_log_and_one_that_ends_as_planned_does_
     tree.log.post(EndSegment { planned: true }).unwrap();
     assert_eq!(tree.generation_of(&tree.log).await, 1);
     tree.log.post(EndSegment { planned: false }).unwrap();
-    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+    tree.sees(&["stop raft", "stop log", "start log 2", "start raft 2"])
         .await;
 }
 
@@ -81,7 +81,7 @@ async fn every_caller_of_a_part_that_dies_is_answered() {
     for answer in answers {
         assert_eq!(in_time(answer).await, Err(Unanswered));
     }
-    tree.sees(&["stop committer", "start committer 2"]).await;
+    tree.sees(&["stop raft", "start raft 2"]).await;
 }
 
 #[actix::test]
@@ -89,15 +89,15 @@ async fn the_budget_ends_the_process() {
     let mut tree = Tree::grown(Seed::new()).await;
     for generation in 1..=5 {
         tree.committer.post(Panic).unwrap();
-        tree.sees(&["stop committer", &format!("start committer {}", generation + 1)])
+        tree.sees(&["stop raft", &format!("start raft {}", generation + 1)])
             .await;
         assert_eq!(tree.generation_of(&tree.committer).await, generation + 1);
     }
     tree.committer.post(Panic).unwrap();
-    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     let ending = tree.ends().await;
     assert_eq!(ending.exit_code, EXIT_ESCALATED);
-    assert_eq!(ending.cause, "committer panicked, after 5 restarts within 60s");
+    assert_eq!(ending.cause, "raft panicked, after 5 restarts within 60s");
 }
 
 #[actix::test]
@@ -119,7 +119,7 @@ async fn restarts_that_fail_count_against_the_budget() {
     let failing = |_| Start::Fails(StartError::new(Disposition::Restart, "no such file"));
     script.borrow_mut().extend((0..5).map(failing));
     tree.log.post(Panic).unwrap();
-    tree.sees(&["stop committer", "stop log"]).await;
+    tree.sees(&["stop raft", "stop log"]).await;
     for generation in 2..=5 {
         tree.sees(&[&format!("start log {generation}"), "stop log"]).await;
     }
@@ -143,11 +143,11 @@ fn impatient(mut seed: Seed) -> Seed {
 async fn a_stuck_committer_ends_the_process() {
     let mut tree = Tree::grown(impatient(Seed::new())).await;
     tree.committer.post(Freeze).unwrap();
-    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     let ending = tree.ends().await;
     assert_eq!(
         (ending.cause.as_str(), ending.exit_code),
-        ("committer is stuck", EXIT_ESCALATED)
+        ("raft is stuck", EXIT_ESCALATED)
     );
 }
 
@@ -162,10 +162,10 @@ async fn a_stuck_gateway_is_restarted() {
 #[actix::test]
 async fn a_part_that_does_not_stop_in_time_is_passed_over() {
     let mut seed = impatient(Seed::new());
-    seed.never_stops(Part::Committer);
+    seed.never_stops(Part::Raft);
     let mut tree = Tree::grown(seed).await;
     tree.agent.send(Shutdown).await.unwrap();
-    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     assert_eq!(tree.ends().await.exit_code, EXIT_GRACEFUL);
 }
 
@@ -173,14 +173,12 @@ async fn a_part_that_does_not_stop_in_time_is_passed_over() {
 async fn a_part_that_cannot_start_ends_the_process_and_says_why() {
     let mut seed = Seed::new();
     let error = StartError::new(Disposition::Restart, "address in use");
-    seed.script(Part::Committer)
-        .borrow_mut()
-        .push(Start::Fails(error));
+    seed.script(Part::Raft).borrow_mut().push(Start::Fails(error));
     let mut tree = seed.grow();
-    tree.sees(&["start log 1", "start committer 1", "stop committer", "stop log"])
+    tree.sees(&["start log 1", "start raft 1", "stop raft", "stop log"])
         .await;
     let ending = tree.ends().await;
-    assert_eq!(ending.cause, "cannot start the committer: address in use");
+    assert_eq!(ending.cause, "cannot start the raft: address in use");
     assert_eq!(ending.exit_code, EXIT_CANNOT_START);
 }
 
@@ -202,7 +200,7 @@ async fn a_start_that_hangs_is_given_up_when_its_part_must_stop() {
 async fn a_failsafe_ends_the_process_with_its_own_code_and_restarts_nothing() {
     let mut tree = Tree::grown(Seed::new()).await;
     tree.log.post(Fail(Disposition::Failsafe)).unwrap();
-    tree.sees(&["stop gateway", "stop committer", "stop log"]).await;
+    tree.sees(&["stop gateway", "stop raft", "stop log"]).await;
     let ending = tree.ends().await;
     assert_eq!(
         (ending.cause.as_str(), ending.exit_code),
@@ -214,7 +212,7 @@ async fn a_failsafe_ends_the_process_with_its_own_code_and_restarts_nothing() {
 async fn a_part_is_restarted_on_request_and_no_failure_is_counted() {
     let mut tree = Tree::grown(Seed::new()).await;
     assert!(tree.agent.send(Restart(Part::Log)).await.unwrap());
-    tree.sees(&["stop committer", "stop log", "start log 2", "start committer 2"])
+    tree.sees(&["stop raft", "stop log", "start log 2", "start raft 2"])
         .await;
     assert_eq!(tree.generation_of(&tree.committer).await, 2);
     let status = tree.agent.send(Status).await.unwrap();
@@ -241,11 +239,11 @@ async fn status_tells_the_tree() {
         parts[..2],
         [
             (Part::Log, State::Running, 1, 0),
-            (Part::Committer, State::Running, 1, 0)
+            (Part::Raft, State::Running, 1, 0)
         ]
     );
     assert_eq!(parts[2], (Part::Gateway, State::Running, 2, 1));
-    assert_eq!(status[0].dependants, [Part::Committer]);
+    assert_eq!(status[0].dependants, [Part::Raft]);
     assert_eq!(status[2].last_exit, Some(Exit::Panicked));
 }
 
@@ -354,7 +352,7 @@ async fn a_full_mailbox_gives_the_message_back() {
     let actor = ActorRef::new();
     actor.set(DummyActor::create(|context| {
         context.set_mailbox_capacity(4);
-        DummyActor::new(Lifeline::new(Part::Committer, 7, agent))
+        DummyActor::new(Lifeline::new(Part::Raft, 7, agent))
     }));
     // Nothing is handled in between: the actor shares this thread.
     for _ in 0..3 {
@@ -381,7 +379,7 @@ async fn a_reference_without_an_actor_gives_the_message_back() {
     let (agent, _notices) = notices();
     let actor = ActorRef::<DummyActor>::new();
     assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
-    actor.set(DummyActor::new(Lifeline::new(Part::Committer, 1, agent)).start());
+    actor.set(DummyActor::new(Lifeline::new(Part::Raft, 1, agent)).start());
     actor.post(question()).unwrap();
     actor.clear();
     assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
@@ -391,7 +389,7 @@ async fn a_reference_without_an_actor_gives_the_message_back() {
 async fn a_dead_actor_gives_the_message_back() {
     let (agent, mut notices) = notices();
     let actor = ActorRef::new();
-    actor.set(DummyActor::new(Lifeline::new(Part::Committer, 1, agent)).start());
+    actor.set(DummyActor::new(Lifeline::new(Part::Raft, 1, agent)).start());
     actor.post(Panic).unwrap();
     assert_eq!(next(&mut notices).await.exit, Exit::Panicked);
     assert!(matches!(actor.post(question()), Err(PostError::Gone(_))));
@@ -405,7 +403,7 @@ async fn threads_that_post_at_once_cannot_flood_a_mailbox() {
     let actor = ActorRef::new();
     actor.set(DummyActor::create(|context| {
         context.set_mailbox_capacity(CAPACITY);
-        DummyActor::new(Lifeline::new(Part::Committer, 1, agent))
+        DummyActor::new(Lifeline::new(Part::Raft, 1, agent))
     }));
     let flood = || (0..1000).filter(|_| actor.post(question()).is_ok()).count();
     // Nothing is handled in between: the actor shares this thread.

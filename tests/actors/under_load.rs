@@ -64,10 +64,12 @@ async fn a_log_that_panics_between_its_segments_breaks_no_promise() {
         load.progresses(AT_WORK).await;
         node.refs.log.post(Sabotage { of: Part::Log }).unwrap();
         node.until_running(Part::Log, generation).await;
-        node.until_running(Part::Committer, generation).await;
+        node.until_running(Part::Raft, generation).await;
     }
     load.progresses(AT_WORK).await;
-    load.finish().await.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    load.finish()
+        .await
+        .assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
     assert!(describe(&node).await.segments.len() > 10);
     read_all(&node, &recorder).await;
     recorder.history().assert_kept();
@@ -160,10 +162,12 @@ async fn a_log_restarted_on_request_while_it_rolls_breaks_no_promise() {
         load.progresses(AT_WORK).await;
         assert!(node.control.restart(Part::Log).await);
         node.until_running(Part::Log, generation).await;
-        node.until_running(Part::Committer, generation).await;
+        node.until_running(Part::Raft, generation).await;
     }
     load.progresses(AT_WORK).await;
-    load.finish().await.assert_reads_refused_only(&["LOG_NOT_READY"]);
+    load.finish()
+        .await
+        .assert_reads_refused_only(&["LOG_NOT_READY", "NO_LEADER"]);
     let status = node.status_of(Part::Log).await;
     assert_eq!((status.restarts, status.last_exit), (0, None));
     read_all(&node, &recorder).await;
@@ -172,7 +176,7 @@ async fn a_log_restarted_on_request_while_it_rolls_breaks_no_promise() {
     assert_eq!(node.shut_down().await.exit_code, 0);
 }
 
-/// The gateway served before the committer had published where the log stands: for a moment the log looked empty.
+/// The gateway served before it was published where the log stands: for a moment the log looked empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_serves_knows_where_its_log_ends() {
     let place = Place::real();
@@ -207,11 +211,7 @@ async fn a_node_that_is_stopped_answers_everybody_and_keeps_everything() {
             .iter()
             .map(|part| (part.part, part.state, part.generation))
             .collect::<Vec<_>>(),
-        [
-            running(Part::Log),
-            running(Part::Committer),
-            running(Part::Gateway)
-        ]
+        [running(Part::Log), running(Part::Raft), running(Part::Gateway)]
     );
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;
@@ -220,11 +220,11 @@ async fn a_node_that_is_stopped_answers_everybody_and_keeps_everything() {
     assert_eq!((ending.cause.as_str(), ending.exit_code), ("asked to stop", 0));
     assert_eq!(
         lines.beginning("running part="),
-        ["log", "committer", "gateway"].map(|part| format!("running part={part} generation=1"))
+        ["log", "raft", "gateway"].map(|part| format!("running part={part} generation=1"))
     );
     assert_eq!(
         lines.beginning("stopped part="),
-        ["gateway", "committer", "log"].map(|part| format!("stopped part={part}"))
+        ["gateway", "raft", "log"].map(|part| format!("stopped part={part}"))
     );
     assert_eq!(lines.beginning("did not stop in time"), [""; 0]);
     let answers = load.finish().await;

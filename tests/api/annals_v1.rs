@@ -364,7 +364,7 @@ async fn a_read_waits_until_its_minimum_offset_is_there() {
         min_offset: 3,
         ..ConsumeRequest::default()
     });
-    impatient.set_timeout(std::time::Duration::from_millis(100));
+    impatient.set_timeout(std::time::Duration::from_millis(600));
     let status = within(client.consume(impatient)).await.unwrap_err();
     assert_eq!(
         code_and_reason(&status),

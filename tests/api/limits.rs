@@ -10,6 +10,7 @@ use annals::{
     },
 };
 use futures::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt;
 
@@ -113,7 +114,8 @@ async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
     node.hold(true).await;
     let mut client = node.full().await;
     let mut by_client = Request::new(request(&["a"]));
-    by_client.set_timeout(Duration::from_millis(150));
+    // The server answers a little before: a tenth of a second, which is more than a busy machine holds it up.
+    by_client.set_timeout(Duration::from_millis(600));
     for request in [by_client, Request::new(request(&["b"]))] {
         let status = within(client.produce(request)).await.unwrap_err();
         assert_eq!(
@@ -341,4 +343,31 @@ async fn a_message_above_the_limit_is_told_its_size_and_not_that_an_offset_is_ou
         code_and_reason(&refused),
         (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_closed() {
+    const PING: u8 = 6;
+    let node = staged_node_with(Options {
+        keepalive_interval: Duration::from_millis(50),
+        keepalive_timeout: Duration::from_millis(50),
+        ..options()
+    })
+    .await;
+    let mut client = within(tokio::net::TcpStream::connect(node.rpc)).await.unwrap();
+    // The preface and empty SETTINGS, as of a client that is frozen after that.
+    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    client.write_all(greeting).await.unwrap();
+    let mut heard = Vec::new();
+    // A reset is an end too.
+    drop(within(client.read_to_end(&mut heard)).await);
+
+    let mut kinds = Vec::new();
+    let mut frames = heard.as_slice();
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
+        kinds.push(*kind);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        frames = rest.get(length..).unwrap_or_default();
+    }
+    assert!(kinds.contains(&PING), "closed without being asked: {kinds:?}");
 }

@@ -114,28 +114,21 @@ fn a_refusal_says_what_is_safe_and_how_to_go_on() {
         no(),
     ]);
     let lines = odd_lines(99);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &lines).unwrap();
-    let args = format!(
-        "--addr {} --batch 10 --file {}",
-        server.addr(),
-        file.path().display()
-    );
-    let ended = Program::new(&format!("produce {args}")).run(b"");
+    let directory = tempfile::tempdir().unwrap();
+    // A name that a shell would take apart.
+    let file = directory.path().join("it's the input");
+    std::fs::write(&file, &lines).unwrap();
+    let args = format!("produce --addr {} --batch 10 --file", server.addr());
+    let ended = Program::new(&args).arg(&file).run(b"");
     assert_eq!((ended.code, ended.text()), (6, ""));
     let error = "error: not now; acknowledged: 20 records at offsets 0..20; the rest is not\n";
     assert!(ended.err.starts_with(error), "{}", ended.err);
 
-    // The hint is a command line that stores the rest.
-    let (_, hint) = ended
-        .err
-        .split_once("hint: `annals ")
-        .expect("it says how to go on");
+    // The hint is a command line that, pasted as it stands, stores the rest where the beginning is.
+    let (_, hint) = ended.err.split_once("hint: `").expect("it says how to go on");
     let (command, _) = hint.split_once('`').expect("the command ends");
     server.take_all();
-    let ended = Program::new(&format!("{command} --addr {}", server.addr()))
-        .run(b"")
-        .done();
+    let ended = Program::pasted(command).run(b"").done();
     assert_eq!(ended.text(), "80 records at offsets 20..100\n");
     assert!(server.values() == lines, "other bytes were stored");
 }

@@ -58,7 +58,11 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
 fn every_option_can_be_set_by_its_variable() {
     let values = Config::default().values();
     let environment = values.iter().map(|(key, value)| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(values) if values.is_empty() => String::new(),
+            other => other.to_string(),
+        };
         (config::variable(*key), text)
     });
     let loaded = config::load(None, environment).unwrap();

@@ -5,6 +5,7 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+mod cluster;
 mod errors;
 mod files;
 mod layers;

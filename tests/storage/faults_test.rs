@@ -302,7 +302,7 @@ fn fail_everywhere(options: &LogOptions, lasting: bool) {
             // An index is only a cache: a roll that cannot write one says nothing of it, and loses nothing.
             let fault = Fault::nth(On::Any, nth, io::ErrorKind::StorageFull)
                 .leaving(leaves)
-                .sparing(".index");
+                .sparing(&[".index"]);
             fs.inject(if lasting { fault.lasting() } else { fault });
             let mut run = Run::new(fs, options.clone());
             run.all();

@@ -471,7 +471,7 @@ fn a_fault_spares_the_files_it_is_told_to() {
     let struck = fs
         .open(&path("a.store"), OpenMode::CreateNew)
         .expect("no fault yet");
-    fs.inject(Fault::nth(CallKind::Write, 1, io::ErrorKind::Other).sparing(".index"));
+    fs.inject(Fault::nth(CallKind::Write, 1, io::ErrorKind::Other).sparing(&[".index"]));
     write(&*spared, 0, b"x").expect("it is spared");
     assert_eq!(fs.faults_fired(), 0);
     write(&*struck, 0, b"x").expect_err("it is the first that counts");

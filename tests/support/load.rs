@@ -1,7 +1,12 @@
-//! Clients at work: producers and consumers of every kind, who note what they see and go on whatever happens.
+//! Clients at work on one node or a cluster: producers and consumers of every kind, who note what they see and go on
+//! whatever happens, at another node when the one they asked is gone, or says who leads.
 
+mod caller;
 mod consume;
+mod nodes;
 mod produce;
+mod produce_stream;
+mod read_all;
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use annals::proto::annals::v1::{ResponseHeader, log_service_client::LogServiceClient};
 use bytes::Bytes;
 use tokio::{
     sync::watch,
@@ -20,23 +24,30 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
-use tonic_types::StatusExt;
+use tonic::Status;
+
+use caller::{Caller, Refused};
 
 use super::{
-    log_checker::{Answer, Recorder, Tick},
-    node::{TestNode, in_time},
+    log_checker::{Level, Recorder},
+    node::{DEADLINE, TestNode, in_time},
 };
 
-pub(crate) use consume::read_all;
+pub(crate) use nodes::Nodes;
+pub(crate) use read_all::{read_all, read_all_of, read_all_running};
 
 /// What a status without our details counts as: the connection broke.
 pub(crate) const BROKEN: &str = "(connection)";
+/// What no answer counts as, when a client has no more patience.
+pub(crate) const TIMED_OUT: &str = "(timeout)";
 /// What a success counts as.
 pub(crate) const ACKNOWLEDGED: &str = "(acknowledged)";
 
 /// How soon a client tries again, and how often a stream sends: clients, too, leave the processor to others.
 const PACE: Duration = Duration::from_millis(2);
+
+/// What a node by itself is called.
+const ONLY_NODE: &str = "node-0";
 
 /// How many clients of which kind.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +62,26 @@ pub(crate) struct Kinds {
     pub(crate) tails: u64,
     /// Linearizable reads near the end of the log, one after the other, and looks at the watermark.
     pub(crate) readers: u64,
+    /// The same with lease reads.
+    pub(crate) lease_readers: u64,
     /// Length of a record.
     pub(crate) record_bytes: usize,
+    /// How long a client waits for an answer before it goes elsewhere. `None`: every request has to be answered.
+    pub(crate) patience: Option<Duration>,
+    /// How long a producer with a stamp, one request at a time, tries the same batch; then its next epoch begins.
+    pub(crate) batch_deadline: Duration,
+}
+
+impl Kinds {
+    /// For nodes that may be killed, cut off or stopped: clients do not wait for them.
+    pub(crate) fn of_a_cluster() -> Self {
+        Self {
+            readers: 2,
+            lease_readers: 1,
+            patience: Some(Duration::from_secs(2)),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Kinds {
@@ -64,12 +93,15 @@ impl Default for Kinds {
             streams_stamped: 1,
             tails: 2,
             readers: 1,
+            lease_readers: 0,
             record_bytes: 100,
+            patience: None,
+            batch_deadline: DEADLINE,
         }
     }
 }
 
-/// Clients at work on one node.
+/// Clients at work.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<()>,
@@ -78,8 +110,8 @@ pub(crate) struct Load {
 /// What all clients share.
 struct Shared {
     recorder: Recorder,
-    client: Mutex<Vec<LogServiceClient<Channel>>>,
-    record_bytes: usize,
+    nodes: Nodes,
+    kinds: Kinds,
     stop: CancellationToken,
     /// Answers to producers, by reason.
     produced: Mutex<BTreeMap<String, u64>>,
@@ -95,13 +127,17 @@ struct Shared {
 static NEXT_PRODUCER: AtomicU64 = AtomicU64::new(1);
 
 impl Load {
-    /// Sets clients to work.
+    /// Sets clients to work on one node.
     pub(crate) fn begin(node: &TestNode, recorder: &Recorder, kinds: Kinds) -> Self {
+        Self::begin_on(&Nodes::of([(ONLY_NODE, node.addresses.rpc)]), recorder, kinds)
+    }
+
+    /// Sets clients to work on a cluster; each begins at another node.
+    pub(crate) fn begin_on(nodes: &Nodes, recorder: &Recorder, kinds: Kinds) -> Self {
         let shared = Arc::new(Shared {
             recorder: recorder.clone(),
-            // Two connections, so that clients share one, and the loss of one does not stop all.
-            client: Mutex::new(vec![node.client(), node.client()]),
-            record_bytes: kinds.record_bytes,
+            nodes: nodes.clone(),
+            kinds,
             stop: CancellationToken::new(),
             produced: Mutex::default(),
             refused_reads: Mutex::default(),
@@ -110,22 +146,32 @@ impl Load {
             acknowledged_to: AtomicU64::new(0),
         });
         let mut clients = JoinSet::new();
+        let mut number = 0;
+        let mut caller = |kind: &str| {
+            number += 1;
+            Caller::new(&shared, format!("{kind}-{number}"), number)
+        };
         let producer = || NEXT_PRODUCER.fetch_add(1, Ordering::Relaxed);
         for (count, stamped) in [(kinds.unary, false), (kinds.unary_stamped, true)] {
             for _ in 0..count {
-                clients.spawn(produce::unary(shared.clone(), producer(), stamped));
+                clients.spawn(produce::unary(caller("unary"), producer(), stamped));
             }
         }
         for (count, stamped) in [(kinds.streams, false), (kinds.streams_stamped, true)] {
             for _ in 0..count {
-                clients.spawn(produce::stream(shared.clone(), producer(), stamped));
+                clients.spawn(produce_stream::stream(caller("stream"), producer(), stamped));
             }
         }
         for _ in 0..kinds.tails {
-            clients.spawn(consume::tail(shared.clone()));
+            clients.spawn(consume::tail(caller("tail")));
         }
-        for _ in 0..kinds.readers {
-            clients.spawn(consume::reader(shared.clone()));
+        for (count, level) in [
+            (kinds.readers, Level::Linearizable),
+            (kinds.lease_readers, Level::Lease),
+        ] {
+            for _ in 0..count {
+                clients.spawn(consume::reader(caller("reader"), level));
+            }
         }
         Self { shared, clients }
     }
@@ -214,68 +260,36 @@ impl Answers {
 }
 
 impl Shared {
-    /// A client; its connection is shared with some others.
-    fn client(&self) -> LogServiceClient<Channel> {
-        let mut clients = self.client.lock().expect("no call panics while it has the lock");
-        clients.rotate_left(1);
-        clients[0].clone()
-    }
-
     /// A record like no other.
     fn record(&self, producer: u64, number: u64) -> Bytes {
-        let mut record = format!("producer {producer} record {number} ").into_bytes();
-        record.resize(self.record_bytes.max(record.len()), b'.');
+        let mut record = format!("p{producer} r{number} ").into_bytes();
+        record.resize(self.kinds.record_bytes.max(record.len()), b'.');
         record.into()
-    }
-
-    fn watermark(&self, began: Tick, header: Option<ResponseHeader>) -> u64 {
-        let header = header.expect("every response has a header");
-        let node = header.node_id.to_string();
-        self.recorder.watermark(&node, began, header.high_watermark);
-        header.high_watermark
     }
 
     fn acknowledged(&self, next_offset: u64, requests: u64) {
         self.acknowledged_to.fetch_max(next_offset, Ordering::SeqCst);
         self.acknowledged.send_modify(|count| *count += requests);
-        *self
-            .produced
-            .lock()
-            .expect("no call panics while it has the lock")
-            .entry(ACKNOWLEDGED.to_owned())
-            .or_default() += requests;
+        count(&self.produced, ACKNOWLEDGED, requests);
     }
 
-    /// Counts a refused request, and says what is known of its records.
-    fn refused(&self, reason: &str) -> Answer {
-        *self
-            .produced
-            .lock()
-            .expect("no call panics while it has the lock")
-            .entry(reason.to_owned())
-            .or_default() += 1;
-        match reason {
-            "LOG_NOT_READY" | "OVERLOADED" | "STORAGE_FULL" | "FAILSAFE" | "OUT_OF_ORDER"
-            | "UNKNOWN_PRODUCER" => Answer::Failed,
-            "OUTCOME_UNKNOWN" | "SHUTTING_DOWN" | BROKEN => Answer::Unknown,
-            other => panic!("no producer here deserves {other}"),
-        }
+    fn refused(&self, refused: &Refused) {
+        count(&self.produced, &refused.reason, 1);
     }
 
     fn read_refused(&self, reason: &str) {
-        *self
-            .refused_reads
-            .lock()
-            .expect("no call panics while it has the lock")
-            .entry(reason.to_owned())
-            .or_default() += 1;
+        count(&self.refused_reads, reason, 1);
     }
+}
+
+fn count(counts: &Mutex<BTreeMap<String, u64>>, what: &str, more: u64) {
+    let mut counts = counts.lock().expect("no call panics while it has the lock");
+    *counts.entry(what.to_owned()).or_default() += more;
 }
 
 /// Why, as a client reads it.
 pub(crate) fn reason_of(status: &Status) -> String {
-    let info = status.get_details_error_info();
-    info.map_or_else(|| BROKEN.to_owned(), |info| info.reason)
+    Refused::from(status).reason
 }
 
 fn pace() -> Interval {

@@ -11,5 +11,6 @@ pub(crate) mod hooked_fs;
 pub(crate) mod load;
 pub(crate) mod log_checker;
 pub(crate) mod log_lines;
+pub(crate) mod lone_log;
 pub(crate) mod node;
 pub(crate) mod sim_fs;

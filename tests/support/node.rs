@@ -11,9 +11,14 @@ use std::{
 
 use actix_rt::System;
 use annals::{
-    actors::supervision::{Ending, Part, PartStatus, State, Timing},
+    actors::{
+        membership::{ClusterOptions, GossipTiming},
+        raft::VoterRules,
+        replicator::faults::LinkFaults,
+        supervision::{Ending, Part, PartStatus, State, Timing},
+    },
     net,
-    node::{Addresses, Node, NodeControl, NodeOptions, NodeRefs},
+    node::{Addresses, ClusterSetup, Node, NodeControl, NodeOptions, NodeRefs},
     proto::annals::v1::log_service_client::LogServiceClient,
     storage::{
         LogOptions, Retention,
@@ -116,6 +121,9 @@ impl Place {
             free_bytes_min: 0,
             retention: Retention::default(),
             retention_every: Duration::from_millis(20),
+            consensus: annals::consensus::Timing::default(),
+            cluster: alone(),
+            has_data: false,
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,
@@ -134,6 +142,27 @@ impl Place {
             },
         };
         (options, data_dir)
+    }
+}
+
+/// A node that is a cluster by itself and does not gossip.
+fn alone() -> ClusterSetup {
+    ClusterSetup {
+        gossip: ClusterOptions {
+            name: "annals".to_owned(),
+            seeds: Vec::new(),
+            gossip_key: None,
+            advertise: None,
+        },
+        listen: None,
+        gossip_timing: GossipTiming::default(),
+        initial_members: vec![NODE_NAME.to_owned()],
+        alone: true,
+        voters: VoterRules {
+            voters_max: 5,
+            stable_for: Duration::from_secs(10),
+        },
+        faults: LinkFaults::new(),
     }
 }
 

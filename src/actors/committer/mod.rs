@@ -1,10 +1,8 @@
-//! Decides when a proposed batch is committed, and says so.
+//! What is said to whoever decides that a batch is committed, and what it answers.
 //!
-//! These are the messages that the gateway sends to whoever decides that: a local committer on a single node, RaftActor
-//! in a cluster. The gateway knows only the messages.
+//! The gateway knows no more than this; RaftActor's port (`actors/raft/port.rs`) stands behind it.
 
-mod child;
-mod local;
+use std::fmt;
 
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,10 +13,35 @@ use crate::{
     types::{LogIndex, NodeId, Offset, Term},
 };
 
-use super::supervision::{Reply, Unanswered};
+use super::supervision::{PostError, RecipientRef, Reply, Unanswered};
 
-pub use child::CommitterChild;
-pub use local::{CommitterSetup, LocalCommitterActor, RETENTION_EVERY};
+/// Takes proposals and questions, from any thread, without waiting. What comes back has not happened.
+pub trait Committer: Send + Sync + fmt::Debug + 'static {
+    /// Takes a batch; its reply answers when it is committed.
+    fn propose(&self, propose: Propose) -> Result<(), PostError<Propose>>;
+
+    /// Takes a question for the read index.
+    fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>>;
+}
+
+/// A committer that is an actor: both go into its mailbox.
+#[derive(Clone, Debug)]
+pub struct CommitterMailbox {
+    /// Takes batches.
+    pub proposals: RecipientRef<Propose>,
+    /// Takes questions.
+    pub read_indexes: RecipientRef<ReadIndex>,
+}
+
+impl Committer for CommitterMailbox {
+    fn propose(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        self.proposals.post(propose)
+    }
+
+    fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>> {
+        self.read_indexes.post(read)
+    }
+}
 
 /// Append a batch; answer when it is committed.
 #[derive(Message)]
@@ -70,6 +93,19 @@ pub enum ProposeError {
     /// Nothing was stored: the log is being reopened, or the node is stopping.
     #[error("the log is not ready")]
     Unavailable,
+    /// Nothing was stored: another node leads, and it could not be asked from here.
+    #[error("node {leader} leads, not this one; send it to {address}")]
+    NotLeader {
+        /// The leader.
+        leader: NodeId,
+        /// Where clients reach it; empty when that is not known here.
+        address: String,
+    },
+    /// Nothing was stored: there is no leader, or none that a majority follows.
+    #[error(
+        "the cluster has no leader at the moment, as after one has failed or while a majority is away; try again"
+    )]
+    NoLeader,
 }
 
 impl ProposeError {
@@ -77,9 +113,12 @@ impl ProposeError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::OutcomeUnknown | Self::Overloaded | Self::StorageFull { .. } | Self::Unavailable => {
-                Disposition::Retry
-            }
+            Self::OutcomeUnknown
+            | Self::Overloaded
+            | Self::StorageFull { .. }
+            | Self::Unavailable
+            | Self::NotLeader { .. }
+            | Self::NoLeader => Disposition::Retry,
             Self::Failsafe { .. } => Disposition::Failsafe,
         }
     }
@@ -96,6 +135,8 @@ impl From<Unanswered> for ProposeError {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ReadIndex {
+    /// The leader's lease will do: true as long as clocks run at about the same speed, and one round trip cheaper.
+    pub lease: bool,
     /// Where the answer goes.
     pub reply: Reply<Offset, ProposeError>,
 }

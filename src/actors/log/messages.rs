@@ -3,10 +3,14 @@
 use std::fmt;
 
 use actix::prelude::*;
+use bytes::Bytes;
 
 use crate::{
     actors::supervision::{Reply, Unanswered},
-    storage::{CutError, Damage, Placed, ReadError, Retention, Trimmed, entry::Entry},
+    storage::{
+        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, TransferError, Trimmed, Vote,
+        WriteError, entry::Entry,
+    },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
 
@@ -30,6 +34,11 @@ impl OnPersisted {
     /// Calls `then`.
     pub fn new(then: impl FnOnce(Result<Vec<Placed>, AppendFailed>) + Send + 'static) -> Self {
         Self(Box::new(then))
+    }
+
+    /// Tells that nothing of them was appended, and why.
+    pub fn refuse(self, failed: AppendFailed) {
+        self.call(Err(failed));
     }
 
     /// Tells what became of the entries.
@@ -76,7 +85,7 @@ pub struct Describe {
 }
 
 /// Where the log stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// The last entry; 0 when there is none.
     pub last_log_index: LogIndex,
@@ -86,6 +95,30 @@ pub struct Standing {
     pub tail: Offset,
     /// What recovery found to be damaged; the log is only read then.
     pub damage: Option<Damage>,
+    /// What the entries before the first segment amount to.
+    pub floor: Checkpoint,
+    /// A lower bound of what is committed.
+    pub committed: Committed,
+    /// Whom this node has promised to follow.
+    pub vote: Option<Vote>,
+}
+
+/// Make a vote durable, and all that was appended before it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SaveVote {
+    /// The vote.
+    pub vote: Vote,
+    /// Answered when it is durable.
+    pub reply: Reply<(), LogFailed>,
+}
+
+/// Remember how far the log is committed. A lower bound, so it is not waited for.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct NoteCommitted {
+    /// What is committed.
+    pub committed: Committed,
 }
 
 /// Drop whole segments below an offset. Only what is committed may be dropped. Appends go on meanwhile.
@@ -106,6 +139,24 @@ pub struct Truncate {
     pub from: LogIndex,
     /// Where the answer goes.
     pub reply: Reply<(), LogFailed>,
+}
+
+/// From now on nothing below `below` is read; segments that hold some of it go with a [`Trim`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SetTrimPoint {
+    /// The offset, from committed entries.
+    pub below: Offset,
+}
+
+/// Replace the log by segments that have been fetched.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Install {
+    /// Their manifest, as storage encodes it.
+    pub manifest: Bytes,
+    /// Whether the log was replaced: one that has all of it stays as it is.
+    pub reply: Reply<bool, LogFailed>,
 }
 
 /// Tell what retention would drop.
@@ -146,6 +197,12 @@ pub enum LogFailed {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What was fetched is not what should be installed.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// A vote could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl LogFailed {
@@ -157,6 +214,8 @@ impl LogFailed {
             Self::ReadOnly { .. } => crate::error::Disposition::Failsafe,
             Self::Cut(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
+            Self::Transfer(error) => error.disposition(),
+            Self::Write(error) => error.disposition(),
         }
     }
 }

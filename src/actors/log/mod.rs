@@ -1,7 +1,7 @@
 //! The log: its segments, where the next entry goes, and what readers see of it.
 //!
 //! Owns     the list of segments and the place of the next entry; starts and stops the active segment's actor.
-//! Accepts  Append, Trim, Truncate, RetentionDue, Describe, Close.
+//! Accepts  Append, SaveVote, Trim, SetTrimPoint, Truncate, Install, NoteCommitted, RetentionDue, Describe, Close.
 //! Emits    the LogView and the log's condition, published for readers; Write to the active segment.
 //! Limits   one active segment (STO-1); appends that arrive while it is being replaced wait, bounded by the gateway's
 //!          permits (ACT-2).
@@ -10,8 +10,10 @@
 mod child;
 mod condition;
 mod health;
+mod install;
 mod messages;
 mod open;
+mod promises;
 mod trim;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -19,14 +21,19 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use slog::{Logger, o};
+use tokio::sync::watch;
 
 pub use child::{LogChild, LogShared};
 pub use condition::{Condition, ConditionBoard};
 pub use messages::{
-    Append, AppendFailed, Close, Describe, LogFailed, OnPersisted, RetentionDue, Standing, Trim, Truncate,
+    Append, AppendFailed, Close, Describe, Install, LogFailed, NoteCommitted, OnPersisted, RetentionDue,
+    SaveVote, SetTrimPoint, Standing, Trim, Truncate,
 };
 
-use self::open::{Open, Waiting};
+use self::{
+    open::{Open, Waiting},
+    promises::Promises,
+};
 use super::{
     segment::{Fences, Finish, Seal, SegmentActor, Settle},
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
@@ -34,6 +41,7 @@ use super::{
 use crate::{
     error::{Disposition, causes},
     storage::{LogOptions, LogState, LogView, Opened, SegmentWriter, fs::FileSystem},
+    types::ClusterId,
 };
 
 /// Messages that may wait for the log. Far more than the gateway's permits allow of batches; a bound all the same.
@@ -48,8 +56,10 @@ const FREE_SPACE_EVERY_BYTES: u64 = 8 << 20;
 pub struct LogSetup {
     /// The disk.
     pub file_system: Arc<dyn FileSystem>,
-    /// How the log is kept.
+    /// How the log is kept. The cluster it belongs to comes by `cluster_id`.
     pub options: LogOptions,
+    /// The cluster that this node belongs to, once it does; the log is opened then.
+    pub cluster_id: watch::Receiver<Option<ClusterId>>,
     /// Appends are refused while fewer bytes are free.
     pub free_bytes_min: u64,
     /// Where readers find the log.
@@ -66,6 +76,8 @@ pub struct LogActor {
     fences: Fences,
     /// Whoever waits for the log to be open.
     opening: Option<Reply<(), StartError>>,
+    /// Who asked where the log stands before it could be opened.
+    asked_early: Vec<Describe>,
     open: Option<Open>,
     lifeline: Lifeline,
 }
@@ -78,7 +90,7 @@ impl Actor for LogActor {
             actor.look_at_free_space();
             actor.roll_if_old(context);
         });
-        self.open(context);
+        self.open_when_it_may(context);
     }
 }
 
@@ -120,6 +132,40 @@ impl Handler<Truncate> for LogActor {
 
     fn handle(&mut self, truncate: Truncate, context: &mut Self::Context) {
         self.truncate(truncate, context);
+    }
+}
+
+impl Handler<SaveVote> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, save: SaveVote, context: &mut Self::Context) {
+        self.save_vote(save, context);
+    }
+}
+
+impl Handler<Install> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, install: Install, context: &mut Self::Context) {
+        self.install(install, context);
+    }
+}
+
+impl Handler<SetTrimPoint> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, trim: SetTrimPoint, _: &mut Self::Context) {
+        if let Some(open) = &mut self.open {
+            open.state.set_trim_point(trim.below);
+        }
+    }
+}
+
+impl Handler<NoteCommitted> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, note: NoteCommitted, _: &mut Self::Context) {
+        self.note_committed(&note);
     }
 }
 
@@ -167,34 +213,67 @@ impl LogActor {
             setup: LogSetup { logger, ..setup },
             fences,
             opening: Some(opening),
+            asked_early: Vec::new(),
             open: None,
             lifeline,
         }
     }
 
-    /// Blocking: this thread is there for it.
-    fn open(&mut self, context: &mut Context<Self>) {
-        let Some(opening) = self.opening.take() else {
+    /// Opens the log once it is known which cluster's it is. Until then the node has no log, and is started all the
+    /// same: it looks for its cluster, and says so to probes.
+    fn open_when_it_may(&mut self, context: &mut Context<Self>) {
+        let mut cluster_id = self.setup.cluster_id.clone();
+        let known = *cluster_id.borrow_and_update();
+        if let Some(known) = known {
+            let opening = self.opening.take();
+            self.open(known, opening, context);
             return;
-        };
+        }
+        if let Some(opening) = self.opening.take() {
+            opening.send(Ok(()));
+        }
+        let found = async move { cluster_id.wait_for(Option::is_some).await.ok().and_then(|id| *id) };
+        context.spawn(found.into_actor(self).map(|found, actor, context| {
+            if let Some(found) = found {
+                actor.open(found, None, context);
+            }
+        }));
+    }
+
+    /// Blocking: this thread is there for it.
+    fn open(
+        &mut self,
+        cluster_id: ClusterId,
+        opening: Option<Reply<(), StartError>>,
+        context: &mut Context<Self>,
+    ) {
         // Before anything is read: what an earlier instance still writes would be missing in what is found.
         let fence = self.fences.next();
-        let (file_system, options) = (self.setup.file_system.clone(), self.setup.options.clone());
-        let opened = LogState::open(file_system, options, &self.setup.view).and_then(|mut opened| {
+        let file_system = self.setup.file_system.clone();
+        let options = LogOptions {
+            cluster_id,
+            ..self.setup.options.clone()
+        };
+        let directory = options.directory.clone();
+        let opened = LogState::open(file_system.clone(), options, &self.setup.view).and_then(|mut opened| {
             opened.state.prepare_ahead(self.setup.free_bytes_min)?;
-            Ok(opened)
+            let promises = Promises::open(&file_system, &directory, &mut opened.state)?;
+            Ok((opened, promises))
         });
         match opened {
             Err(error) => {
                 self.lifeline.fail(error.disposition(), causes(&error));
-                opening.send(Err(StartError::new(error.disposition(), error)));
+                if let Some(opening) = opening {
+                    opening.send(Err(StartError::new(error.disposition(), error)));
+                }
                 context.stop();
             }
-            Ok(Opened {
-                state,
-                writer,
-                report,
-            }) => {
+            Ok((opened, promises)) => {
+                let Opened {
+                    state,
+                    writer,
+                    report,
+                } = opened;
                 self.report(&report);
                 let open = Open {
                     state,
@@ -204,6 +283,7 @@ impl LogActor {
                     rolling: false,
                     waiting: VecDeque::new(),
                     unchecked_bytes: 0,
+                    promises,
                 };
                 if let Some(writer) = writer {
                     self.start_segment(&open, writer);
@@ -217,7 +297,12 @@ impl LogActor {
                 });
                 self.open = Some(open);
                 self.look_at_free_space();
-                opening.send(Ok(()));
+                if let Some(opening) = opening {
+                    opening.send(Ok(()));
+                }
+                for describe in std::mem::take(&mut self.asked_early) {
+                    self.describe(describe);
+                }
             }
         }
     }
@@ -239,7 +324,10 @@ impl LogActor {
 
     /// Answered when all that is told of is synced: a committer takes it for committed.
     fn describe(&mut self, describe: Describe) {
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.open else {
+            self.asked_early.push(describe);
+            return;
+        };
         if open.rolling {
             open.waiting.push_back(Waiting::Describe(describe));
             return;
@@ -329,6 +417,8 @@ impl LogActor {
                 Waiting::Append(append) => self.append(append, context),
                 Waiting::Describe(describe) => self.describe(describe),
                 Waiting::Truncate(truncate) => self.truncate(truncate, context),
+                Waiting::SaveVote(save) => self.save_vote(save, context),
+                Waiting::Install(install) => self.install(install, context),
                 Waiting::Close(close) => self.close(close, context),
             }
         }

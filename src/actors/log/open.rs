@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Append, AppendFailed, Close, Describe, Standing, Truncate};
+use super::promises::Promises;
+use super::{Append, AppendFailed, Close, Describe, Install, SaveVote, Standing, Truncate};
 use crate::{
     actors::{
         segment::{Fence, SegmentActor, Write},
@@ -16,6 +17,8 @@ pub(super) enum Waiting {
     Append(Append),
     Describe(Describe),
     Truncate(Truncate),
+    SaveVote(SaveVote),
+    Install(Install),
     Close(Close),
 }
 
@@ -30,6 +33,7 @@ pub(super) struct Open {
     pub(super) waiting: VecDeque<Waiting>,
     /// Bytes placed since the free space was looked at.
     pub(super) unchecked_bytes: u64,
+    pub(super) promises: Promises,
 }
 
 impl Drop for Open {
@@ -47,6 +51,9 @@ impl Open {
             last_term: checkpoint.last_term(),
             tail: checkpoint.next_offset(),
             damage: self.damage.clone(),
+            floor: self.promises.floor.clone(),
+            committed: self.promises.committed.clone(),
+            vote: self.promises.votes.vote(),
         }
     }
 

@@ -23,7 +23,14 @@ pub enum Part {
     /// A SegmentActor; started and stopped by LogActor, and restarted with it.
     Segment,
     /// Whoever decides what is committed.
-    Committer,
+    Raft,
+    /// ReplicatorsActor, which keeps the ReplicatorActors.
+    Replicators,
+    /// A ReplicatorActor: the connections to one peer. Started and restarted by ReplicatorsActor, each alone; the Agent
+    /// hears nothing of it.
+    Replicator,
+    /// MembershipActor.
+    Membership,
     /// GrpcGatewayActor.
     Gateway,
 }
@@ -33,7 +40,10 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Log => "log",
             Self::Segment => "segment",
-            Self::Committer => "committer",
+            Self::Raft => "raft",
+            Self::Replicators => "replicators",
+            Self::Replicator => "replicator",
+            Self::Membership => "membership",
             Self::Gateway => "gateway",
         })
     }
@@ -55,27 +65,48 @@ pub struct Row {
 }
 
 /// What is done about each part.
-pub const TABLE: [Row; 4] = [
+pub const TABLE: [Row; 7] = [
     Row {
         part: Part::Log,
         restart: Part::Log,
-        dependants: &[Part::Committer],
+        dependants: &[Part::Raft],
         budgeted: true,
         restart_when_stuck: false,
     },
     Row {
         part: Part::Segment,
         restart: Part::Log,
-        dependants: &[Part::Committer],
+        dependants: &[Part::Raft],
         budgeted: true,
         restart_when_stuck: false,
     },
     Row {
-        part: Part::Committer,
-        restart: Part::Committer,
+        part: Part::Raft,
+        restart: Part::Raft,
         dependants: &[],
         budgeted: true,
         restart_when_stuck: false,
+    },
+    Row {
+        part: Part::Replicators,
+        restart: Part::Replicators,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
+    },
+    Row {
+        part: Part::Replicator,
+        restart: Part::Replicator,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
+    },
+    Row {
+        part: Part::Membership,
+        restart: Part::Membership,
+        dependants: &[],
+        budgeted: false,
+        restart_when_stuck: true,
     },
     Row {
         part: Part::Gateway,
@@ -106,8 +137,11 @@ pub fn row(part: Part) -> &'static Row {
     match part {
         Part::Log => &TABLE[0],
         Part::Segment => &TABLE[1],
-        Part::Committer => &TABLE[2],
-        Part::Gateway => &TABLE[3],
+        Part::Raft => &TABLE[2],
+        Part::Replicators => &TABLE[3],
+        Part::Replicator => &TABLE[4],
+        Part::Membership => &TABLE[5],
+        Part::Gateway => &TABLE[6],
     }
 }
 
@@ -135,7 +169,15 @@ pub fn decide(part: Part, exit: &Exit) -> Action {
 mod tests {
     use super::*;
 
-    const PARTS: [Part; 4] = [Part::Log, Part::Segment, Part::Committer, Part::Gateway];
+    const PARTS: [Part; 7] = [
+        Part::Log,
+        Part::Segment,
+        Part::Raft,
+        Part::Replicators,
+        Part::Replicator,
+        Part::Membership,
+        Part::Gateway,
+    ];
 
     fn failed(disposition: Disposition) -> Exit {
         Exit::Failed {
@@ -146,8 +188,8 @@ mod tests {
 
     fn rebuilt(part: Part) -> Action {
         let dependants: &[Part] = match part {
-            Part::Log | Part::Segment => &[Part::Committer],
-            Part::Committer | Part::Gateway => &[],
+            Part::Log | Part::Segment => &[Part::Raft],
+            Part::Raft | Part::Replicators | Part::Replicator | Part::Membership | Part::Gateway => &[],
         };
         let part = if part == Part::Segment { Part::Log } else { part };
         Action::Restart { part, dependants }
@@ -182,15 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_part_ends_the_process_unless_it_is_the_gateway() {
-        for part in [Part::Log, Part::Segment, Part::Committer] {
+    fn a_stuck_part_ends_the_process_unless_it_is_of_the_network() {
+        for part in [Part::Log, Part::Segment, Part::Raft] {
             assert_eq!(
                 decide(part, &Exit::Stuck),
                 Action::Escalate(EXIT_ESCALATED),
                 "{part}"
             );
         }
-        assert_eq!(decide(Part::Gateway, &Exit::Stuck), rebuilt(Part::Gateway));
+        for part in [
+            Part::Replicators,
+            Part::Replicator,
+            Part::Membership,
+            Part::Gateway,
+        ] {
+            assert_eq!(decide(part, &Exit::Stuck), rebuilt(part), "{part}");
+        }
     }
 
     #[test]
@@ -229,13 +278,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_gateway_may_restart_without_end() {
+    fn only_what_is_of_the_network_may_restart_without_end() {
         let unbudgeted: Vec<Part> = TABLE
             .iter()
             .filter(|row| !row.budgeted)
             .map(|row| row.part)
             .collect();
-        assert_eq!(unbudgeted, [Part::Gateway]);
+        let network = [
+            Part::Replicators,
+            Part::Replicator,
+            Part::Membership,
+            Part::Gateway,
+        ];
+        assert_eq!(unbudgeted, network);
     }
 
     #[test]

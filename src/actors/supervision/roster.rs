@@ -407,7 +407,7 @@ mod tests {
     impl Table {
         fn new() -> Self {
             let now = clock::now();
-            let parts = [Part::Log, Part::Committer, Part::Gateway];
+            let parts = [Part::Log, Part::Raft, Part::Gateway];
             Self {
                 roster: Roster::new(&parts, Timing::default(), now),
                 now,
@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(table.advance(), ["start log 1"]);
         assert_eq!(table.advance(), [""; 0]);
         table.ready(LOG);
-        assert_eq!(table.advance(), ["start committer 1"]);
+        assert_eq!(table.advance(), ["start raft 1"]);
         table.ready(COMMITTER);
         assert_eq!(table.advance(), ["start gateway 1"]);
     }
@@ -515,7 +515,7 @@ mod tests {
                 wait
             }
         );
-        assert_eq!(table.advance(), ["stop committer"]);
+        assert_eq!(table.advance(), ["stop raft"]);
         assert_eq!(table.down(COMMITTER), ["stop log"]);
         assert_eq!(table.down(LOG), [""; 0]);
         assert_eq!(
@@ -526,7 +526,7 @@ mod tests {
         table.pass(wait);
         assert_eq!(table.advance(), ["start log 2"]);
         table.ready(LOG);
-        assert_eq!(table.advance(), ["start committer 2"]);
+        assert_eq!(table.advance(), ["start raft 2"]);
         table.ready(COMMITTER);
         assert_eq!(table.states(), [State::Running; 3]);
     }
@@ -535,7 +535,7 @@ mod tests {
     fn a_dead_segment_restarts_its_log() {
         let mut table = Table::up();
         table.die(Part::Segment, 1, Exit::Panicked);
-        assert_eq!(table.advance(), ["stop committer"]);
+        assert_eq!(table.advance(), ["stop raft"]);
         assert_eq!(table.down(COMMITTER), ["stop log"]);
     }
 
@@ -553,10 +553,10 @@ mod tests {
     #[test]
     fn a_death_that_the_agent_asked_for_is_no_failure() {
         let mut table = Table::up();
-        assert!(table.roster.restart(Part::Committer));
-        assert_eq!(table.advance(), ["stop committer"]);
-        assert_eq!(table.die(Part::Committer, 1, Exit::Stopped), Verdict::Ignored);
-        assert_eq!(table.down(COMMITTER), ["start committer 2"]);
+        assert!(table.roster.restart(Part::Raft));
+        assert_eq!(table.advance(), ["stop raft"]);
+        assert_eq!(table.die(Part::Raft, 1, Exit::Stopped), Verdict::Ignored);
+        assert_eq!(table.down(COMMITTER), ["start raft 2"]);
         assert_eq!(
             table.roster.status(table.now, TimestampMs(0))[COMMITTER].restarts,
             0
@@ -566,11 +566,11 @@ mod tests {
     #[test]
     fn a_late_death_of_an_old_generation_is_ignored() {
         let mut table = Table::up();
-        table.roster.restart(Part::Committer);
+        table.roster.restart(Part::Raft);
         table.advance();
         table.down(COMMITTER);
         table.ready(COMMITTER);
-        assert_eq!(table.die(Part::Committer, 1, Exit::Panicked), Verdict::Ignored);
+        assert_eq!(table.die(Part::Raft, 1, Exit::Panicked), Verdict::Ignored);
         assert_eq!(table.advance(), [""; 0]);
     }
 
@@ -658,7 +658,7 @@ mod tests {
     #[test]
     fn a_restart_that_fails_counts_against_the_budget() {
         let mut table = Table::up();
-        table.die(Part::Committer, 1, Exit::Panicked);
+        table.die(Part::Raft, 1, Exit::Panicked);
         let mut failures = 1;
         let ending = loop {
             table.advance();
@@ -675,7 +675,7 @@ mod tests {
         assert_eq!(ending.exit_code, EXIT_ESCALATED);
         assert_eq!(
             ending.cause,
-            "committer failed: on purpose, after 5 restarts within 60s"
+            "raft failed: on purpose, after 5 restarts within 60s"
         );
     }
 
@@ -772,7 +772,7 @@ mod tests {
         table.roster.end(Ending::graceful());
         table.roster.end(Ending::graceful());
         assert_eq!(table.advance(), ["stop gateway"]);
-        assert_eq!(table.down(GATEWAY), ["stop committer"]);
+        assert_eq!(table.down(GATEWAY), ["stop raft"]);
         assert_eq!(table.down(COMMITTER), ["stop log"]);
         assert_eq!(table.down(LOG), [format!("end {EXIT_GRACEFUL}")]);
         assert_eq!(table.advance(), [""; 0]);
@@ -793,7 +793,7 @@ mod tests {
         table.advance();
         table.down(GATEWAY);
         table.roster.end(Ending::graceful());
-        assert_eq!(table.advance(), ["stop committer"]);
+        assert_eq!(table.advance(), ["stop raft"]);
         assert!(!table.roster.restart(Part::Gateway));
     }
 
@@ -807,7 +807,7 @@ mod tests {
         asked.roster.end(Ending::graceful());
         assert_eq!(patience(asked), Timing::default().stop_within);
         let mut restarted = Table::up();
-        restarted.die(Part::Committer, 1, Exit::Panicked);
+        restarted.die(Part::Raft, 1, Exit::Panicked);
         assert_eq!(patience(restarted), Timing::default().stop_within);
         let mut failed_for_good = Table::up();
         failed_for_good.die(Part::Log, 1, failed(Disposition::Escalate));
@@ -820,7 +820,7 @@ mod tests {
     #[test]
     fn a_back_off_that_is_over_sets_no_alarm_while_the_part_waits_for_another() {
         let mut table = Table::up();
-        table.die(Part::Committer, 1, Exit::Panicked);
+        table.die(Part::Raft, 1, Exit::Panicked);
         table.advance();
         table.down(COMMITTER);
         table.roster.restart(Part::Log);
@@ -830,7 +830,7 @@ mod tests {
         assert_eq!(table.roster.next_wake(table.now), None);
         assert_eq!(table.down(LOG), ["start log 2"]);
         table.ready(LOG);
-        assert_eq!(table.advance(), ["start committer 2"]);
+        assert_eq!(table.advance(), ["start raft 2"]);
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl Freshness {
     /// Cancel: safe.
     pub async fn reach(self, context: &Context, deadline: Instant) -> Result<(), Refusal> {
         let mut needed = self.min_offset;
-        if self.asks_the_leader() {
-            let read_index = timeout_at(deadline, context.parts.committer.read_index())
+        if let Some(lease) = self.asks_the_leader() {
+            let read_index = timeout_at(deadline, context.parts.committer.read_index(lease))
                 .await
                 .map_err(|_| Refusal::ReadDeadline { offset: needed })??;
             needed = needed.max(read_index);
@@ -57,11 +57,12 @@ impl Freshness {
         }
     }
 
-    fn asks_the_leader(self) -> bool {
+    /// Whether the leader has to be asked, and if so, whether its lease will do.
+    fn asks_the_leader(self) -> Option<bool> {
         match self.level {
-            // A lease is as good as asking: asking is never wrong, only dearer.
-            ReadLevel::Unspecified | ReadLevel::Linearizable | ReadLevel::Lease => true,
-            ReadLevel::Local => false,
+            ReadLevel::Unspecified | ReadLevel::Linearizable => Some(false),
+            ReadLevel::Lease => Some(true),
+            ReadLevel::Local => None,
         }
     }
 }

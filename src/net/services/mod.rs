@@ -1,5 +1,9 @@
-//! The calls of each proto service: what is asked, done by `produce` and `consume`, and answered in its words.
+//! The calls of each proto service: what is asked, done by `produce` and `consume`, and answered in its words. `peer` has
+//! what nodes ask each other.
 
 pub mod acks;
 pub mod annals_v1;
 pub mod log_v1;
+
+pub mod peer;
+mod proposals;

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{error::Disposition, types::Position};
+use crate::{
+    error::Disposition,
+    types::{ClusterId, Position},
+};
 
 use super::{FORMAT_VERSION, NODE_NAME_BYTES_MAX};
 
@@ -68,6 +71,19 @@ pub enum DataDirError {
         /// Bytes that it has.
         length: usize,
     },
+    /// The node is of another cluster, which never changes.
+    #[error(
+        "this node belongs to cluster {own} and cannot join cluster {other}; start a new node with an empty data directory"
+    )]
+    OtherCluster {
+        /// The cluster that it belongs to.
+        own: ClusterId,
+        /// The cluster that it was to join.
+        other: ClusterId,
+    },
+    /// No cluster has the id 0.
+    #[error("0 is not the id of a cluster")]
+    NoClusterId,
     /// The name of a log is not one.
     #[error("{name:?} cannot name a log; use 1 to 100 of a-z A-Z 0-9 - _ . and begin with no dot")]
     LogName {
@@ -92,7 +108,9 @@ impl DataDirError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::NodeName { .. } | Self::LogName { .. } => Disposition::Reject,
+            Self::NodeName { .. } | Self::LogName { .. } | Self::OtherCluster { .. } | Self::NoClusterId => {
+                Disposition::Reject
+            }
             Self::InUse { .. }
             | Self::IdentityDamaged { .. }
             | Self::IdentityMissing { .. }

@@ -44,26 +44,36 @@ const CLUSTER_ID_AT: usize = 24;
 const NAME_LENGTH_AT: usize = 40;
 const NAME_AT: usize = 42;
 
-/// Who a node is. Made at its first start and never changed: promises made to other nodes are bound to it.
+/// Who a node is. Made at its first start and never changed, but that a node without a cluster gets one: promises made to
+/// other nodes are bound to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The node.
     pub node_id: NodeId,
     /// Its name at its first start; what the configuration calls it now may differ.
     pub node_name: String,
-    /// Its cluster; `None` until that is bootstrapped.
+    /// Its cluster; `None` until it has founded or joined one.
     pub cluster_id: Option<ClusterId>,
 }
 
 impl Identity {
-    /// A new node that is a cluster by itself. Both ids are random: 64 bits for one of a handful of nodes, 128 for one of
-    /// all clusters.
+    /// A new node that is a cluster by itself.
     #[must_use]
     pub fn create(node_name: &str) -> Self {
+        let waiting = Self::create_without_cluster(node_name);
+        Self {
+            cluster_id: Some(ClusterId::founded_by(waiting.node_id)),
+            ..waiting
+        }
+    }
+
+    /// A new node that does not know its cluster yet. Its id is random: 64 bits for one of a handful of nodes.
+    #[must_use]
+    pub fn create_without_cluster(node_name: &str) -> Self {
         Self {
             node_id: NodeId(rand::random::<NonZeroU64>().get()),
             node_name: node_name.to_owned(),
-            cluster_id: Some(ClusterId(rand::random::<NonZeroU128>().get())),
+            cluster_id: None,
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! data/
 //!   LOCK                 held while the process runs
-//!   identity             written once
+//!   identity             written once, and once more when the node gets its cluster
+//!   peers                whom the node gossiped with last: a cache of the membership's, not looked at here
 //!   logs/<name>/         one directory for each log
 //! ```
 
@@ -21,6 +22,7 @@ use std::{
 };
 
 use super::fs::FileSystem;
+use crate::types::ClusterId;
 
 use self::lock::Lock;
 
@@ -32,19 +34,39 @@ pub struct DataDir {
     identity: Identity,
     is_new: bool,
     is_renamed: bool,
+    /// The cluster whose adoption was begun and may not have come to its end.
+    begun: Option<ClusterId>,
     /// Held, never read.
     _lock: Lock,
 }
 
 impl DataDir {
     /// Takes the directory for this process and finds out which node it belongs to. A directory without data is made
-    /// that of a new node, called `node_name`.
+    /// that of a new node, called `node_name`, that is a cluster by itself.
     ///
     /// The lock is the machine's own whatever `fs` is, so `path` must exist on the machine when `fs` is a simulation.
     ///
     /// Errors: another process has the directory; the identity is damaged, of a newer format, or missing beside data;
     /// the name is empty or longer than [`NODE_NAME_BYTES_MAX`]; what the system says. Blocking.
     pub fn open(fs: Arc<dyn FileSystem>, path: &Path, node_name: &str) -> Result<Self, DataDirError> {
+        Self::open_or_make(fs, path, node_name, Identity::create)
+    }
+
+    /// The same, but a new node has no cluster yet: it gets one by [`DataDir::adopt_cluster`].
+    pub fn open_without_cluster(
+        fs: Arc<dyn FileSystem>,
+        path: &Path,
+        node_name: &str,
+    ) -> Result<Self, DataDirError> {
+        Self::open_or_make(fs, path, node_name, Identity::create_without_cluster)
+    }
+
+    fn open_or_make(
+        fs: Arc<dyn FileSystem>,
+        path: &Path,
+        node_name: &str,
+        make: impl FnOnce(&str) -> Identity,
+    ) -> Result<Self, DataDirError> {
         if node_name.is_empty() || node_name.len() > NODE_NAME_BYTES_MAX {
             return Err(DataDirError::NodeName {
                 length: node_name.len(),
@@ -59,7 +81,7 @@ impl DataDir {
             Some(identity) => identity,
             None => {
                 refuse_orphaned_logs(fs.as_ref(), path)?;
-                let identity = Identity::create(node_name);
+                let identity = make(node_name);
                 identity::store(fs.as_ref(), path, &identity)?;
                 identity
             }
@@ -71,8 +93,35 @@ impl DataDir {
             identity,
             is_new,
             is_renamed,
+            begun: None,
             _lock: lock,
         })
+    }
+
+    /// Makes the node one of that cluster, for ever; durable when the call returns. The same cluster again is fine.
+    ///
+    /// Errors: the node is of another cluster, or an attempt to make it one of another may have succeeded; the id is 0;
+    /// what the system says, and then only a new start tells whether it was adopted. Blocking.
+    pub fn adopt_cluster(&mut self, cluster_id: ClusterId) -> Result<(), DataDirError> {
+        match self.identity.cluster_id.or(self.begun) {
+            Some(own) if own != cluster_id => {
+                return Err(DataDirError::OtherCluster {
+                    own,
+                    other: cluster_id,
+                });
+            }
+            _ if cluster_id == ClusterId(0) => return Err(DataDirError::NoClusterId),
+            _ if self.identity.cluster_id.is_some() => return Ok(()),
+            _ => {}
+        }
+        self.begun = Some(cluster_id);
+        let adopted = Identity {
+            cluster_id: Some(cluster_id),
+            ..self.identity.clone()
+        };
+        identity::store(self.fs.as_ref(), &self.path, &adopted)?;
+        self.identity = adopted;
+        Ok(())
     }
 
     /// Which node the data belongs to.
@@ -179,6 +228,54 @@ mod tests {
         let two = open(two.path(), "node").unwrap().identity().clone();
         assert_ne!(one.node_id, two.node_id);
         assert_ne!(one.cluster_id, two.cluster_id);
+    }
+
+    fn open_without_cluster(path: &Path) -> DataDir {
+        DataDir::open_without_cluster(Arc::new(RealFileSystem), path, "node").unwrap()
+    }
+
+    #[test]
+    fn a_node_gets_its_cluster_once_and_keeps_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut data = open_without_cluster(temp.path());
+        assert!(data.is_new());
+        let waiting = data.identity().clone();
+        assert_eq!(waiting.cluster_id, None);
+        assert!(matches!(
+            data.adopt_cluster(ClusterId(0)),
+            Err(DataDirError::NoClusterId)
+        ));
+        data.adopt_cluster(ClusterId(7)).unwrap();
+        data.adopt_cluster(ClusterId(7)).unwrap();
+        let error = data.adopt_cluster(ClusterId(8)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                DataDirError::OtherCluster {
+                    own: ClusterId(7),
+                    other: ClusterId(8)
+                }
+            ),
+            "{error}"
+        );
+        drop(data);
+        let again = open_without_cluster(temp.path());
+        let expected = Identity {
+            cluster_id: Some(ClusterId(7)),
+            ..waiting
+        };
+        assert_eq!((again.identity(), again.is_new()), (&expected, false));
+    }
+
+    #[test]
+    fn a_node_that_waits_still_waits_after_a_restart_and_one_that_is_alone_is_its_own_founder() {
+        let temp = tempfile::tempdir().unwrap();
+        let waiting = open_without_cluster(temp.path()).identity().clone();
+        assert_eq!(open(temp.path(), "node").unwrap().identity(), &waiting);
+
+        let temp = tempfile::tempdir().unwrap();
+        let alone = open(temp.path(), "node").unwrap().identity().clone();
+        assert!(alone.cluster_id.unwrap().is_founded_by(alone.node_id));
     }
 
     #[test]

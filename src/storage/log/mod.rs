@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use cut::Trimmed;
-pub use open::{OpenReport, Opened};
+pub use open::{OpenReport, Opened, has_been_used};
 pub use quarantine::Repaired;
 pub use rebuild::{Gap, Last, Rebuild, Rebuilt};
 pub use retention::{Due, Retention};

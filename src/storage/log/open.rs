@@ -250,6 +250,23 @@ impl LogState {
     }
 }
 
+/// Whether a log here has ever been written to, or a promise been made for it: a node with such a directory has been in a
+/// cluster.
+///
+/// Blocking.
+pub fn has_been_used(file_system: &dyn FileSystem, directory: &Path) -> io::Result<bool> {
+    let names = match file_system.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        names => names?,
+    };
+    // The first segment is made before anything is written.
+    let later = |name: &str| names::first_of_store(name).is_some_and(|first| first > LogIndex(1));
+    let of_a_cluster = |name: &String| {
+        name == crate::storage::vote::FILE_NAME || names::of_quarantined(name).is_some() || later(name)
+    };
+    Ok(names.iter().any(of_a_cluster))
+}
+
 /// First log indexes of the segments, in order, and those whose place is empty. Removes files that never became part of
 /// the log, and indexes without a store: a reader may have rebuilt one while its segment was trimmed.
 fn find_segments(file_system: &dyn FileSystem, directory: &Path) -> io::Result<(Vec<LogIndex>, Holes)> {

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, ops::Deref, sync::Arc, thread::JoinHandle};
 use actix::prelude::*;
 use annals::{
     actors::{
-        committer::{Committed, Leadership, Propose, ProposeError, ReadIndex},
+        committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
         gateway::GatewayChild,
+        peer::PeerIdentity,
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part},
     },
@@ -184,18 +185,19 @@ async fn run(
     let parts = Parts {
         options,
         identity: Identity {
-            cluster_id: CLUSTER_ID,
+            peer: PeerIdentity::new(NODE_ID, Some(CLUSTER_ID)),
             node_id: NODE_ID,
             node_name: "node-0".to_owned(),
         },
-        committer: CommitterPort {
+        committer: CommitterPort(Arc::new(CommitterMailbox {
             proposals: committer_ref.recipient(),
             read_indexes: committer_ref.recipient(),
-        },
+        })),
         read_path: read_path.clone(),
         leadership,
         readiness: readiness_of_node,
         vitals: Arc::new(TestVitals(read_path)),
+        peers: None,
         log: Logger::root(Discard, o!()),
     };
     let launcher = Launcher::new(tokio::runtime::Handle::current(), parts);

@@ -1,6 +1,7 @@
 //! The program under test.
 
 use std::{
+    ffi::OsStr,
     io::Write,
     process::{Child, Command, Output, Stdio},
 };
@@ -42,12 +43,31 @@ impl Program {
     /// `annals` with these arguments, as one text.
     pub fn new(args: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-        command.args(args.split_whitespace()).env_remove("ANNALS_ADDR");
+        command.args(args.split_whitespace());
+        Self::piped(command)
+    }
+
+    /// A command line that begins with `annals`, as a shell takes it.
+    pub fn pasted(line: &str) -> Self {
+        let mut command = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_annals");
+        command.args(["-c", &format!("annals() {{ '{program}' \"$@\"; }}; {line}")]);
+        Self::piped(command)
+    }
+
+    fn piped(mut command: Command) -> Self {
         command
+            .env_remove("ANNALS_ADDR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Self(command)
+    }
+
+    /// With one more argument, which may have spaces in it.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.0.arg(arg);
+        self
     }
 
     /// Starts it.

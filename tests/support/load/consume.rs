@@ -3,17 +3,16 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use annals::proto::annals::v1::{
-    Batch, ConsumeRequest, DescribeLogRequest, ReadLevel, Start, start::Position,
+    Batch, ConsumeRequest, ConsumeResponse, DescribeLogRequest, ReadLevel, Start, start::Position,
 };
-use bytes::Bytes;
-use tonic::Status;
+use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::{Shared, in_time, pace, reason_of};
-use crate::support::{
-    log_checker::{Contents, Read, Recorder},
-    node::TestNode,
+use super::{
+    caller::{Call, Caller, Refused},
+    pace,
 };
+use crate::support::log_checker::{Content, Level, Origin, Read, Seen};
 
 /// What a reader asks for at most; no node here allows less.
 const READ_BYTES_MAX: u64 = 16 << 10;
@@ -22,167 +21,182 @@ const UNLIMITED_BYTES: usize = 8 << 10;
 /// How far before the end of what is acknowledged a reader begins.
 const READ_BACK: u64 = 8;
 
-fn at(offset: u64) -> Option<Start> {
+pub(super) fn at(offset: u64) -> Option<Start> {
     Some(Start {
         position: Some(Position::Offset(offset)),
     })
 }
 
-fn records_of(batches: Vec<Batch>) -> Vec<(u64, Bytes)> {
-    let records = batches.into_iter().flat_map(|batch| {
+pub(super) fn level_of(level: Level) -> i32 {
+    match level {
+        Level::Linearizable => ReadLevel::Linearizable.into(),
+        Level::Lease => ReadLevel::Lease.into(),
+        Level::Local => ReadLevel::Local.into(),
+    }
+}
+
+/// The records of some batches, and how many bytes they have.
+pub(super) fn records_of(batches: Vec<Batch>) -> (Vec<Seen>, usize) {
+    let (mut seen, mut bytes) = (Vec::new(), 0);
+    for batch in batches {
+        let origin = Origin {
+            term: batch.term,
+            log_index: 0,
+            timestamp_ms: batch.timestamp_ms,
+        };
         let records = batch.records.unwrap_or_default().records;
         assert_eq!(records.len(), batch.record_count as usize, "a batch's own count");
-        (batch.base_offset..).zip(records)
-    });
-    records.map(|(offset, record)| (offset, record.value)).collect()
+        for (offset, record) in (batch.base_offset..).zip(records) {
+            bytes += record.value.len();
+            let content = Content::of(&record.value);
+            seen.push(Seen {
+                offset,
+                content,
+                origin,
+            });
+        }
+    }
+    (seen, bytes)
 }
 
-/// Where to go on after OUT_OF_RANGE.
-fn earliest_of(status: &Status) -> u64 {
-    let info = status.get_details_error_info().expect("a typed error");
-    let earliest = info
-        .metadata
-        .get("earliest")
-        .and_then(|earliest| earliest.parse().ok());
-    earliest.expect("OUT_OF_RANGE says where the log begins")
+/// What OUT_OF_RANGE says of the log.
+fn bound_of(status: &Status, bound: &str) -> Option<u64> {
+    let info = status.get_details_error_info()?;
+    info.metadata.get(bound)?.parse().ok()
 }
 
-/// Follows the log from its beginning; opens the stream again whenever it ends.
-pub(super) async fn tail(shared: Arc<Shared>) {
+/// Follows the log from its beginning as one node after the other shows it; opens the stream again whenever it ends.
+pub(super) async fn tail(mut caller: Caller) {
+    let shared = caller.shared.clone();
     let mut next = 0;
     let mut pace = pace();
     while !shared.stop.is_cancelled() {
         pace.tick().await;
-        let began = shared.recorder.now();
+        let mut call = caller.call();
         let request = ConsumeRequest {
             start: at(next),
             follow: true,
             ..ConsumeRequest::default()
         };
-        let mut client = shared.client();
-        let status = match in_time("the beginning of ConsumeStream", client.consume_stream(request)).await {
-            Err(status) => status,
-            Ok(responses) => {
-                let mut responses = responses.into_inner();
-                loop {
-                    let response = tokio::select! {
-                        response = responses.message() => response,
-                        () = shared.stop.cancelled() => return,
-                    };
-                    let response = match response {
-                        Ok(Some(response)) => response,
-                        Ok(None) => panic!("a stream that follows ended without a status"),
-                        Err(status) => break status,
-                    };
-                    let records = records_of(response.batches);
-                    let count = records.len() as u64;
-                    assert_eq!(response.next_offset, next + count, "where to go on");
-                    let high_watermark = shared.watermark(began, response.header);
-                    shared.recorder.read(Read {
-                        began,
-                        linearizable: false,
-                        from: next,
-                        records,
-                        limited: true,
-                        high_watermark,
-                    });
-                    next += count;
-                    shared.consumed.send_modify(|consumed| *consumed += count);
-                }
-            }
+        let opened = call.client.consume_stream(request);
+        let ended = match caller.ask("the beginning of ConsumeStream", opened).await {
+            Err(status) => Some(status),
+            Ok(responses) => follow(&caller, &call, responses.into_inner(), &mut next).await,
         };
-        let reason = reason_of(&status);
-        shared.read_refused(&reason);
-        if reason == "OFFSET_OUT_OF_RANGE" {
-            next = next.max(earliest_of(&status));
+        let Some(status) = ended else { return };
+        let refused = Refused::from(&status);
+        shared.read_refused(&refused.reason);
+        if refused.reason == "OFFSET_OUT_OF_RANGE" {
+            // Trimmed; what lies ahead would be waited for.
+            next = next.max(bound_of(&status, "earliest").expect("OUT_OF_RANGE says where the log begins"));
+        } else {
+            caller.move_on();
         }
     }
 }
 
-/// Reads what was acknowledged last, and asks where the log stands.
-pub(super) async fn reader(shared: Arc<Shared>) {
-    let mut client = shared.client();
+/// Notes what a stream gives, until it ends, or the load does: then nothing is answered.
+async fn follow(
+    caller: &Caller,
+    call: &Call,
+    mut responses: Streaming<ConsumeResponse>,
+    next: &mut u64,
+) -> Option<Status> {
+    let shared = &caller.shared;
+    loop {
+        let response = tokio::select! {
+            response = responses.message() => response,
+            () = shared.stop.cancelled() => return None,
+        };
+        let response = match response {
+            Ok(Some(response)) => response,
+            Ok(None) => panic!("a stream that follows ended without a status"),
+            Err(status) => return Some(status),
+        };
+        let (records, _) = records_of(response.batches);
+        let count = records.len() as u64;
+        assert_eq!(response.next_offset, *next + count, "where to go on");
+        let high_watermark = caller.heard_itself(call, response.header.as_ref());
+        caller.notes.read(Read {
+            node: call.node.clone(),
+            level: Level::Local,
+            began: call.began,
+            ended: call.began,
+            from: *next,
+            records: records.into(),
+            limited: true,
+            high_watermark,
+        });
+        *next += count;
+        shared.consumed.send_modify(|consumed| *consumed += count);
+    }
+}
+
+/// Reads what was acknowledged last, and asks where the log stands, at one node after the other.
+pub(super) async fn reader(mut caller: Caller, level: Level) {
+    let shared = caller.shared.clone();
     let mut pace = pace();
     while !shared.stop.is_cancelled() {
         pace.tick().await;
-        let from = shared
-            .acknowledged_to
-            .load(Ordering::SeqCst)
-            .saturating_sub(READ_BACK);
-        let began = shared.recorder.now();
-        let request = ConsumeRequest {
-            start: at(from),
-            bytes_max: READ_BYTES_MAX,
-            read_level: ReadLevel::Linearizable.into(),
-            ..ConsumeRequest::default()
-        };
-        match in_time("an answer to Consume", client.consume(request)).await {
-            Err(status) => shared.read_refused(&reason_of(&status)),
+        read_the_end(&caller, level).await;
+        let mut call = caller.call();
+        let described = call.client.describe_log(DescribeLogRequest::default());
+        match caller.ask("an answer to DescribeLog", described).await {
+            Err(status) => shared.read_refused(&Refused::from(&status).reason),
             Ok(response) => {
-                let response = response.into_inner();
-                let records = records_of(response.batches);
-                let bytes: usize = records.iter().map(|(_, record)| record.len()).sum();
-                let high_watermark = shared.watermark(began, response.header);
-                shared.recorder.read(Read {
-                    began,
-                    linearizable: true,
-                    from,
-                    records,
-                    limited: bytes >= UNLIMITED_BYTES,
-                    high_watermark,
-                });
+                caller.heard_itself(&call, response.into_inner().header.as_ref());
             }
         }
-        let began = shared.recorder.now();
-        match in_time(
-            "an answer to DescribeLog",
-            client.describe_log(DescribeLogRequest::default()),
-        )
-        .await
-        {
-            Err(status) => shared.read_refused(&reason_of(&status)),
-            Ok(response) => {
-                shared.watermark(began, response.into_inner().header);
-            }
-        }
+        caller.move_on();
     }
 }
 
-/// Reads all that a node has, notes it, and says how many records that is.
-pub(crate) async fn read_all(node: &TestNode, recorder: &Recorder) -> u64 {
-    let mut contents = in_time("all records", try_read_all(node, recorder)).await;
-    while let Err(status) = contents {
-        // Retention was faster; the next time there is less to read.
-        assert_eq!(reason_of(&status), "OFFSET_OUT_OF_RANGE", "{status:?}");
-        contents = in_time("all records", try_read_all(node, recorder)).await;
-    }
-    let contents = contents.expect("otherwise it was tried again");
-    let count = contents.records.len() as u64;
-    recorder.contents(contents);
-    count
-}
-
-async fn try_read_all(node: &TestNode, recorder: &Recorder) -> Result<Contents, Status> {
-    let mut client = node.client();
-    let began = recorder.now();
-    let described = client
-        .describe_log(DescribeLogRequest::default())
-        .await?
-        .into_inner();
+async fn read_the_end(caller: &Caller, level: Level) {
+    let shared = &caller.shared;
+    let acknowledged = shared.acknowledged_to.load(Ordering::SeqCst);
+    let from = acknowledged.saturating_sub(READ_BACK);
+    let mut call = caller.call();
     let request = ConsumeRequest {
-        start: at(described.earliest),
-        read_level: ReadLevel::Linearizable.into(),
+        start: at(from),
+        bytes_max: READ_BYTES_MAX,
+        read_level: level_of(level),
         ..ConsumeRequest::default()
     };
-    let mut responses = client.consume_stream(request).await?.into_inner();
-    let mut records = Vec::new();
-    while let Some(response) = responses.message().await? {
-        records.extend(records_of(response.batches));
+    let read = Read {
+        node: call.node.clone(),
+        level,
+        began: call.began,
+        ended: call.began,
+        from,
+        records: Arc::new([]),
+        limited: false,
+        high_watermark: 0,
+    };
+    match caller
+        .ask("an answer to Consume", call.client.consume(request))
+        .await
+    {
+        Err(status) => {
+            let high_watermark = bound_of(&status, "high_watermark");
+            if let Some(high_watermark) = high_watermark.filter(|high_watermark| *high_watermark < from) {
+                // All it tells is where the log ends, and that it has to know.
+                caller.notes.read(Read {
+                    high_watermark,
+                    ..read
+                });
+            }
+            shared.read_refused(&Refused::from(&status).reason);
+        }
+        Ok(response) => {
+            let response = response.into_inner();
+            let (records, bytes) = records_of(response.batches);
+            let high_watermark = caller.heard_itself(&call, response.header.as_ref());
+            caller.notes.read(Read {
+                records: records.into(),
+                limited: bytes >= UNLIMITED_BYTES,
+                high_watermark,
+                ..read
+            });
+        }
     }
-    Ok(Contents {
-        began,
-        earliest: described.earliest,
-        high_watermark: described.high_watermark,
-        records,
-    })
 }

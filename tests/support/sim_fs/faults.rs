@@ -85,8 +85,8 @@ pub(crate) struct Fault {
     lasts: bool,
     error: io::ErrorKind,
     leaves: Leaves,
-    /// Neither counts nor meets calls on files with this in their names.
-    spared: Option<&'static str>,
+    /// Neither counts nor meets calls on files with one of these in their names.
+    spared: &'static [&'static str],
 }
 
 impl Fault {
@@ -99,14 +99,14 @@ impl Fault {
             lasts: false,
             error,
             leaves: Leaves::Nothing,
-            spared: None,
+            spared: &[],
         }
     }
 
-    /// But for files with `name` in their names, as if they lay on another disk.
-    pub(crate) fn sparing(self, name: &'static str) -> Self {
+    /// But for files with one of `names` in their names, as if they lay on another disk.
+    pub(crate) fn sparing(self, names: &'static [&'static str]) -> Self {
         Self {
-            spared: Some(name),
+            spared: names,
             ..self
         }
     }
@@ -206,7 +206,7 @@ impl Faults {
                 On::Only(kind) => call.kind == kind,
             };
             let name = call.path.file_name().unwrap_or_default().to_string_lossy();
-            if !counts || fault.spared.is_some_and(|spared| name.contains(spared)) {
+            if !counts || fault.spared.iter().any(|spared| name.contains(spared)) {
                 return true;
             }
             if fault.passes > 0 {

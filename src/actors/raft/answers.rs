@@ -1,0 +1,154 @@
+//! What other nodes ask of this one's consensus.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use openraft::errors::{Fatal, RaftError};
+use slog::{Logger, warn};
+
+use super::{RaftPort, transfer::Transfer};
+use crate::{
+    actors::{
+        committer::{Committed, Propose, ProposeError},
+        peer::{AppendResults, ForwardError, PeerError, PeerHandler, SegmentRange},
+        supervision::{PostError, Reply},
+    },
+    consensus::{
+        Consensus, Raft,
+        codec::Snapshot,
+        messages::{
+            AppendRequest, AppendResponse, SnapshotResponse, TransferRequest, TransferResponse, VoteRequest,
+            VoteResponse,
+        },
+        types::{SnapshotManifest, TypeConfig},
+    },
+    storage::entry::Batch,
+    types::{LogIndex, NodeId},
+};
+
+/// Answers over the port. Published while consensus runs.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    pub(super) port: RaftPort,
+    pub(super) transfer: Transfer,
+    pub(super) logger: Logger,
+}
+
+impl Answers {
+    fn consensus(&self) -> Result<Consensus, PeerError> {
+        self.port.running().ok_or(PeerError::Unavailable)
+    }
+
+    fn raft(&self) -> Result<Raft, PeerError> {
+        Ok(self.consensus()?.raft)
+    }
+}
+
+fn stopped(fatal: &Fatal<TypeConfig>) -> PeerError {
+    PeerError::Stopped {
+        cause: fatal.to_string(),
+    }
+}
+
+fn ended(error: RaftError<TypeConfig>) -> PeerError {
+    match error {
+        RaftError::Fatal(fatal) => stopped(&fatal),
+        RaftError::APIError(never) => match never {},
+    }
+}
+
+#[async_trait]
+impl PeerHandler for Answers {
+    async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
+        self.raft()?.append_entries(request).await.map_err(ended)
+    }
+
+    fn stream_append(&self, requests: BoxStream<'static, AppendRequest>) -> AppendResults {
+        match self.raft() {
+            Ok(raft) => raft
+                .stream_append(requests)
+                .map(|result| result.map_err(|fatal| stopped(&fatal)))
+                .boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn vote(&self, request: VoteRequest) -> Result<VoteResponse, PeerError> {
+        self.raft()?.vote(request).await.map_err(ended)
+    }
+
+    async fn pre_vote(&self, request: VoteRequest) -> Result<VoteResponse, PeerError> {
+        self.raft()?.pre_vote(request).await.map_err(ended)
+    }
+
+    async fn transfer_leader(&self, request: TransferRequest) -> Result<TransferResponse, PeerError> {
+        let answer = self.raft()?.handle_transfer_leader(request).await;
+        answer.map_err(|fatal| stopped(&fatal))
+    }
+
+    async fn install_snapshot(
+        &self,
+        from: NodeId,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse, PeerError> {
+        let raft = self.raft()?;
+        // What the leader lists by now may go further than what it offered: all of it is committed.
+        let whole = self.transfer.fetch(from).await.inspect_err(|error| {
+            warn!(self.logger, "segments not fetched; the leader tries again"; "cause" => %error);
+        })?;
+        let installed = raft.install_full_snapshot(snapshot.vote, whole).await;
+        installed.map_err(|fatal| stopped(&fatal))
+    }
+
+    async fn read_index(&self, _: NodeId) -> Result<LogIndex, PeerError> {
+        self.port
+            .read_index_here(false)
+            .await
+            .map_err(|error| match error {
+                ProposeError::NotLeader { leader, .. } => PeerError::NotLeader { leader: Some(leader) },
+                ProposeError::NoLeader => PeerError::NotLeader { leader: None },
+                _ => PeerError::Unavailable,
+            })
+    }
+
+    fn propose(&self, _: NodeId, batch: Batch) -> BoxFuture<'static, Result<Committed, ForwardError>> {
+        let (reply, answer) = Reply::<Committed, ProposeError>::channel();
+        let propose = Propose {
+            batch,
+            permit: None,
+            reply,
+        };
+        // Never forwarded again: two nodes that take each other for the leader would never end.
+        let refused = match self.port.propose_here(propose) {
+            Ok(()) => None,
+            Err(PostError::Full(_)) => Some(ProposeError::Overloaded),
+            Err(PostError::Gone(_)) => Some(ProposeError::Unavailable),
+        };
+        async move {
+            if let Some(error) = refused {
+                return Err(ForwardError::Refused(error));
+            }
+            answer.await.map_err(|error| match error {
+                ProposeError::NotLeader { leader, .. } => ForwardError::NotLeader { leader: Some(leader) },
+                ProposeError::NoLeader => ForwardError::NotLeader { leader: None },
+                error => ForwardError::Refused(error),
+            })
+        }
+        .boxed()
+    }
+
+    async fn manifest(&self) -> Result<SnapshotManifest, PeerError> {
+        self.transfer.manifest(&self.consensus()?).await
+    }
+
+    async fn read_segment(
+        &self,
+        range: SegmentRange,
+    ) -> Result<BoxStream<'static, Result<Bytes, PeerError>>, PeerError> {
+        self.transfer.read(&self.consensus()?, range).await
+    }
+}

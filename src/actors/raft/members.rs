@@ -1,0 +1,303 @@
+//! Changes of who belongs to the cluster, and who leads: by gossip's suggestion, or by an operator's command.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use actix::prelude::*;
+use openraft::{ChangeMembers, async_runtime::WatchReceiver};
+use slog::{info, warn};
+
+use super::{
+    RaftActor,
+    port::not_leader,
+    reconcile::{Step, next_step},
+};
+use crate::{
+    actors::{
+        committer::ProposeError,
+        supervision::{Reply, Unanswered},
+    },
+    clock,
+    consensus::{
+        Consensus,
+        types::{Member, TypeConfig},
+    },
+    types::NodeId,
+};
+
+/// How often the leader compares the membership with what gossip says.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a hand-over may take: a round trip, a sync and an election that is not contested.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Change who belongs to the cluster. Only the leader can.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ChangeMember {
+    /// What to change.
+    pub change: MemberChange,
+    /// Answered when the change is committed.
+    pub reply: Reply<(), ChangeFailed>,
+}
+
+/// A change by an operator's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// The node receives the log, and votes when `voter` is set, as soon as it can.
+    Add {
+        /// The node.
+        node: NodeId,
+        /// Its name and address.
+        member: Member,
+        /// Whether it is to vote without waiting to be stable.
+        voter: bool,
+    },
+    /// The node belongs to the cluster no more; its data counts for nothing from then on.
+    Remove {
+        /// The node.
+        node: NodeId,
+    },
+}
+
+/// Let another node lead.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HandOver {
+    /// Which; `None`: whoever is furthest.
+    pub to: Option<NodeId>,
+    /// Answered when this node leads no more, with who leads then.
+    pub reply: Reply<Option<NodeId>, ChangeFailed>,
+}
+
+/// A change was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeFailed {
+    /// This node cannot make it.
+    #[error(transparent)]
+    NotHere(#[from] ProposeError),
+    /// It would be wrong.
+    #[error("{why}")]
+    Refused {
+        /// Why, and what would be right.
+        why: String,
+    },
+}
+
+impl ChangeFailed {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> crate::error::Disposition {
+        match self {
+            Self::NotHere(error) => error.disposition(),
+            Self::Refused { .. } => crate::error::Disposition::Reject,
+        }
+    }
+}
+
+impl From<Unanswered> for ChangeFailed {
+    fn from(_: Unanswered) -> Self {
+        Self::NotHere(ProposeError::OutcomeUnknown)
+    }
+}
+
+impl RaftActor {
+    /// The leader brings the membership in line with who is there, one step at a time.
+    pub(super) fn look_at_members(&mut self, context: &mut Context<Self>) {
+        let Some(consensus) = self.consensus.clone() else {
+            return;
+        };
+        let state = self.setup.cluster.state();
+        self.setup.links.keep(
+            state
+                .members
+                .keys()
+                .copied()
+                .filter(|node| *node != self.setup.node_id),
+        );
+        let cluster_id = *self.setup.cluster_id.borrow();
+        let Some(cluster_id) = cluster_id.filter(|_| !self.changing) else {
+            return;
+        };
+        if self.setup.leadership.borrow().leader != Some(self.setup.node_id) {
+            self.stability = Default::default();
+            return;
+        }
+        let (peers, now) = (self.setup.directory.table(), clock::now());
+        self.stability.note(&state, &peers, now);
+        let rules = self.setup.voters;
+        let own = self.setup.node_id;
+        let Some(step) = next_step(own, cluster_id, &state, &peers, &self.stability, rules, now) else {
+            return;
+        };
+        info!(self.setup.logger, "membership changes"; "step" => ?step);
+        self.changing = true;
+        let done = self.setup.runtime.spawn(take_step(consensus, step));
+        context.spawn(done.into_actor(self).map(|done, actor, _| {
+            actor.changing = false;
+            if let Ok(Err(error)) = done {
+                warn!(actor.setup.logger, "membership not changed; looked at again"; "cause" => error);
+            }
+        }));
+    }
+
+    pub(super) fn change_member(&mut self, message: ChangeMember, context: &mut Context<Self>) {
+        let ChangeMember { change, reply } = message;
+        let (consensus, refused) = match self.may_change(&change) {
+            Ok(consensus) => (consensus, None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(error) = refused {
+            reply.send(Err(error));
+            return;
+        }
+        let Some(consensus) = consensus else { return };
+        info!(self.setup.logger, "membership changes by command"; "change" => ?change);
+        let done = self.setup.runtime.spawn(make_change(consensus, change));
+        context.spawn(done.into_actor(self).map(|done, _, _| match done {
+            Ok(Ok(())) => reply.send(Ok(())),
+            Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
+            Err(_) => {}
+        }));
+    }
+
+    /// Whether a change by command makes sense, and consensus to make it with.
+    fn may_change(&self, change: &MemberChange) -> Result<Option<Consensus>, ChangeFailed> {
+        let leader = self.setup.leadership.borrow().leader;
+        if leader != Some(self.setup.node_id) {
+            let leader = leader.map(NodeId::get);
+            return Err(ChangeFailed::NotHere(not_leader(leader, self.setup.port.route())));
+        }
+        let state = self.setup.cluster.state();
+        let refuse = |why: String| Err(ChangeFailed::Refused { why });
+        if let MemberChange::Remove { node } = change {
+            let Some(member) = state.members.get(node) else {
+                return refuse(format!(
+                    "node {node} does not belong to the cluster; `annals cluster servers` lists who does"
+                ));
+            };
+            let voters = state.members.values().filter(|member| member.voter).count();
+            if member.voter && voters == 1 {
+                return refuse(format!(
+                    "node {node} is the only voter; without it there is no cluster"
+                ));
+            }
+        }
+        Ok(self.consensus.clone())
+    }
+
+    /// Lets another node lead, unless nobody else can.
+    pub(super) fn hand_over(&mut self, message: HandOver, context: &mut Context<Self>) {
+        let HandOver { to, reply } = message;
+        let own = self.setup.node_id;
+        let leader = self.setup.leadership.borrow().leader;
+        let Some(consensus) = self.consensus.clone().filter(|_| leader == Some(own)) else {
+            let leader = leader.map(NodeId::get);
+            reply.send(Err(not_leader(leader, self.setup.port.route()).into()));
+            return;
+        };
+        let state = self.setup.cluster.state();
+        let peers = self.setup.directory.table();
+        let reachable = |node: NodeId| peers.get(node).is_none_or(|peer| peer.is_reachable());
+        let others = state
+            .members
+            .iter()
+            .filter(|(node, member)| **node != own && member.voter);
+        let fit = others.filter(|(node, _)| to.is_none_or(|to| to == **node) && reachable(**node));
+        let Some((target, _)) = fit.max_by_key(|(_, member)| member.matched) else {
+            let why = match to {
+                Some(to) => format!("node {to} cannot lead now: it is no voter, or out of reach"),
+                None => "no other voter is within reach".to_owned(),
+            };
+            reply.send(Err(ChangeFailed::Refused { why }));
+            return;
+        };
+        info!(self.setup.logger, "handing leadership over"; "to" => target.get());
+        let transferred = self.setup.runtime.spawn(transfer(consensus, own, *target));
+        context.spawn(
+            transferred
+                .into_actor(self)
+                .map(|transferred, _, _| match transferred {
+                    Ok(Ok(leader)) => reply.send(Ok(leader)),
+                    Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
+                    Err(_) => {}
+                }),
+        );
+    }
+}
+
+/// Waits until this node leads no more, and as long for the new leader to show.
+async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Option<NodeId>, String> {
+    let began = consensus.raft.trigger().transfer_leader(to.get()).await;
+    began.map_err(|error| error.to_string())?;
+    let mut metrics = consensus.raft.server_metrics();
+    let led = async {
+        loop {
+            let leader = metrics.borrow_watched().current_leader;
+            if leader.is_some_and(|leader| leader != own.get()) {
+                return leader.map(NodeId);
+            }
+            if metrics.changed().await.is_err() {
+                return None;
+            }
+        }
+    };
+    match tokio::time::timeout(HAND_OVER_WITHIN, led).await {
+        Ok(leader) => Ok(leader),
+        Err(_) => Err(format!("node {to} did not take over within {HAND_OVER_WITHIN:?}")),
+    }
+}
+
+async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
+    match step {
+        Step::AddLearner(node, member) => {
+            let added = consensus.raft.add_learner(node.get(), member, false).await;
+            added.map(drop).map_err(|error| error.to_string())
+        }
+        Step::SetMember(node, member) => {
+            change(
+                &consensus,
+                ChangeMembers::SetNodes(BTreeMap::from([(node.get(), member)])),
+            )
+            .await
+        }
+        Step::Promote(nodes) => {
+            let nodes = nodes.into_iter().map(NodeId::get).collect();
+            change(&consensus, ChangeMembers::AddVoterIds(nodes)).await
+        }
+        Step::Remove(node) => remove(&consensus, node).await,
+    }
+}
+
+async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), String> {
+    match what {
+        MemberChange::Add { node, member, voter } => {
+            let added = consensus.raft.add_learner(node.get(), member, voter).await;
+            added.map_err(|error| error.to_string())?;
+            if voter {
+                let voters = BTreeSet::from([node.get()]);
+                change(&consensus, ChangeMembers::AddVoterIds(voters)).await?;
+            }
+            Ok(())
+        }
+        MemberChange::Remove { node } => remove(&consensus, node).await,
+    }
+}
+
+/// A voter stops voting and goes in one change.
+async fn remove(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+    let only = BTreeSet::from([node.get()]);
+    if consensus.voters().contains(&node) {
+        change(consensus, ChangeMembers::RemoveVoters(only)).await
+    } else {
+        change(consensus, ChangeMembers::RemoveNodes(only)).await
+    }
+}
+
+async fn change(consensus: &Consensus, members: ChangeMembers<u64, Member>) -> Result<(), String> {
+    let changed = consensus.raft.change_membership(members, false).await;
+    changed
+        .map(drop)
+        .map_err(|error: openraft::errors::RaftError<TypeConfig, _>| error.to_string())
+}

@@ -1,0 +1,319 @@
+//! Decides what is committed: openraft over this node's log, and what follows from who leads.
+//!
+//! Owns     the openraft handle, published in the [`RaftPort`]; who leads, published.
+//! Accepts  ChangeMember, HandOver, Trimmed, Retire.
+//! Emits    Append, SaveVote, Truncate, Trim, Install to LogActor (from openraft's tasks); the high watermark.
+//! Limits   proposals in flight: `PROPOSALS_MAX`, and the bytes of the permits they carry; one membership change at a time.
+//! Fails    consensus is shut down and built again from the log; proposals in flight are answered `OutcomeUnknown`.
+//!
+//! Proposals and peers' calls do not pass its mailbox: they go to openraft's own queue through the port.
+
+mod answers;
+mod board;
+mod child;
+mod leadership;
+mod log_link;
+mod members;
+mod observer;
+mod opening;
+mod port;
+mod reconcile;
+mod route;
+mod transfer;
+mod trims;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use slog::{Logger, error, info, o};
+use tokio::{runtime::Handle, sync::watch};
+
+pub use board::{ClusterBoard, ClusterState, MemberState};
+pub use child::RaftChild;
+pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
+pub use port::{PortParts, RaftPort};
+pub use reconcile::VoterRules;
+pub use route::{AddressOf, LeaderRoute, PeerRoute};
+
+use self::{answers::Answers, observer::Observer, reconcile::Stability, transfer::Transfer};
+use super::{
+    committer::Leadership,
+    log::{ConditionBoard, LogActor},
+    membership::PeerDirectory,
+    peer::{HandlerSlot, PeerCalls},
+    read_path::HighWatermark,
+    replicator::Replicators,
+    supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
+};
+use crate::{
+    consensus::{Consensus, PeerNetworks, Timing, types::Members},
+    error::Disposition,
+    storage::{LogView, Retention, fs::FileSystem},
+    types::{ClusterId, NodeId, Offset},
+};
+
+/// How often retention is looked at, unless told otherwise: segments are minutes long at least.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(10);
+/// How often what is committed is noted on disk: what a restart applies anew is at most this much.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// How long ending openraft may take: it waits for its tasks, which wait for nothing but the log.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What RaftActor is made of; the same for each of its lives.
+#[derive(Clone, Debug)]
+pub struct RaftSetup {
+    /// This node.
+    pub node_id: NodeId,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The cluster that this node belongs to, once it does.
+    pub cluster_id: watch::Receiver<Option<ClusterId>>,
+    /// The members of a cluster that is this node's to found.
+    pub founding: watch::Receiver<Option<Members>>,
+    /// The way to the other nodes.
+    pub network: PeerNetworks,
+    /// How patient consensus is.
+    pub timing: Timing,
+    /// The log.
+    pub log: ActorRef<LogActor>,
+    /// The log, for reading.
+    pub view: Arc<ArcSwap<LogView>>,
+    /// The disk, and the log's directory, for segments that come from peers.
+    pub files: (Arc<dyn FileSystem>, PathBuf),
+    /// Whether the log takes appends.
+    pub board: ConditionBoard,
+    /// Moved by commits.
+    pub high_watermark: HighWatermark,
+    /// Where it is published who leads.
+    pub leadership: Arc<watch::Sender<Leadership>>,
+    /// Where consensus is published.
+    pub port: RaftPort,
+    /// Where the state of the cluster is published.
+    pub cluster: ClusterBoard,
+    /// Who is there, by gossip.
+    pub directory: PeerDirectory,
+    /// When a learner becomes a voter.
+    pub voters: VoterRules,
+    /// The links to peers; kept to the members.
+    pub links: Replicators,
+    /// Where consensus is published to other nodes.
+    pub peers: HandlerSlot,
+    /// How much of the log is kept.
+    pub retention: Retention,
+    /// How often that is looked at.
+    pub retention_every: Duration,
+    /// Consensus runs here.
+    pub runtime: Handle,
+    /// Where to write what happens.
+    pub logger: Logger,
+}
+
+/// Stop: no more entries are made, and what was handed to the log is answered by the log.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Retire {
+    pub(super) reply: Reply<(), Unanswered>,
+}
+
+/// A trim was committed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Trimmed {
+    pub(super) below: Offset,
+}
+
+/// See the module.
+pub struct RaftActor {
+    setup: RaftSetup,
+    address: ActorRef<Self>,
+    consensus: Option<Consensus>,
+    opening: Option<Reply<(), StartError>>,
+    stability: Stability,
+    /// A change of the membership by the leader's own decision is under way.
+    changing: bool,
+    lifeline: Lifeline,
+}
+
+impl Actor for RaftActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.open(context);
+        context.run_interval(NOTE_EVERY, |actor, _| actor.note_committed());
+        context.run_interval(members::LOOK_EVERY, Self::look_at_members);
+        if self.setup.retention != Retention::default() {
+            context.run_interval(self.setup.retention_every, Self::look_at_retention);
+        }
+    }
+}
+
+impl Drop for RaftActor {
+    fn drop(&mut self) {
+        self.setup
+            .leadership
+            .send_modify(|leadership| leadership.leader = None);
+    }
+}
+
+impl Handler<Trimmed> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, trimmed: Trimmed, context: &mut Self::Context) {
+        self.purge(trimmed.below, context);
+    }
+}
+
+impl Handler<ChangeMember> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeMember, context: &mut Self::Context) {
+        self.change_member(change, context);
+    }
+}
+
+impl Handler<HandOver> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, hand_over: HandOver, context: &mut Self::Context) {
+        self.hand_over(hand_over, context);
+    }
+}
+
+impl Handler<Retire> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, retire: Retire, context: &mut Self::Context) {
+        self.retire(retire, context);
+    }
+}
+
+impl Handler<Heartbeat> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Heartbeat, _: &mut Self::Context) {
+        self.lifeline.beat();
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+impl Handler<super::supervision::Sabotage> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, sabotage: super::supervision::Sabotage, _: &mut Self::Context) {
+        sabotage.strike();
+    }
+}
+
+impl RaftActor {
+    pub(super) fn new(
+        setup: RaftSetup,
+        address: ActorRef<Self>,
+        opening: Reply<(), StartError>,
+        lifeline: Lifeline,
+    ) -> Self {
+        let logger = setup.logger.new(o!("actor" => "raft"));
+        Self {
+            setup: RaftSetup { logger, ..setup },
+            address,
+            consensus: None,
+            opening: Some(opening),
+            stability: Stability::default(),
+            changing: false,
+            lifeline,
+        }
+    }
+
+    fn transfer(&self) -> Transfer {
+        Transfer {
+            file_system: self.setup.files.0.clone(),
+            directory: self.setup.files.1.clone(),
+            view: self.setup.view.clone(),
+            calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
+            fetching: Arc::default(),
+            logger: self.setup.logger.clone(),
+        }
+    }
+
+    fn observer(&self) -> Observer {
+        Observer {
+            high_watermark: self.setup.high_watermark.clone(),
+            raft: self.address.clone(),
+        }
+    }
+
+    fn fail(&mut self, disposition: Disposition, text: String, context: &mut Context<Self>) {
+        error!(self.setup.logger, "consensus cannot go on"; "cause" => &text);
+        if let Some(opening) = self.opening.take() {
+            opening.send(Err(StartError::new(disposition, text.clone())));
+        }
+        self.lifeline.fail(disposition, text);
+        context.stop();
+    }
+
+    /// Consensus runs: publishes it, and follows what becomes of it.
+    fn opened(&mut self, consensus: Consensus, context: &mut Context<Self>) {
+        self.consensus = Some(consensus.clone());
+        self.setup.port.set(Some(consensus.clone()));
+        self.setup.peers.set(Arc::new(Answers {
+            port: self.setup.port.clone(),
+            transfer: self.transfer(),
+            logger: self.setup.logger.clone(),
+        }));
+        self.setup
+            .runtime
+            .spawn(board::follow(consensus.clone(), self.setup.cluster.clone()));
+        let followed = leadership::follow(
+            consensus,
+            self.setup.node_id,
+            self.setup.timing.election_timeout * 2,
+            self.setup.leadership.clone(),
+        );
+        let ended = self.setup.runtime.spawn(followed);
+        context.spawn(ended.into_actor(self).map(|ended, actor, context| {
+            // The log tells the Agent by itself when the disk failed; here it is enough to be built again.
+            let text = ended.unwrap_or_else(|error| error.to_string());
+            actor.fail(Disposition::Restart, text, context);
+        }));
+        if let Some(opening) = self.opening.take() {
+            opening.send(Ok(()));
+        }
+    }
+
+    fn note_committed(&self) {
+        if let Some(consensus) = &self.consensus {
+            consensus.note();
+        }
+    }
+
+    fn retire(&mut self, retire: Retire, context: &mut Context<Self>) {
+        self.lifeline.retire();
+        let setup = self.setup.clone();
+        self.note_committed();
+        let end = async move { setup.end().await };
+        context.spawn(end.into_actor(self).map(|(), _, context| {
+            retire.reply.send(Ok(()));
+            context.stop();
+        }));
+    }
+}
+
+impl RaftSetup {
+    /// Ends consensus, whoever started it.
+    pub(super) async fn end(&self) {
+        let Some(consensus) = self.port.running() else {
+            return;
+        };
+        self.peers.clear();
+        self.port.set(None);
+        let ended = self.runtime.spawn(async move {
+            consensus.note();
+            tokio::time::timeout(END_WITHIN, consensus.raft.shutdown()).await
+        });
+        match ended.await {
+            Ok(Ok(_)) => info!(self.logger, "consensus has ended"),
+            Ok(Err(_)) => error!(self.logger, "consensus did not end in time"; "within" => ?END_WITHIN),
+            Err(error) => error!(self.logger, "consensus could not be ended"; "cause" => %error),
+        }
+    }
+}

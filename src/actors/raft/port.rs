@@ -1,0 +1,291 @@
+//! The way into consensus, from any thread and without a mailbox: a proposal goes straight to openraft's own queue.
+//!
+//! RaftActor publishes consensus here while it runs. A hop through its mailbox would carry nothing (ADR 0007).
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+use futures::FutureExt;
+use openraft::ReadPolicy;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::route::LeaderRoute;
+use crate::{
+    actors::{
+        committer::{Committed, Committer, Leadership, Propose, ProposeError, ReadIndex},
+        log::{Condition, ConditionBoard},
+        read_path::ReadPath,
+        supervision::PostError,
+    },
+    clock,
+    consensus::{
+        Consensus,
+        types::{Applied, OnComplete, Proposal, ProposalContent, WriteResult, entry_of, log_index},
+    },
+    types::{LogIndex, NodeId, Offset},
+};
+
+/// Proposals that may wait for their commit on a leader. Each is a batch, so this is far above what keeps the disk busy,
+/// and below what openraft's queue holds (65,536), so that it never has to wait.
+const PROPOSALS_MAX: usize = 16 << 10;
+
+/// See the module. Cheap to clone; outlives restarts of RaftActor.
+#[derive(Clone)]
+pub struct RaftPort {
+    node_id: NodeId,
+    running: Arc<ArcSwapOption<Consensus>>,
+    in_flight: Arc<AtomicUsize>,
+    /// This node is its cluster, and its log is only read: nobody can have committed more.
+    lone_reader: Arc<AtomicBool>,
+    leadership: watch::Receiver<Leadership>,
+    board: ConditionBoard,
+    read_path: ReadPath,
+    route: Arc<dyn LeaderRoute>,
+    runtime: Handle,
+}
+
+impl fmt::Debug for RaftPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RaftPort")
+            .field("running", &self.running.load().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a port is made of.
+#[derive(Debug)]
+pub struct PortParts {
+    /// This node.
+    pub node_id: NodeId,
+    /// Who leads, as RaftActor publishes it.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Whether this node's log takes appends.
+    pub board: ConditionBoard,
+    /// What can be read here.
+    pub read_path: ReadPath,
+    /// The way to a leader that is another node.
+    pub route: Arc<dyn LeaderRoute>,
+    /// Where questions wait for their answers.
+    pub runtime: Handle,
+}
+
+impl RaftPort {
+    /// A port behind which nothing runs yet.
+    #[must_use]
+    pub fn new(parts: PortParts) -> Self {
+        Self {
+            node_id: parts.node_id,
+            running: Arc::default(),
+            in_flight: Arc::default(),
+            lone_reader: Arc::default(),
+            leadership: parts.leadership,
+            board: parts.board,
+            read_path: parts.read_path,
+            route: parts.route,
+            runtime: parts.runtime,
+        }
+    }
+
+    pub(super) fn set_lone_reader(&self) {
+        self.lone_reader.store(true, Ordering::Release);
+    }
+
+    pub(super) fn set(&self, consensus: Option<Consensus>) {
+        self.running.store(consensus.map(Arc::new));
+    }
+
+    /// Consensus, while it runs.
+    #[must_use]
+    pub fn running(&self) -> Option<Consensus> {
+        self.running.load().as_deref().cloned()
+    }
+
+    /// The way to other nodes.
+    #[must_use]
+    pub fn route(&self) -> &dyn LeaderRoute {
+        &*self.route
+    }
+
+    /// Who leads.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.borrow().clone()
+    }
+
+    /// Proposes on this node, which leads or says that it does not. Also what other nodes forward comes here.
+    pub fn propose_here(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        if let Some(condition) = self.board.refusal() {
+            propose.reply.send(Err(refused(condition)));
+            return Ok(());
+        }
+        let running = self.running.load();
+        let Some(consensus) = &*running else {
+            return Err(PostError::Gone(propose));
+        };
+        let Some(slot) = Slot::take(&self.in_flight) else {
+            return Err(PostError::Full(propose));
+        };
+        let Propose { batch, permit, reply } = propose;
+        let record_count = batch.record_count;
+        let directory = self.route.clone();
+        let on_complete = OnComplete::new(move |result: WriteResult| {
+            reply.send(outcome(result, record_count, &*directory));
+            drop((permit, slot));
+        });
+        let proposal = Proposal {
+            timestamp: clock::wall(),
+            content: ProposalContent::Records(batch),
+        };
+        let write = consensus.raft.client_write_ff(proposal, Some(on_complete));
+        // The queue has room for more than `PROPOSALS_MAX`, so this is done at once, but for the runtime's own budget of
+        // a task, which must not count here. When consensus has ended the reply is dropped: nobody knows.
+        let _sent = tokio::task::unconstrained(write).now_or_never();
+        Ok(())
+    }
+
+    /// The entry up to which a read that begins now must see, as the leader, which this node must be.
+    ///
+    /// Errors: `NotLeader`, `NoLeader`, `Unavailable`. Cancel: safe.
+    pub async fn read_index_here(&self, lease: bool) -> Result<LogIndex, ProposeError> {
+        let consensus = self.running().ok_or(ProposeError::Unavailable)?;
+        let policy = if lease {
+            ReadPolicy::LeaseRead
+        } else {
+            ReadPolicy::ReadIndex
+        };
+        let linearizer = consensus.raft.get_read_linearizer(policy).await;
+        match linearizer {
+            Ok(linearizer) => Ok(log_index(linearizer.read_log_id().index())),
+            Err(error) => Err(match error.forward_to_leader() {
+                Some(forward) => not_leader(forward.leader_id, &*self.route),
+                None => ProposeError::NoLeader,
+            }),
+        }
+    }
+
+    /// Waits until this node has applied an entry, and answers the high watermark then.
+    async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
+        let consensus = self.running().ok_or(ProposeError::Unavailable)?;
+        let mut applied = consensus.watch_applied();
+        let reached = applied.wait_for(|applied| *applied >= entry).await;
+        reached.map_err(|_| ProposeError::Unavailable)?;
+        Ok(self.read_path.high_watermark())
+    }
+
+    async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {
+        if self.lone_reader.load(Ordering::Acquire) {
+            return Ok(self.read_path.high_watermark());
+        }
+        let leader = self.leadership().leader.ok_or(ProposeError::NoLeader)?;
+        let entry = if leader == self.node_id {
+            self.read_index_here(lease).await?
+        } else {
+            self.route.read_index(leader).await?
+        };
+        self.wait_applied(entry).await
+    }
+}
+
+impl Committer for RaftPort {
+    fn propose(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        let leader = self.leadership.borrow().leader;
+        match leader {
+            Some(leader) if leader != self.node_id => self.route.propose(leader, propose),
+            Some(_) => self.propose_here(propose),
+            None => {
+                // Whoever opens or has failed says so before who leads is a question.
+                let error = match self.board.condition() {
+                    condition @ (Condition::Opening | Condition::Failsafe { .. }) => refused(condition),
+                    _ if self.running.load().is_none() => ProposeError::Unavailable,
+                    Condition::Writable | Condition::StorageFull { .. } => ProposeError::NoLeader,
+                };
+                propose.reply.send(Err(error));
+                Ok(())
+            }
+        }
+    }
+
+    fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>> {
+        let port = self.clone();
+        self.runtime.spawn(async move {
+            let answer = port.answer_read_index(read.lease).await;
+            read.reply.send(answer);
+        });
+        Ok(())
+    }
+}
+
+/// A place among the proposals in flight.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(in_flight: &Arc<AtomicUsize>) -> Option<Self> {
+        let taken = in_flight.fetch_add(1, Ordering::AcqRel);
+        let slot = Self(in_flight.clone());
+        (taken < PROPOSALS_MAX).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What became of a proposal.
+fn outcome(
+    result: WriteResult,
+    record_count: u32,
+    directory: &dyn LeaderRoute,
+) -> Result<Committed, ProposeError> {
+    use openraft::errors::ClientWriteError;
+    match result {
+        Ok(response) => match response.data {
+            Applied::Records(outcome) => Ok(Committed {
+                log_index: entry_of(&response.log_id).0,
+                outcome,
+                record_count,
+            }),
+            Applied::NoRecords => Err(ProposeError::OutcomeUnknown),
+        },
+        Err(ClientWriteError::ForwardToLeader(forward)) => Err(not_leader(forward.leader_id, directory)),
+        // It was in this node's log, and is not any more; whether another node has committed it is not known here.
+        Err(
+            ClientWriteError::LogEntryDiscarded(_)
+            | ClientWriteError::ChangeMembershipError(_)
+            | ClientWriteError::PreconditionFailed(_),
+        ) => Err(ProposeError::OutcomeUnknown),
+    }
+}
+
+/// Where to go instead.
+pub(super) fn not_leader(leader: Option<u64>, directory: &dyn LeaderRoute) -> ProposeError {
+    match leader {
+        Some(leader) => {
+            let leader = NodeId(leader);
+            let address = directory.address_of(leader).unwrap_or_default();
+            ProposeError::NotLeader { leader, address }
+        }
+        None => ProposeError::NoLeader,
+    }
+}
+
+fn refused(condition: Condition) -> ProposeError {
+    match condition {
+        Condition::StorageFull {
+            free_bytes,
+            floor_bytes,
+        } => ProposeError::StorageFull {
+            free_bytes,
+            floor_bytes,
+        },
+        Condition::Failsafe { cause } => ProposeError::Failsafe { cause },
+        Condition::Opening | Condition::Writable => ProposeError::Unavailable,
+    }
+}

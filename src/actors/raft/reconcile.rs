@@ -1,0 +1,299 @@
+//! What the leader does about the membership: a decision from what gossip says and what the log says. Pure.
+//!
+//! Gossip suggests, Raft decides (G7): whoever joined becomes a learner, and a voter once it has caught up and stayed for
+//! a while. Failed is only marked. Only who left on purpose is removed here; the rest is an operator's.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::board::ClusterState;
+use crate::{
+    actors::membership::{Peer, PeerTable, Presence, Standing},
+    consensus::types::Member,
+    types::{ClusterId, NodeId},
+};
+
+/// A learner that misses no more entries than this has caught up: what is in flight on a busy log.
+const CAUGHT_UP_ENTRIES: u64 = 4096;
+
+/// What decides whether a learner becomes a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoterRules {
+    /// No more voters than this.
+    pub voters_max: usize,
+    /// A learner must have been caught up and reachable for this long.
+    pub stable_for: Duration,
+}
+
+/// The next change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A node that joined receives the log.
+    AddLearner(NodeId, Member),
+    /// A node has another name or address.
+    SetMember(NodeId, Member),
+    /// Learners become voters.
+    Promote(BTreeSet<NodeId>),
+    /// A node left on purpose.
+    Remove(NodeId),
+}
+
+/// Since when each learner has been caught up and reachable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stability(BTreeMap<NodeId, Instant>);
+
+impl Stability {
+    /// Takes note of how things stand.
+    pub(super) fn note(&mut self, state: &ClusterState, peers: &PeerTable, now: Instant) {
+        let is_stable = |node: NodeId| {
+            let member = state.members.get(&node);
+            let caught_up = member
+                .and_then(|member| member.matched)
+                .is_some_and(|matched| state.last.distance_from(matched) <= CAUGHT_UP_ENTRIES);
+            caught_up && peers.get(node).is_some_and(Peer::is_reachable)
+        };
+        let learners = state.members.iter().filter(|(_, member)| !member.voter);
+        let stable: BTreeSet<_> = learners
+            .map(|(node, _)| *node)
+            .filter(|node| is_stable(*node))
+            .collect();
+        self.0.retain(|node, _| stable.contains(node));
+        for node in stable {
+            self.0.entry(node).or_insert(now);
+        }
+    }
+
+    fn for_long(&self, node: NodeId, now: Instant, stable_for: Duration) -> bool {
+        self.0
+            .get(&node)
+            .is_some_and(|since| now.saturating_duration_since(*since) >= stable_for)
+    }
+}
+
+/// The next change to make, as the leader `own` of `cluster_id`; none while one is under way.
+pub(super) fn next_step(
+    own: NodeId,
+    cluster_id: ClusterId,
+    state: &ClusterState,
+    peers: &PeerTable,
+    stability: &Stability,
+    rules: VoterRules,
+    now: Instant,
+) -> Option<Step> {
+    if state.leader != Some(own) || state.joint || !state.settled {
+        return None;
+    }
+    let of_us = |peer: &&(NodeId, &Peer)| peer.1.tags.cluster_id == Some(cluster_id);
+    for (node, peer) in peers.iter().filter(|peer| of_us(&peer)) {
+        match (state.members.get(&node), peer.presence) {
+            (Some(_), Presence::Left) if node != own => return Some(Step::Remove(node)),
+            (None, Presence::Reachable) if peer.tags.standing != Standing::Leaving => {
+                if let Some(member) = member_of(peer) {
+                    return Some(Step::AddLearner(node, member));
+                }
+            }
+            (Some(known), Presence::Reachable) => {
+                if let Some(member) = member_of(peer).filter(|member| *member != known.member) {
+                    return Some(Step::SetMember(node, member));
+                }
+            }
+            _ => {}
+        }
+    }
+    let voters = state.members.values().filter(|member| member.voter).count();
+    let room = rules.voters_max.saturating_sub(voters);
+    let ready = state
+        .members
+        .iter()
+        .filter(|(node, member)| !member.voter && stability.for_long(**node, now, rules.stable_for));
+    let promoted: BTreeSet<_> = ready.map(|(node, _)| *node).take(room).collect();
+    (!promoted.is_empty()).then_some(Step::Promote(promoted))
+}
+
+/// As the membership has it; `None` while it is not known where the node is reached.
+fn member_of(peer: &Peer) -> Option<Member> {
+    let address = peer.tags.rpc_address.clone()?;
+    Some(Member {
+        name: peer.tags.node_name.clone(),
+        address,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        actors::{membership::Tags, raft::board::MemberState},
+        clock,
+        types::LogIndex,
+    };
+
+    const OWN: NodeId = NodeId(1);
+    const CLUSTER: ClusterId = ClusterId(7);
+    const RULES: VoterRules = VoterRules {
+        voters_max: 3,
+        stable_for: Duration::from_secs(10),
+    };
+
+    fn peer(node: u64, presence: Presence) -> Peer {
+        Peer {
+            tags: Tags {
+                node_id: NodeId(node),
+                node_name: format!("node-{node}"),
+                cluster_name: "annals".to_owned(),
+                cluster_id: Some(CLUSTER),
+                rpc_address: Some(format!("127.0.0.1:{node}")),
+                standing: Standing::Member,
+                has_data: true,
+                program_version: String::new(),
+            },
+            gossip_address: ([127, 0, 0, 1], 1).into(),
+            presence,
+            since: clock::now(),
+        }
+    }
+
+    fn member(node: u64, voter: bool, matched: u64) -> (NodeId, MemberState) {
+        let member = Member {
+            name: format!("node-{node}"),
+            address: format!("127.0.0.1:{node}"),
+        };
+        let matched = Some(LogIndex(matched));
+        (
+            NodeId(node),
+            MemberState {
+                member,
+                voter,
+                matched,
+            },
+        )
+    }
+
+    fn state(members: impl IntoIterator<Item = (NodeId, MemberState)>) -> ClusterState {
+        ClusterState {
+            leader: Some(OWN),
+            members: members.into_iter().collect(),
+            settled: true,
+            last: LogIndex(10_000),
+            ..ClusterState::default()
+        }
+    }
+
+    fn step(state: &ClusterState, peers: &PeerTable, stability: &Stability, now: Instant) -> Option<Step> {
+        next_step(OWN, CLUSTER, state, peers, stability, RULES, now)
+    }
+
+    fn table(peers: impl IntoIterator<Item = Peer>) -> PeerTable {
+        peers.into_iter().collect()
+    }
+
+    #[test]
+    fn whoever_joined_becomes_a_learner_and_strangers_do_not() {
+        let alone = state([member(1, true, 10_000)]);
+        let now = clock::now();
+        let joined = step(
+            &alone,
+            &table([peer(2, Presence::Reachable)]),
+            &Stability::default(),
+            now,
+        );
+        assert!(matches!(joined, Some(Step::AddLearner(NodeId(2), _))));
+        let mut stranger = peer(2, Presence::Reachable);
+        stranger.tags.cluster_id = None;
+        let mut leaving = peer(3, Presence::Reachable);
+        leaving.tags.standing = Standing::Leaving;
+        let mut nowhere = peer(4, Presence::Reachable);
+        nowhere.tags.rpc_address = None;
+        let others = table([stranger, leaving, nowhere, peer(5, Presence::Unreachable)]);
+        assert_eq!(step(&alone, &others, &Stability::default(), now), None);
+    }
+
+    #[test]
+    fn nothing_is_done_by_a_follower_or_while_a_change_is_under_way() {
+        let peers = table([peer(2, Presence::Reachable)]);
+        let now = clock::now();
+        let alone = state([member(1, true, 10_000)]);
+        for unfit in [
+            ClusterState {
+                leader: Some(NodeId(2)),
+                ..alone.clone()
+            },
+            ClusterState {
+                joint: true,
+                ..alone.clone()
+            },
+            ClusterState {
+                settled: false,
+                ..alone.clone()
+            },
+        ] {
+            assert_eq!(step(&unfit, &peers, &Stability::default(), now), None);
+        }
+    }
+
+    #[test]
+    fn a_learner_votes_once_it_was_caught_up_and_reachable_for_long() {
+        let peers = table([peer(2, Presence::Reachable)]);
+        let began = clock::now();
+        let mut stability = Stability::default();
+        let behind = state([member(1, true, 10_000), member(2, false, 100)]);
+        stability.note(&behind, &peers, began);
+        let later = began + RULES.stable_for;
+        assert_eq!(step(&behind, &peers, &stability, later), None, "it is behind");
+        let caught_up = state([member(1, true, 10_000), member(2, false, 9_999)]);
+        stability.note(&caught_up, &peers, later);
+        assert_eq!(step(&caught_up, &peers, &stability, later), None, "only just");
+        let promoted = Some(Step::Promote(BTreeSet::from([NodeId(2)])));
+        assert_eq!(
+            step(&caught_up, &peers, &stability, later + RULES.stable_for),
+            promoted
+        );
+        let gone = table([peer(2, Presence::Unreachable)]);
+        stability.note(&caught_up, &gone, later);
+        stability.note(&caught_up, &peers, later + RULES.stable_for);
+        let much_later = later + RULES.stable_for;
+        assert_eq!(
+            step(&caught_up, &peers, &stability, much_later),
+            None,
+            "its time begins anew"
+        );
+    }
+
+    #[test]
+    fn there_are_no_more_voters_than_allowed() {
+        let members = (1..=3)
+            .map(|node| member(node, true, 10_000))
+            .chain([member(4, false, 10_000)]);
+        let full = state(members);
+        let peers = table((2..=4).map(|node| peer(node, Presence::Reachable)));
+        let mut stability = Stability::default();
+        let began = clock::now();
+        stability.note(&full, &peers, began);
+        assert_eq!(step(&full, &peers, &stability, began + RULES.stable_for), None);
+    }
+
+    #[test]
+    fn who_left_on_purpose_is_removed_and_who_failed_stays() {
+        let three = state((1..=3).map(|node| member(node, true, 10_000)));
+        let now = clock::now();
+        let failed = table([peer(2, Presence::Unreachable), peer(3, Presence::Reachable)]);
+        assert_eq!(step(&three, &failed, &Stability::default(), now), None);
+        let left = table([peer(2, Presence::Left), peer(3, Presence::Reachable)]);
+        let removed = Some(Step::Remove(NodeId(2)));
+        assert_eq!(step(&three, &left, &Stability::default(), now), removed);
+    }
+
+    #[test]
+    fn a_node_that_moved_is_known_by_its_new_address() {
+        let two = state([member(1, true, 10_000), member(2, true, 10_000)]);
+        let mut moved = peer(2, Presence::Reachable);
+        moved.tags.rpc_address = Some("127.0.0.1:99".to_owned());
+        let step = step(&two, &table([moved]), &Stability::default(), clock::now());
+        let Some(Step::SetMember(NodeId(2), member)) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(member.address, "127.0.0.1:99");
+    }
+}

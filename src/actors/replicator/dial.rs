@@ -1,0 +1,217 @@
+//! Opening a connection to a peer: TCP, the first byte, HTTP/2, and the greeting that tells whether it is the right node.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
+use tonic::{Code, Status, body::Body};
+
+#[cfg(feature = "fault-injection")]
+use super::faults::LinkFaults;
+use super::io::{Cuts, PeerIo};
+use crate::{
+    actors::peer::PeerIdentity,
+    consensus::links::{
+        CONNECTION_WINDOW_BYTES, CallStamp, Contact, FIRST_BYTE, FRAME_BYTES_MAX, KEEPALIVE_EVERY,
+        KEEPALIVE_WITHIN, LinkError, PeerChannel, STREAM_WINDOW_BYTES,
+    },
+    error::causes,
+    proto::peer::GreetRequest,
+    types::{ClusterId, NodeId},
+};
+
+/// Where a peer is at present, by its id: asked before each try, so that a node that moved is found.
+#[derive(Clone)]
+pub struct Directory(Arc<dyn Fn(NodeId) -> Option<String> + Send + Sync>);
+
+impl Directory {
+    /// Asks `find`, which must not block, for `host:port`.
+    #[must_use]
+    pub fn new(find: impl Fn(NodeId) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    /// Where `node` is.
+    #[must_use]
+    pub fn find(&self, node: NodeId) -> Option<String> {
+        (self.0)(node)
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Directory")
+    }
+}
+
+/// What it takes to open connections.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) identity: PeerIdentity,
+    pub(super) directory: Directory,
+    pub(super) connect_within: Duration,
+    #[cfg(feature = "fault-injection")]
+    pub(super) faults: LinkFaults,
+}
+
+/// A connection that is open. Dropping it ends it, whatever calls are on it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) channel: PeerChannel,
+    pub(super) address: String,
+    pub(super) connection: Connection,
+}
+
+/// The task that moves a connection's bytes.
+#[derive(Debug)]
+pub(super) struct Connection {
+    task: AbortOnDropHandle<Result<(), hyper::Error>>,
+    kill: DropGuard,
+}
+
+impl Connection {
+    /// Waits for the connection's end; why it ended.
+    pub(super) async fn ended(self) -> String {
+        let Self { task, kill: _kill } = self;
+        match task.await {
+            Ok(Ok(())) => "the peer closed the connection, or gave no sign of life".to_owned(),
+            Ok(Err(error)) => causes(&error),
+            Err(error) => causes(&error),
+        }
+    }
+}
+
+/// A try that failed.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("cannot speak HTTP/2")]
+    Handshake(#[source] hyper::Error),
+    #[error("{}", .0.message())]
+    Refused(Status),
+    #[error("no answer to the greeting: {}", .0.message())]
+    Greeting(Status),
+    #[error("node {node_id} of cluster {cluster_id} answers there")]
+    Stranger { node_id: NodeId, cluster_id: String },
+    #[error("nothing came of it within {0:?}")]
+    Deadline(Duration),
+}
+
+impl Dialer {
+    /// Opens a connection to `target`. To be run on the runtime that is to move its bytes.
+    pub(super) async fn dial(&self, target: NodeId, contact: Arc<Contact>) -> Result<Opened, LinkError> {
+        let cluster_id = self.identity.cluster_id().ok_or(LinkError::NoCluster)?;
+        let address = self.directory.find(target);
+        let address = address.ok_or(LinkError::NoAddress { target })?;
+        let opened = timeout(
+            self.connect_within,
+            self.dial_at(&address, target, cluster_id, contact),
+        );
+        let opened = opened
+            .await
+            .unwrap_or(Err(DialError::Deadline(self.connect_within)));
+        match opened {
+            Ok((channel, connection)) => Ok(Opened {
+                channel,
+                address,
+                connection,
+            }),
+            Err(error @ (DialError::Refused(_) | DialError::Stranger { .. })) => Err(LinkError::Refused {
+                target,
+                address,
+                cause: causes(&error),
+            }),
+            Err(error) => Err(LinkError::Down {
+                target,
+                address,
+                cause: causes(&error),
+            }),
+        }
+    }
+
+    async fn dial_at(
+        &self,
+        address: &str,
+        target: NodeId,
+        cluster_id: ClusterId,
+        contact: Arc<Contact>,
+    ) -> Result<(PeerChannel, Connection), DialError> {
+        let kill = CancellationToken::new();
+        let io = self.connect(address, target, &kill).await?;
+        let (requests, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_WITHIN)
+            .keep_alive_while_idle(true)
+            .handshake::<_, Body>(TokioIo::new(io))
+            .await
+            .map_err(DialError::Handshake)?;
+        let connection = Connection {
+            task: AbortOnDropHandle::new(tokio::spawn(driver)),
+            kill: kill.drop_guard(),
+        };
+        let stamp = Arc::new(CallStamp::new(cluster_id, self.identity.node_id(), target));
+        let channel = PeerChannel::new(requests, stamp, contact);
+        greet(&channel, target, cluster_id).await?;
+        Ok((channel, connection))
+    }
+
+    /// Connects and says the first byte. TLS goes between that byte and what is returned.
+    async fn connect(
+        &self,
+        address: &str,
+        target: NodeId,
+        kill: &CancellationToken,
+    ) -> Result<PeerIo, DialError> {
+        let cuts = self.cuts(target).await.map_err(DialError::Connect)?;
+        let mut stream = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        stream.set_nodelay(true).map_err(DialError::Connect)?;
+        stream
+            .write_all(&[FIRST_BYTE])
+            .await
+            .map_err(DialError::Connect)?;
+        Ok(PeerIo::new(stream, kill, cuts))
+    }
+
+    #[cfg(feature = "fault-injection")]
+    async fn cuts(&self, target: NodeId) -> io::Result<Cuts> {
+        let mut cuts = Cuts::new(self.faults.of(self.identity.node_id(), target));
+        std::future::poll_fn(|cx| cuts.poll_pass(cx)).await?;
+        Ok(cuts)
+    }
+
+    #[cfg(not(feature = "fault-injection"))]
+    #[expect(clippy::unused_async, reason = "as its counterpart for tests")]
+    async fn cuts(&self, _: NodeId) -> io::Result<Cuts> {
+        Ok(Cuts)
+    }
+}
+
+/// Whether both sides mean the same: the peer checks who calls, and its answer tells who it is.
+async fn greet(channel: &PeerChannel, target: NodeId, cluster_id: ClusterId) -> Result<(), DialError> {
+    let greeted = channel.client().greet(GreetRequest {}).await;
+    let peer = greeted
+        .map_err(|status| match status.code() {
+            Code::FailedPrecondition => DialError::Refused(status),
+            _ => DialError::Greeting(status),
+        })?
+        .into_inner();
+    let own: Bytes = cluster_id.0.to_be_bytes().to_vec().into();
+    if peer.node_id == target.get() && peer.cluster_id == own {
+        return Ok(());
+    }
+    Err(DialError::Stranger {
+        node_id: NodeId(peer.node_id),
+        cluster_id: peer.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}

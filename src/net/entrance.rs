@@ -1,0 +1,359 @@
+//! Where a connection goes once it is accepted: the first byte tells peers from clients.
+//!
+//! Peers and clients share the port and nothing else. Nobody is waited for in the accept loop; who says nothing is let go
+//! after a while. A client has its place among `connections_max` from the beginning. When all of them are taken, some more
+//! may still show that they are peers.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use slog::{Logger, warn};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, GREETING_WITHIN, Greeting};
+use crate::consensus::links::FIRST_BYTE;
+
+/// Connections that may still show that they are peers when no client is taken any more.
+const UNKNOWN_MAX: usize = 64;
+/// How long each of them may take: a peer speaks at once.
+const UNKNOWN_WITHIN: Duration = Duration::from_secs(2);
+/// Connections of peers. A node has two, and for a moment four when it comes back.
+const PEERS_MAX: usize = 64;
+
+/// Where connections wait for their server to take them.
+pub type Accepted = mpsc::Sender<io::Result<Connection>>;
+
+/// Nobody serves any more.
+#[derive(Debug)]
+pub struct Closed;
+
+/// Counts of connections.
+#[derive(Debug)]
+pub struct Connections {
+    slots: Arc<Semaphore>,
+    max: usize,
+    refused: AtomicU64,
+}
+
+impl Connections {
+    /// At most `max` at a time.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Self {
+            slots: Arc::new(Semaphore::new(max)),
+            max,
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Open at the moment.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.max - self.slots.available_permits()
+    }
+
+    /// Closed at once since the gateway's start, because there were too many.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn refuse(&self, peer: SocketAddr, log: &Logger) {
+        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        // Under attack this would be a line per connection: tell the 1st, 2nd, 4th, 8th ...
+        if refused.is_power_of_two() {
+            warn!(log, "too many connections; closed a new one at once";
+                "peer" => %peer, "connections_max" => self.max, "refused" => refused);
+        }
+    }
+}
+
+/// What is on the other side of the door.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    clients: Side,
+    connections: Arc<Connections>,
+    /// `None` when this node has no peers: then everybody is a client.
+    peers: Option<Peers>,
+    patience: Patience,
+    log: Logger,
+}
+
+/// How long a connection may take to say its first byte.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// One that has a place among the clients.
+    client: Duration,
+    /// One that can only be a peer.
+    unknown: Duration,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Takes its connections.
+    pub accepted: Accepted,
+    /// Closes those that are open.
+    pub kill: CancellationToken,
+}
+
+#[derive(Clone, Debug)]
+struct Peers {
+    side: Side,
+    slots: Arc<Semaphore>,
+    unknown: Arc<Semaphore>,
+}
+
+impl Entrance {
+    /// To `clients`, counted by `connections`, and to `peers`.
+    #[must_use]
+    pub fn new(clients: Side, connections: Arc<Connections>, peers: Option<Side>, log: Logger) -> Self {
+        Self {
+            clients,
+            connections,
+            peers: peers.map(|side| Peers {
+                side,
+                slots: Arc::new(Semaphore::new(PEERS_MAX)),
+                unknown: Arc::new(Semaphore::new(UNKNOWN_MAX)),
+            }),
+            patience: Patience {
+                client: GREETING_WITHIN,
+                unknown: UNKNOWN_WITHIN,
+            },
+            log,
+        }
+    }
+
+    /// Takes a connection that was accepted. It is dropped when there is no room, and when it says nothing before `stop`.
+    ///
+    /// Errors: nobody serves any more.
+    pub async fn enter(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Result<(), Closed> {
+        // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
+        drop(stream.set_nodelay(true));
+        let slot = Arc::clone(&self.connections.slots).try_acquire_owned().ok();
+        let Some(peers) = self.peers.clone() else {
+            return match slot {
+                Some(slot) => self.to_clients(stream, slot, Duration::ZERO).await,
+                None => {
+                    self.connections.refuse(from, &self.log);
+                    Ok(())
+                }
+            };
+        };
+        let unknown = match slot {
+            Some(_) => None,
+            None => match Arc::clone(&peers.unknown).try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    self.connections.refuse(from, &self.log);
+                    return Ok(());
+                }
+            },
+        };
+        let (entrance, stop) = (self.clone(), stop.clone());
+        tokio::spawn(async move {
+            // When nobody serves any more there is nobody to tell.
+            let sorted = async { entrance.sort(peers, stream, from, slot).await.unwrap_or(()) };
+            stop.run_until_cancelled(sorted).await;
+            drop(unknown);
+        });
+        Ok(())
+    }
+
+    /// Waits for the first byte and hands the connection to whom it is for.
+    async fn sort(
+        self,
+        peers: Peers,
+        mut stream: TcpStream,
+        from: SocketAddr,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Closed> {
+        let began = Instant::now();
+        let within = match slot {
+            Some(_) => self.patience.client,
+            None => self.patience.unknown,
+        };
+        let mut first = [0];
+        let Ok(Ok(1..)) = timeout(within, stream.peek(&mut first)).await else {
+            // It was silent, or closed again.
+            return Ok(());
+        };
+        if first != [FIRST_BYTE] {
+            return match slot {
+                Some(slot) => self.to_clients(stream, slot, began.elapsed()).await,
+                None => {
+                    self.connections.refuse(from, &self.log);
+                    Ok(())
+                }
+            };
+        }
+        drop(slot);
+        let Ok(slot) = peers.slots.try_acquire_owned() else {
+            warn!(self.log, "too many connections of peers; closed a new one"; "from" => %from, "max" => PEERS_MAX);
+            return Ok(());
+        };
+        if stream.read_exact(&mut first).await.is_err() {
+            return Ok(());
+        }
+        peers.side.take(stream, slot, began.elapsed()).await
+    }
+
+    async fn to_clients(
+        &self,
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+        spent: Duration,
+    ) -> Result<(), Closed> {
+        self.clients.take(stream, slot, spent).await
+    }
+}
+
+impl Side {
+    async fn take(
+        &self,
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+        spent: Duration,
+    ) -> Result<(), Closed> {
+        let connection = Connection::new(stream, slot, &self.kill, Greeting::HTTP2.after(spent));
+        self.accepted.send(Ok(connection)).await.map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slog::{Discard, o};
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    struct Stage {
+        entrance: Entrance,
+        clients: mpsc::Receiver<io::Result<Connection>>,
+        peers: mpsc::Receiver<io::Result<Connection>>,
+        stop: CancellationToken,
+        listener: TcpListener,
+    }
+
+    impl Stage {
+        async fn new(connections_max: usize) -> Self {
+            let side = || {
+                let (accepted, incoming) = mpsc::channel(8);
+                let kill = CancellationToken::new();
+                (Side { accepted, kill }, incoming)
+            };
+            let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
+            let connections = Arc::new(Connections::new(connections_max));
+            let log = Logger::root(Discard, o!());
+            let mut entrance = Entrance::new(clients, connections, Some(peers), log);
+            entrance.patience = Patience {
+                client: Duration::from_millis(100),
+                unknown: Duration::from_millis(50),
+            };
+            Self {
+                entrance,
+                clients: clients_incoming,
+                peers: peers_incoming,
+                stop: CancellationToken::new(),
+                listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
+            }
+        }
+
+        /// A connection that says `first`, at the entrance.
+        async fn enter(&self, first: &[u8]) -> TcpStream {
+            let client = TcpStream::connect(self.listener.local_addr().unwrap());
+            let (client, accepted) = tokio::join!(client, self.listener.accept());
+            let (mut client, (stream, from)) = (client.unwrap(), accepted.unwrap());
+            client.write_all(first).await.unwrap();
+            self.entrance.enter(stream, from, &self.stop).await.unwrap();
+            client
+        }
+    }
+
+    async fn within<F: Future>(future: F) -> F::Output {
+        timeout(Duration::from_secs(20), future).await.unwrap()
+    }
+
+    async fn next(incoming: &mut mpsc::Receiver<io::Result<Connection>>) -> Connection {
+        within(incoming.recv()).await.unwrap().unwrap()
+    }
+
+    /// Whether the other side has closed it.
+    async fn closed(mut client: TcpStream) -> bool {
+        let mut byte = [0];
+        matches!(within(client.read(&mut byte)).await, Ok(0) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_tells_peers_from_clients_and_only_theirs_is_taken_away() {
+        let mut stage = Stage::new(4).await;
+        let _client = stage.enter(b"PRI * HTTP/2.0").await;
+        let mut said = [0; 3];
+        next(&mut stage.clients)
+            .await
+            .read_exact(&mut said)
+            .await
+            .unwrap();
+        assert_eq!(&said, b"PRI");
+        let _peer = stage.enter(b"\x01PRI * HTTP/2.0").await;
+        next(&mut stage.peers).await.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"PRI");
+        assert_eq!(stage.entrance.connections.open(), 0, "both have been dropped");
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_let_go_and_gives_its_place_back() {
+        let mut stage = Stage::new(1).await;
+        assert!(closed(stage.enter(b"").await).await);
+        let client = stage.enter(b"").await;
+        drop(client);
+        within(async {
+            while stage.entrance.connections.open() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let _client = stage.enter(b"x").await;
+        next(&mut stage.clients).await;
+    }
+
+    #[tokio::test]
+    async fn peers_get_in_when_clients_have_taken_every_place() {
+        let mut stage = Stage::new(1).await;
+        let _client = stage.enter(b"x").await;
+        let _held = next(&mut stage.clients).await;
+        assert!(closed(stage.enter(b"x").await).await);
+        assert_eq!(stage.entrance.connections.refused(), 1);
+        assert!(closed(stage.enter(b"").await).await, "it had its time");
+        let _peer = stage.enter(&[FIRST_BYTE]).await;
+        next(&mut stage.peers).await;
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_once_the_door_closes() {
+        let mut stage = Stage::new(1).await;
+        stage.entrance.patience.client = Duration::from_secs(3600);
+        let silent = stage.enter(b"").await;
+        stage.stop.cancel();
+        assert!(closed(silent).await);
+    }
+}

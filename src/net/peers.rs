@@ -1,0 +1,184 @@
+//! The server of peers: who may call, and within which limits. It shares the port with the clients' server, and neither its
+//! budgets nor its timeouts: replication must go on when clients fill everything that is theirs.
+
+use std::{
+    collections::BTreeSet,
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use slog::{Logger, error, warn};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status,
+    metadata::MetadataMap,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Server,
+};
+
+use super::{connection::Connection, services::peer::PeerV1};
+use crate::{
+    actors::{
+        peer::{HandlerSlot, PeerIdentity},
+        replicator::Replicators,
+    },
+    consensus::links::{
+        CLUSTER_ID_HEADER, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, FROM_NODE_HEADER, KEEPALIVE_EVERY,
+        KEEPALIVE_WITHIN, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, TO_NODE_HEADER,
+    },
+    proto::peer::peer_service_server::PeerServiceServer,
+    types::{ClusterId, NodeId},
+};
+
+/// Calls on one connection of a peer. It has a stream of appends, one of proposals, and a few others at a time.
+const CALLS_MAX: u32 = 256;
+/// Strangers that are remembered, so that each is told of once. More than this is an attack, and not a mistake.
+const STRANGERS_MAX: usize = 256;
+
+/// What answering peers takes; outlives the gateway's restarts.
+#[derive(Clone, Debug)]
+pub struct PeerServing {
+    /// Who this node is.
+    pub identity: PeerIdentity,
+    /// Whoever answers.
+    pub handlers: HandlerSlot,
+    /// Told when a peer greets: then it can be reached too.
+    pub replicators: Replicators,
+}
+
+/// Serves peers on the connections that come, until `kill`.
+pub(super) async fn serve(
+    serving: PeerServing,
+    incoming: mpsc::Receiver<io::Result<Connection>>,
+    kill: CancellationToken,
+    log: Logger,
+) {
+    let gate = Gate {
+        identity: serving.identity.clone(),
+        strangers: Arc::default(),
+        log: log.clone(),
+    };
+    let calls = PeerServiceServer::new(PeerV1::new(serving))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(usize::MAX);
+    let served = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(CALLS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
+        .add_service(InterceptedService::new(calls, gate))
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), kill.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        warn!(log, "the server of peers ended"; "error" => %error);
+    }
+}
+
+/// Who calls: a node of this cluster. Set by the gate on every call that it lets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller(pub(super) NodeId);
+
+/// Lets pass who is of this cluster and means this node; the one place where that is checked.
+#[derive(Clone, Debug)]
+struct Gate {
+    identity: PeerIdentity,
+    strangers: Arc<Mutex<BTreeSet<String>>>,
+    log: Logger,
+}
+
+impl Interceptor for Gate {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let own = self.identity.cluster_id();
+        let own = own.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))?;
+        match self.check(own, request.metadata()) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(request)
+            }
+            Err(stranger) => {
+                let text = stranger.to_string();
+                self.tell(&text);
+                Err(Status::failed_precondition(text))
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn check(&self, own: ClusterId, metadata: &MetadataMap) -> Result<Caller, Stranger> {
+        let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        let number = |name| said(name).and_then(|text| text.parse().ok()).map(NodeId);
+        let (Some(cluster), Some(from), Some(to)) = (
+            said(CLUSTER_ID_HEADER),
+            number(FROM_NODE_HEADER),
+            number(TO_NODE_HEADER),
+        ) else {
+            return Err(Stranger::Nobody);
+        };
+        let node_id = self.identity.node_id();
+        if cluster != own.to_string() {
+            let theirs = cluster.chars().take(64).collect();
+            return Err(Stranger::OtherCluster {
+                own,
+                node_id,
+                theirs,
+                from,
+            });
+        }
+        if to != node_id {
+            return Err(Stranger::OtherNode { node_id, to, from });
+        }
+        Ok(Caller(from))
+    }
+
+    /// Loudly, once for each that is different.
+    fn tell(&self, text: &str) {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.len() < STRANGERS_MAX && strangers.insert(text.to_owned()) {
+            error!(self.log, "refused a peer; nothing is exchanged"; "why" => text);
+        }
+    }
+}
+
+/// Somebody who has no business here.
+#[derive(Debug, PartialEq, Eq)]
+enum Stranger {
+    Nobody,
+    OtherCluster {
+        own: ClusterId,
+        node_id: NodeId,
+        theirs: String,
+        from: NodeId,
+    },
+    OtherNode {
+        node_id: NodeId,
+        to: NodeId,
+        from: NodeId,
+    },
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("the call does not say whose it is, of which cluster, and for whom"),
+            Self::OtherCluster {
+                own,
+                node_id,
+                theirs,
+                from,
+            } => write!(
+                f,
+                "this is node {node_id} of cluster {own}, and node {from}, which calls, is of cluster {theirs}: one of \
+                 them has the address of the other by mistake"
+            ),
+            Self::OtherNode { node_id, to, from } => write!(
+                f,
+                "this is node {node_id}, and node {from}, which calls, means node {to}: that one has moved, or was wiped"
+            ),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The actors of a node put together: who is given what, in start order.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use slog::Logger;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    Addresses, NodeOptions, NodeRefs, announce::AnnouncedGateway, cluster::ClusterParts, readiness,
+    vitals::NodeVitals,
+};
+use crate::{
+    actors::{
+        committer::Leadership,
+        gateway::GatewayChild,
+        log::{ConditionBoard, LogChild, LogSetup, LogShared},
+        raft::{PortParts, RaftChild, RaftPort, RaftSetup},
+        read_path::{HighWatermark, ReadPath},
+        supervision::{ActorRef, Child},
+    },
+    net::{
+        context::{Identity, Parts},
+        port::CommitterPort,
+        server::Launcher,
+        vitals::Readiness,
+    },
+    storage::LogView,
+};
+
+/// A node that is not started yet.
+pub(super) struct Assembled {
+    /// In start order.
+    pub(super) children: Vec<Box<dyn Child>>,
+    pub(super) refs: NodeRefs,
+    pub(super) readiness: watch::Receiver<Readiness>,
+    pub(super) vitals: Arc<NodeVitals>,
+    /// The log's.
+    pub(super) thread: Arbiter,
+    /// To be set when the process ends.
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// What the log and consensus publish, and where readers find it.
+struct Published {
+    view: Arc<ArcSwap<LogView>>,
+    board: ConditionBoard,
+    high_watermark: HighWatermark,
+    leadership: (Arc<watch::Sender<Leadership>>, watch::Receiver<Leadership>),
+}
+
+impl Published {
+    fn new() -> Self {
+        let (sender, receiver) = watch::channel(Leadership::default());
+        Self {
+            view: Arc::new(ArcSwap::from_pointee(LogView::unopened())),
+            board: ConditionBoard::new(),
+            high_watermark: HighWatermark::new(),
+            leadership: (Arc::new(sender), receiver),
+        }
+    }
+
+    fn read_path(&self) -> ReadPath {
+        ReadPath::new(self.view.clone(), self.high_watermark.subscribe())
+    }
+}
+
+/// Puts the parts together. `addresses` is told where the node listens, each time the gateway has started.
+pub(super) fn assemble(
+    options: NodeOptions,
+    cluster: ClusterParts,
+    addresses: watch::Sender<Option<Addresses>>,
+    runtime: &Handle,
+    logger: &Logger,
+) -> Assembled {
+    let published = Published::new();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let thread = Arbiter::new();
+    let shared = LogShared {
+        thread: thread.handle(),
+        log: ActorRef::new(),
+    };
+    let raft = ActorRef::new();
+    let port = RaftPort::new(PortParts {
+        node_id: cluster.identity.node_id(),
+        leadership: published.leadership.1.clone(),
+        board: published.board.clone(),
+        read_path: published.read_path(),
+        route: Arc::new(cluster.route()),
+        runtime: runtime.clone(),
+    });
+    let readiness = readiness::follow(&published.board, published.leadership.1.clone(), runtime);
+    let vitals = Arc::new(NodeVitals::new(published.board.clone()));
+    let parts = gateway_parts(
+        &options,
+        &cluster,
+        &published,
+        &port,
+        readiness.clone(),
+        vitals.clone(),
+        logger,
+    );
+    let launcher = Launcher::new(runtime.clone(), parts);
+    let gateway = GatewayChild::new(Box::new(launcher.clone()));
+    let refs = NodeRefs {
+        log: shared.log.clone(),
+        raft: raft.clone(),
+        gateway: gateway.actor(),
+        membership: cluster
+            .membership
+            .as_ref()
+            .map(|child| child.actor())
+            .unwrap_or_default(),
+        links: cluster.links.clone(),
+        directory: cluster.directory.clone(),
+        gossip: cluster.membership.as_ref().map(|child| child.address()),
+        cluster: cluster.board.clone(),
+        read_path: published.read_path(),
+    };
+    let raft_setup = raft_setup(
+        &options,
+        &cluster,
+        &published,
+        &shared,
+        port.clone(),
+        runtime,
+        logger,
+    );
+    let log_setup = LogSetup {
+        file_system: options.file_system,
+        options: options.log,
+        cluster_id: cluster.cluster_id.1.clone(),
+        free_bytes_min: options.free_bytes_min,
+        view: published.view.clone(),
+        board: published.board.clone(),
+        logger: logger.clone(),
+    };
+    let membership = cluster.membership.map(|child| Box::new(child) as Box<dyn Child>);
+    let mut children: Vec<Box<dyn Child>> = membership.into_iter().collect();
+    children.push(Box::new(cluster.replicators));
+    children.push(Box::new(LogChild::new(log_setup, shared)));
+    children.push(Box::new(RaftChild::new(raft_setup, raft.clone())));
+    children.push(Box::new(AnnouncedGateway {
+        gateway,
+        launcher,
+        addresses,
+        raft,
+        stopping: stopping.clone(),
+    }));
+    Assembled {
+        stopping,
+        children,
+        refs,
+        readiness,
+        vitals,
+        thread,
+    }
+}
+
+fn gateway_parts(
+    options: &NodeOptions,
+    cluster: &ClusterParts,
+    published: &Published,
+    port: &RaftPort,
+    readiness: watch::Receiver<Readiness>,
+    vitals: Arc<NodeVitals>,
+    logger: &Logger,
+) -> Parts {
+    Parts {
+        options: options.net.clone(),
+        identity: Identity {
+            peer: cluster.identity.clone(),
+            node_id: cluster.identity.node_id(),
+            node_name: options.node_name.clone(),
+        },
+        committer: CommitterPort(Arc::new(port.clone())),
+        read_path: published.read_path(),
+        leadership: published.leadership.1.clone(),
+        readiness,
+        vitals,
+        peers: Some(cluster.serving()),
+        log: logger.clone(),
+    }
+}
+
+fn raft_setup(
+    options: &NodeOptions,
+    cluster: &ClusterParts,
+    published: &Published,
+    shared: &LogShared,
+    port: RaftPort,
+    runtime: &Handle,
+    logger: &Logger,
+) -> RaftSetup {
+    RaftSetup {
+        node_id: cluster.identity.node_id(),
+        cluster_name: options.cluster.gossip.name.clone(),
+        cluster_id: cluster.cluster_id.1.clone(),
+        founding: cluster.founding.1.clone(),
+        network: cluster.network(),
+        timing: options.consensus,
+        log: shared.log.clone(),
+        view: published.view.clone(),
+        files: (options.file_system.clone(), options.log.directory.clone()),
+        board: published.board.clone(),
+        high_watermark: published.high_watermark.clone(),
+        leadership: published.leadership.0.clone(),
+        port,
+        cluster: cluster.board.clone(),
+        directory: cluster.directory.clone(),
+        voters: options.cluster.voters,
+        links: cluster.links.clone(),
+        peers: cluster.handlers.clone(),
+        retention: options.retention,
+        retention_every: options.retention_every,
+        runtime: runtime.clone(),
+        logger: logger.clone(),
+    }
+}

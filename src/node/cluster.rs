@@ -1,0 +1,146 @@
+//! The parts of a node that make it one of a cluster: gossip, the links to peers, and what is published of both.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use slog::Logger;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::NodeOptions;
+use crate::{
+    actors::{
+        membership::{
+            ClusterOptions, GossipTiming, MembershipChild, MembershipSetup, NodeIdentity, OwnTags, PeerBoard,
+            PeerDirectory,
+        },
+        peer::{HandlerSlot, PeerIdentity},
+        raft::{AddressOf, ClusterBoard, PeerRoute, VoterRules},
+        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild},
+    },
+    consensus::{PeerNetworks, types::Members},
+    net::peers::PeerServing,
+    storage::data_dir::DataDir,
+    types::{ClusterId, NodeId},
+};
+
+/// Which cluster a node is of, and how it finds it.
+#[derive(Clone, Debug)]
+pub struct ClusterSetup {
+    /// The cluster's name and seeds, the key of its gossip.
+    pub gossip: ClusterOptions,
+    /// Where gossip listens; `None`: the node does not gossip, and is alone.
+    pub listen: Option<SocketAddr>,
+    /// The times of gossip.
+    pub gossip_timing: GossipTiming,
+    /// The names of those who found the cluster, the first of which does it; none: the node only joins.
+    pub initial_members: Vec<String>,
+    /// The node founds a cluster by itself, whoever else is there.
+    pub alone: bool,
+    /// When a learner becomes a voter.
+    pub voters: VoterRules,
+    /// Links that tests cut.
+    #[cfg(feature = "fault-injection")]
+    pub faults: crate::actors::replicator::faults::LinkFaults,
+}
+
+/// The parts, and the ends of what they publish.
+pub(super) struct ClusterParts {
+    pub(super) identity: PeerIdentity,
+    pub(super) membership: Option<MembershipChild>,
+    pub(super) replicators: ReplicatorsChild,
+    pub(super) links: Replicators,
+    pub(super) directory: PeerDirectory,
+    pub(super) own_tags: Option<OwnTags>,
+    pub(super) board: ClusterBoard,
+    pub(super) handlers: HandlerSlot,
+    pub(super) cluster_id: (
+        watch::Sender<Option<ClusterId>>,
+        watch::Receiver<Option<ClusterId>>,
+    ),
+    pub(super) founding: (watch::Sender<Option<Members>>, watch::Receiver<Option<Members>>),
+    addresses: AddressOf,
+    runtime: Handle,
+}
+
+impl ClusterParts {
+    /// Starts nothing yet.
+    pub(super) fn new(options: &NodeOptions, data_dir: &DataDir, runtime: &Handle, logger: &Logger) -> Self {
+        let (node_id, cluster_id) = (data_dir.identity().node_id, data_dir.identity().cluster_id);
+        let identity = PeerIdentity::new(node_id, cluster_id);
+        let membership = options.cluster.listen.map(|listen| {
+            MembershipChild::new(MembershipSetup {
+                identity: NodeIdentity {
+                    node_id,
+                    name: options.node_name.clone(),
+                },
+                cluster: options.cluster.gossip.clone(),
+                listen,
+                file_system: options.file_system.clone(),
+                data_dir: data_dir.path().to_owned(),
+                runtime: runtime.clone(),
+                timing: options.cluster.gossip_timing,
+                logger: logger.clone(),
+            })
+            .expect("the configuration lets only names in that tags can hold")
+        });
+        let directory = membership
+            .as_ref()
+            .map_or_else(|| PeerBoard::new().directory(), MembershipChild::directory);
+        let board = ClusterBoard::new();
+        let addresses = addresses(directory.clone(), board.clone());
+        let dialled = addresses.clone();
+        let setup = ReplicatorSetup::new(
+            identity.clone(),
+            Directory::new(move |node| dialled(node)),
+            runtime.clone(),
+            logger.clone(),
+        );
+        #[cfg(feature = "fault-injection")]
+        let setup = ReplicatorSetup {
+            faults: options.cluster.faults.clone(),
+            ..setup
+        };
+        let replicators = ReplicatorsChild::new(setup);
+        Self {
+            identity,
+            own_tags: membership.as_ref().map(MembershipChild::own_tags),
+            membership,
+            links: replicators.replicators(),
+            replicators,
+            directory,
+            board,
+            handlers: HandlerSlot::new(),
+            cluster_id: watch::channel(cluster_id),
+            founding: watch::channel(None),
+            addresses,
+            runtime: runtime.clone(),
+        }
+    }
+
+    /// The way of openraft to the other nodes.
+    pub(super) fn network(&self) -> PeerNetworks {
+        PeerNetworks::new(self.identity.node_id(), Arc::new(self.links.clone()))
+    }
+
+    /// The way of clients' batches to a leader that is another node.
+    pub(super) fn route(&self) -> PeerRoute {
+        PeerRoute::new(
+            Arc::new(self.links.clone()),
+            self.addresses.clone(),
+            self.runtime.clone(),
+        )
+    }
+
+    /// What answering peers takes.
+    pub(super) fn serving(&self) -> PeerServing {
+        PeerServing {
+            identity: self.identity.clone(),
+            handlers: self.handlers.clone(),
+            replicators: self.links.clone(),
+        }
+    }
+}
+
+/// Gossip knows best where a node is; the membership in the log knows also of those that gossip has not met.
+fn addresses(directory: PeerDirectory, board: ClusterBoard) -> AddressOf {
+    Arc::new(move |node: NodeId| directory.rpc_address_of(node).or_else(|| board.address_of(node)))
+}
