@@ -260,10 +260,11 @@ pub fn has_been_used(file_system: &dyn FileSystem, directory: &Path) -> io::Resu
         names => names?,
     };
     // The first segment is made before anything is written.
-    let later = |name: &String| names::first_of_store(name).is_some_and(|first| first > LogIndex(1));
-    Ok(names
-        .iter()
-        .any(|name| name == crate::storage::vote::FILE_NAME || later(name)))
+    let later = |name: &str| names::first_of_store(name).is_some_and(|first| first > LogIndex(1));
+    let of_a_cluster = |name: &String| {
+        name == crate::storage::vote::FILE_NAME || names::of_quarantined(name).is_some() || later(name)
+    };
+    Ok(names.iter().any(of_a_cluster))
 }
 
 /// First log indexes of the segments, in order, and those whose place is empty. Removes files that never became part of
