@@ -1,8 +1,9 @@
 //! Puts a log's consensus together: recovered state in, a running openraft out.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::{Stream, stream};
 use openraft::{
     Config, RaftNetworkFactory, SnapshotPolicy, async_runtime::WatchReceiver, network::NetSnapshot,
 };
@@ -11,7 +12,7 @@ use super::{
     LogStore, Raft, Recovered, StateMachine,
     log_port::{ApplyObserver, SharedLogPort},
     shared::Shared,
-    types::{RaftLogId, SnapshotManifest, TypeConfig, entry_of, raft_index},
+    types::{RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, entry_of, raft_index},
 };
 use crate::{
     error::causes,
@@ -25,6 +26,8 @@ const APPEND_ENTRIES_MAX: u64 = 4096;
 /// by its connection long before.
 const INSTALL_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
+/// Bytes of entries sent at a time to a node that writes a segment anew.
+const ENTRIES_BYTES: usize = 1 << 20;
 /// After how long a snapshot is asked for again; it is made within milliseconds.
 const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -152,6 +155,23 @@ impl Consensus {
     pub fn applied_term(&self) -> Term {
         let applied = self.shared.applied();
         applied.map_or(Term::ZERO, |(applied, _)| entry_of(&applied).1)
+    }
+
+    /// Entries of `[from, below)` of this node's log, committed or not, some at a time.
+    pub fn entries(
+        &self,
+        from: LogIndex,
+        below: LogIndex,
+    ) -> impl Stream<Item = io::Result<Vec<RaftEntry>>> + Send + 'static {
+        let shared = self.shared.clone();
+        stream::try_unfold(from, move |from| {
+            let shared = shared.clone();
+            async move {
+                let entries = shared.read_raft(from, below, ENTRIES_BYTES).await?;
+                let next = entries.last().map(|last| entry_of(&last.log_id).0.plus(1));
+                Ok(next.map(|next| (entries, next)))
+            }
+        })
     }
 
     /// Remembers on disk, without waiting for it, what is committed.

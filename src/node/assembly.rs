@@ -210,6 +210,7 @@ fn raft_setup(
         cluster: cluster.board.clone(),
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,
+        scrub: options.scrub,
         links: cluster.links.clone(),
         peers: cluster.handlers.clone(),
         retention: options.retention,

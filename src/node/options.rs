@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use crate::{
     actors::{
         membership::{ClusterOptions, GossipTiming},
-        raft::{RETENTION_EVERY, VoterRules},
+        raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
     config::{Config, Founding},
@@ -43,6 +43,8 @@ pub struct NodeOptions {
     pub retention_every: Duration,
     /// How patient consensus is.
     pub consensus: Timing,
+    /// How sealed segments are looked through for damage.
+    pub scrub: ScrubPace,
     /// Which cluster, and how it is found.
     pub cluster: ClusterSetup,
     /// Something was written to the log before.
@@ -124,6 +126,7 @@ impl NodeOptions {
             },
             retention_every: RETENTION_EVERY,
             consensus: Timing::default(),
+            scrub: ScrubPace::default(),
             cluster,
             has_data,
             net: net::Options {

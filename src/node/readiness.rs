@@ -42,7 +42,9 @@ pub(super) fn follow(
 fn readiness(condition: &Condition, has_leader: bool) -> Readiness {
     match condition {
         Condition::Opening => Readiness::Starting,
-        Condition::Failsafe { cause } => Readiness::Failsafe { cause: cause.clone() },
+        Condition::Damaged { cause } | Condition::Failsafe { cause } => {
+            Readiness::Failsafe { cause: cause.clone() }
+        }
         // With a full disk reads are served and leaders hand over; `checks` tells the operator.
         Condition::Writable | Condition::StorageFull { .. } if has_leader => Readiness::Ready,
         Condition::Writable | Condition::StorageFull { .. } => Readiness::NoLeader,

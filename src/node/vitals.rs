@@ -51,7 +51,7 @@ impl Vitals for NodeVitals {
             } => Some(format!(
                 "nearly full: {free_bytes} bytes free, {floor_bytes} are kept free; make room or lower log.free_bytes_min"
             )),
-            Condition::Failsafe { cause } => Some(cause),
+            Condition::Damaged { cause } | Condition::Failsafe { cause } => Some(cause),
         };
         vec![Check {
             name: "disk",

@@ -24,6 +24,11 @@ pub enum Condition {
         /// Bytes that are kept free.
         floor_bytes: u64,
     },
+    /// What was synced cannot be read any more: it takes no appends until that is repaired. What is left is read.
+    Damaged {
+        /// What is damaged.
+        cause: String,
+    },
     /// It takes no appends until the process restarts (STO-3).
     Failsafe {
         /// Why.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::{
     actors::supervision::{Reply, Unanswered},
     storage::{
-        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, TransferError, Trimmed, Vote,
-        WriteError, entry::Entry,
+        Checkpoint, Committed, CutError, Damage, Last, Placed, ReadError, Rebuild, Rebuilt, RepairError,
+        Retention, TransferError, Trimmed, Vote, WriteError, entry::Entry,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -159,6 +159,26 @@ pub struct Install {
     pub reply: Reply<bool, LogFailed>,
 }
 
+/// Begin to write a damaged segment anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct BeginRepair {
+    /// Its first entry; `None`: the last segment's.
+    pub first: Option<LogIndex>,
+    /// What takes the entries, and up to where they are missing.
+    pub reply: Reply<(Box<Rebuild>, Last), LogFailed>,
+}
+
+/// Put a segment that was written anew in the place of the damaged one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Replace {
+    /// The segment.
+    pub rebuilt: Rebuilt,
+    /// Where the answer goes.
+    pub reply: Reply<(), LogFailed>,
+}
+
 /// Tell what retention would drop.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -200,6 +220,9 @@ pub enum LogFailed {
     /// What was fetched is not what should be installed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// A damaged segment could not be written anew.
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     /// A vote could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -215,6 +238,7 @@ impl LogFailed {
             Self::Cut(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
             Self::Transfer(error) => error.disposition(),
+            Self::Repair(error) => error.disposition(),
             Self::Write(error) => error.disposition(),
         }
     }

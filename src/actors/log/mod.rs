@@ -14,6 +14,7 @@ mod install;
 mod messages;
 mod open;
 mod promises;
+mod repair;
 mod trim;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -26,8 +27,8 @@ use tokio::sync::watch;
 pub use child::{LogChild, LogShared};
 pub use condition::{Condition, ConditionBoard};
 pub use messages::{
-    Append, AppendFailed, Close, Describe, Install, LogFailed, NoteCommitted, OnPersisted, RetentionDue,
-    SaveVote, SetTrimPoint, Standing, Trim, Truncate,
+    Append, AppendFailed, BeginRepair, Close, Describe, Install, LogFailed, NoteCommitted, OnPersisted,
+    Replace, RetentionDue, SaveVote, SetTrimPoint, Standing, Trim, Truncate,
 };
 
 use self::{
@@ -161,6 +162,22 @@ impl Handler<SetTrimPoint> for LogActor {
     }
 }
 
+impl Handler<BeginRepair> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, begin: BeginRepair, _: &mut Self::Context) {
+        self.begin_repair(begin);
+    }
+}
+
+impl Handler<Replace> for LogActor {
+    type Result = ();
+
+    fn handle(&mut self, replace: Replace, context: &mut Self::Context) {
+        self.replace(replace, context);
+    }
+}
+
 impl Handler<NoteCommitted> for LogActor {
     type Result = ();
 
@@ -291,7 +308,7 @@ impl LogActor {
                 self.setup.board.set_tail(open.state.checkpoint().next_offset());
                 self.setup.board.set(match &open.damage {
                     None => Condition::Writable,
-                    Some(damage) => Condition::Failsafe {
+                    Some(damage) => Condition::Damaged {
                         cause: damage.to_string(),
                     },
                 });

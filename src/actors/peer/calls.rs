@@ -7,12 +7,12 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
-use super::{PeerError, SegmentRange};
+use super::{EntryChunks, PeerError, SegmentRange};
 use crate::{
     consensus::{
-        codec::CodecError,
+        codec::{self, CodecError},
         links::{Lane, PeerLinks},
-        types::SnapshotManifest,
+        types::{SnapshotManifest, entry_of},
     },
     proto::peer::{self, read_index_response::Result as IndexAnswer},
     types::{LogIndex, NodeId},
@@ -63,6 +63,40 @@ impl PeerCalls {
         let asked = client.list_segments(peer::ListSegmentsRequest::default());
         let response = answer(target, MANIFEST_WITHIN, asked).await?;
         Ok(SnapshotManifest(response.manifest))
+    }
+
+    /// Entries of `[from, below)` on `target`, in order and without holes. They end where the range or its log does.
+    /// Dropping the stream ends the call.
+    ///
+    /// Errors: it was not reached, or sent what makes no sense. Cancel: safe.
+    pub async fn read_entries(
+        &self,
+        target: NodeId,
+        from: LogIndex,
+        below: LogIndex,
+    ) -> Result<EntryChunks, PeerError> {
+        let mut client = self.links.channel(target, Lane::Bulk).await?.client();
+        let asked = client.read_entries(peer::ReadEntriesRequest {
+            log: String::new(),
+            from: from.get(),
+            below: below.get(),
+        });
+        let chunks = answer(target, SEGMENT_WITHIN, asked).await?;
+        let mut next = from;
+        let entries = chunks.map(move |chunk| {
+            let chunk = chunk.map_err(|status| call_failed(target, status))?;
+            let entries = chunk.entries.into_iter().map(codec::decode_entry);
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            for entry in &entries {
+                if entry_of(&entry.log_id).0 != next {
+                    let field = "entries.log_index";
+                    return Err(CodecError::Contradiction { field }.into());
+                }
+                next = next.plus(1);
+            }
+            Ok(entries)
+        });
+        Ok(entries.boxed())
     }
 
     /// Bytes of a segment on `target`, in order and without holes. They end where the range or the file does; whether that

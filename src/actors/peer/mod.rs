@@ -28,7 +28,7 @@ use crate::{
             AppendRequest, AppendResponse, AppendResult, SnapshotResponse, TransferRequest, TransferResponse,
             VoteRequest, VoteResponse,
         },
-        types::SnapshotManifest,
+        types::{RaftEntry, SnapshotManifest},
     },
     storage::entry::Batch,
     types::{LogIndex, NodeId, Position},
@@ -36,6 +36,9 @@ use crate::{
 
 /// Answers to what a peer asks of the streams it opened.
 pub type AppendResults = BoxStream<'static, Result<AppendResult, PeerError>>;
+
+/// Entries, some at a time, in order.
+pub type EntryChunks = BoxStream<'static, Result<Vec<RaftEntry>, PeerError>>;
 
 /// A piece of a segment's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub trait PeerHandler: fmt::Debug + Send + Sync + 'static {
     /// For the leader: proposes a batch of a follower's client. The batch takes its place among the others when this is
     /// called, not when the future is first polled.
     fn propose(&self, from: NodeId, batch: Batch) -> BoxFuture<'static, Result<Committed, ForwardError>>;
+
+    /// Entries of `[from, below)` of this node's log, committed or not, some at a time. Ends where the range or the log does.
+    fn read_entries(&self, from: LogIndex, below: LogIndex) -> EntryChunks;
 
     /// The segments of the log on this node.
     async fn manifest(&self) -> Result<SnapshotManifest, PeerError>;

@@ -14,7 +14,7 @@ use super::{RaftPort, transfer::Transfer};
 use crate::{
     actors::{
         committer::{Committed, Propose, ProposeError},
-        peer::{AppendResults, ForwardError, PeerError, PeerHandler, SegmentRange},
+        peer::{AppendResults, EntryChunks, ForwardError, PeerError, PeerHandler, SegmentRange},
         supervision::{PostError, Reply},
     },
     consensus::{
@@ -139,6 +139,16 @@ impl PeerHandler for Answers {
             })
         }
         .boxed()
+    }
+
+    fn read_entries(&self, from: LogIndex, below: LogIndex) -> EntryChunks {
+        match self.consensus() {
+            Ok(consensus) => consensus
+                .entries(from, below)
+                .map(|read| read.map_err(PeerError::Io))
+                .boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
     }
 
     async fn manifest(&self) -> Result<SnapshotManifest, PeerError> {

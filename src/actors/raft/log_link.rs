@@ -86,9 +86,12 @@ impl LogPort for LogLink {
             match trimmed.await {
                 // What stands in the way of a trim is told by the log, and the next trim tries again.
                 Ok(_) | Err(LogFailed::Cut(_) | LogFailed::Read(_) | LogFailed::ReadOnly { .. }) => Ok(()),
-                Err(error @ (LogFailed::Unanswered(_) | LogFailed::Write(_) | LogFailed::Transfer(_))) => {
-                    Err(failed(&error))
-                }
+                Err(
+                    error @ (LogFailed::Unanswered(_)
+                    | LogFailed::Write(_)
+                    | LogFailed::Transfer(_)
+                    | LogFailed::Repair(_)),
+                ) => Err(failed(&error)),
             }
         }
         .boxed()

@@ -1,7 +1,7 @@
 //! Decides what is committed: openraft over this node's log, and what follows from who leads.
 //!
 //! Owns     the openraft handle, published in the [`RaftPort`]; who leads, published.
-//! Accepts  ChangeMember, HandOver, Trimmed, Retire.
+//! Accepts  ChangeMember, HandOver, Trimmed, Damaged, Retire.
 //! Emits    Append, SaveVote, Truncate, Trim, Install to LogActor (from openraft's tasks); the high watermark.
 //! Limits   proposals in flight: `PROPOSALS_MAX`, and the bytes of the permits they carry; one membership change at a time.
 //! Fails    consensus is shut down and built again from the log; proposals in flight are answered `OutcomeUnknown`.
@@ -18,11 +18,12 @@ mod observer;
 mod opening;
 mod port;
 mod reconcile;
+mod repair;
 mod route;
 mod transfer;
 mod trims;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -34,9 +35,16 @@ pub use child::RaftChild;
 pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
 pub use port::{PortParts, RaftPort};
 pub use reconcile::VoterRules;
+pub use repair::ScrubPace;
 pub use route::{AddressOf, LeaderRoute, PeerRoute};
 
-use self::{answers::Answers, observer::Observer, reconcile::Stability, transfer::Transfer};
+use self::{
+    answers::Answers,
+    observer::Observer,
+    reconcile::Stability,
+    repair::{Damaged, Ends},
+    transfer::Transfer,
+};
 use super::{
     committer::Leadership,
     log::{ConditionBoard, LogActor},
@@ -50,7 +58,7 @@ use crate::{
     consensus::{Consensus, PeerNetworks, Timing, types::Members},
     error::Disposition,
     storage::{LogView, Retention, fs::FileSystem},
-    types::{ClusterId, NodeId, Offset},
+    types::{ClusterId, LogIndex, NodeId, Offset},
 };
 
 /// How often retention is looked at, unless told otherwise: segments are minutes long at least.
@@ -95,6 +103,8 @@ pub struct RaftSetup {
     pub directory: PeerDirectory,
     /// When a learner becomes a voter.
     pub voters: VoterRules,
+    /// How sealed segments are looked through for damage.
+    pub scrub: ScrubPace,
     /// The links to peers; kept to the members.
     pub links: Replicators,
     /// Where consensus is published to other nodes.
@@ -132,6 +142,9 @@ pub struct RaftActor {
     stability: Stability,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
+    /// Segments that are being repaired, by their first entries.
+    repairing: BTreeSet<LogIndex>,
+    scrub: Option<Ends>,
     lifeline: Lifeline,
 }
 
@@ -180,6 +193,14 @@ impl Handler<HandOver> for RaftActor {
     }
 }
 
+impl Handler<Damaged> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, damaged: Damaged, context: &mut Self::Context) {
+        self.damaged(damaged, context);
+    }
+}
+
 impl Handler<Retire> for RaftActor {
     type Result = ();
 
@@ -220,6 +241,8 @@ impl RaftActor {
             opening: Some(opening),
             stability: Stability::default(),
             changing: false,
+            repairing: BTreeSet::new(),
+            scrub: None,
             lifeline,
         }
     }
@@ -263,6 +286,7 @@ impl RaftActor {
         self.setup
             .runtime
             .spawn(board::follow(consensus.clone(), self.setup.cluster.clone()));
+        self.begin_scrub();
         let followed = leadership::follow(
             consensus,
             self.setup.node_id,

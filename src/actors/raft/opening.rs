@@ -56,20 +56,23 @@ impl RaftActor {
                 .into_actor(self)
                 .map(|started, actor, context| match started {
                     Ok(Some(consensus)) => actor.opened(consensus, context),
-                    Ok(None) => actor.read_only(),
+                    Ok(None) => actor.read_only(context),
                     Err(text) => actor.fail(Disposition::Restart, text, context),
                 }),
         );
     }
 
     /// The log is damaged: what is left of it is read, and nothing is decided here.
-    fn read_only(&mut self) {
+    fn read_only(&mut self, context: &mut Context<Self>) {
         warn!(
             self.setup.logger,
             "the log is damaged, so this node takes no part in consensus"
         );
         if let Some(opening) = self.opening.take() {
             opening.send(Ok(()));
+        }
+        if !self.setup.port.is_lone_reader() {
+            self.repair_end(context);
         }
     }
 }

@@ -92,6 +92,10 @@ impl RaftPort {
         }
     }
 
+    pub(super) fn is_lone_reader(&self) -> bool {
+        self.lone_reader.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_lone_reader(&self) {
         self.lone_reader.store(true, Ordering::Release);
     }
@@ -201,7 +205,9 @@ impl Committer for RaftPort {
             None => {
                 // Whoever opens or has failed says so before who leads is a question.
                 let error = match self.board.condition() {
-                    condition @ (Condition::Opening | Condition::Failsafe { .. }) => refused(condition),
+                    condition @ (Condition::Opening
+                    | Condition::Damaged { .. }
+                    | Condition::Failsafe { .. }) => refused(condition),
                     _ if self.running.load().is_none() => ProposeError::Unavailable,
                     Condition::Writable | Condition::StorageFull { .. } => ProposeError::NoLeader,
                 };
@@ -285,7 +291,7 @@ fn refused(condition: Condition) -> ProposeError {
             free_bytes,
             floor_bytes,
         },
-        Condition::Failsafe { cause } => ProposeError::Failsafe { cause },
+        Condition::Damaged { cause } | Condition::Failsafe { cause } => ProposeError::Failsafe { cause },
         Condition::Opening | Condition::Writable => ProposeError::Unavailable,
     }
 }

@@ -46,7 +46,7 @@ impl RaftActor {
     pub(super) fn propose_trim(&self, below: Offset) {
         match self.setup.board.condition() {
             Condition::Writable | Condition::StorageFull { .. } => {}
-            Condition::Opening | Condition::Failsafe { .. } => return,
+            Condition::Opening | Condition::Damaged { .. } | Condition::Failsafe { .. } => return,
         }
         let Some(consensus) = self.consensus.clone() else {
             return;

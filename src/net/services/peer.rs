@@ -138,6 +138,22 @@ impl PeerService for PeerV1 {
         Ok(Response::new(codec::snapshot_response(&response)))
     }
 
+    type ReadEntriesStream = Answers<peer::EntriesChunk>;
+
+    async fn read_entries(
+        &self,
+        request: Request<peer::ReadEntriesRequest>,
+    ) -> Result<Response<Self::ReadEntriesStream>, Status> {
+        let request = request.into_inner();
+        let handler = self.handler_of(&request.log)?;
+        let entries = handler.read_entries(LogIndex(request.from), LogIndex(request.below));
+        let chunks = entries.map(|entries| {
+            let entries = answered(entries)?.into_iter().map(codec::entry).collect();
+            Ok(peer::EntriesChunk { entries })
+        });
+        Ok(Response::new(chunks.boxed()))
+    }
+
     type ReadSegmentStream = Answers<peer::SegmentChunk>;
 
     async fn read_segment(

@@ -77,6 +77,14 @@ pub struct Rebuilt {
     pub(super) path: PathBuf,
 }
 
+impl Rebuilt {
+    /// Its first entry.
+    #[must_use]
+    pub fn first_log_index(&self) -> LogIndex {
+        self.first_log_index
+    }
+}
+
 impl LogState {
     /// What is to be fetched in order to repair the sealed segment that begins with the entry.
     ///

@@ -1,0 +1,248 @@
+//! Finds damage in sealed segments before a reader does, and has damaged ones written anew from what other nodes hold.
+//!
+//! Segments differ between nodes, entries do not: a damaged segment is repaired from entries (ADR 0009).
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use futures::TryStreamExt;
+use slog::{Logger, error, info, warn};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{RaftActor, RaftSetup};
+use crate::{
+    actors::{
+        log::{BeginRepair, Replace},
+        peer::{PeerCalls, PeerError},
+        supervision::Reply,
+    },
+    consensus::codec,
+    error::causes,
+    storage::{Last, LogView, ReadEntriesError, ReadError, Rebuild},
+    types::{LogIndex, NodeId},
+};
+
+/// How long a node is asked who leads.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// After how long a repair that failed is tried again: a peer restarts, a disk gets room.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How sealed segments are looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubPace {
+    /// Bytes read in a second.
+    pub bytes_per_second: u64,
+    /// Between the end of one look at everything and the next.
+    pub rest: Duration,
+}
+
+impl Default for ScrubPace {
+    /// A terabyte in a day and a half, and little beside what a disk can do.
+    fn default() -> Self {
+        Self {
+            bytes_per_second: 8 << 20,
+            rest: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// A sealed segment is damaged.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Damaged {
+    /// Its first entry.
+    pub(super) first: LogIndex,
+    /// What is wrong.
+    pub(super) what: String,
+}
+
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ends(JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl RaftActor {
+    /// Looks through the sealed segments, over and over.
+    pub(super) fn begin_scrub(&mut self) {
+        let (view, pace, runtime) = (
+            self.setup.view.clone(),
+            self.setup.scrub,
+            self.setup.runtime.clone(),
+        );
+        let raft = self.address.clone();
+        let tell = move |damaged| drop(raft.post(damaged));
+        self.scrub = Some(Ends(self.setup.runtime.spawn(scrub(view, pace, runtime, tell))));
+    }
+
+    /// Has the segment repaired, unless that is under way.
+    pub(super) fn damaged(&mut self, damaged: Damaged, context: &mut Context<Self>) {
+        error!(self.setup.logger, "a sealed segment is damaged"; "first_log_index" => damaged.first.get(),
+            "what" => damaged.what);
+        if !self.repairing.insert(damaged.first) {
+            return;
+        }
+        let first = damaged.first;
+        let repaired = self.setup.runtime.spawn(repair(self.setup.clone(), Some(first)));
+        context.spawn(repaired.into_actor(self).map(move |repaired, actor, context| {
+            if let Ok(Err(why)) = repaired {
+                warn!(actor.setup.logger, "segment not repaired, tried again"; "first_log_index" => first.get(),
+                    "cause" => why);
+            }
+            // The next look finds it again where it is still damaged.
+            context.run_later(AGAIN_AFTER, move |actor, _| {
+                actor.repairing.remove(&first);
+            });
+        }));
+    }
+
+    /// The end of the log is damaged: no part in consensus until all that this node may have acknowledged is there again.
+    pub(super) fn repair_end(&mut self, context: &mut Context<Self>) {
+        let repaired = self.setup.runtime.spawn(repair(self.setup.clone(), None));
+        context.spawn(repaired.into_actor(self).map(|repaired, actor, context| {
+            // When it is repaired the log is opened again, and this actor after it.
+            if let Ok(Err(why)) = repaired {
+                warn!(actor.setup.logger, "the log is not repaired yet, tried again"; "cause" => why);
+                context.run_later(AGAIN_AFTER, Self::repair_end);
+            }
+        }));
+    }
+}
+
+async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, tell: impl Fn(Damaged) + Send) {
+    loop {
+        let firsts = view.load().segment_firsts();
+        let sealed = firsts.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        for first in sealed.iter().copied() {
+            let (view, runtime) = (view.load_full(), runtime.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                view.scrub_segment(first, |bytes| {
+                    let seconds = bytes as f64 / pace.bytes_per_second.max(1) as f64;
+                    runtime.block_on(tokio::time::sleep(Duration::from_secs_f64(seconds)));
+                })
+            });
+            if let Ok(Err(ReadEntriesError::Read(ReadError::Corrupt { what, .. }))) = looked.await {
+                tell(Damaged { first, what });
+            }
+        }
+        tokio::time::sleep(pace.rest).await;
+    }
+}
+
+/// Writes a segment anew, the one that begins with `first` or the last one, and puts it in its place.
+async fn repair(setup: RaftSetup, first: Option<LogIndex>) -> Result<(), String> {
+    let calls = PeerCalls::new(Arc::new(setup.links.clone()));
+    let (reply, begun) = Reply::channel();
+    setup
+        .log
+        .post(BeginRepair { first, reply })
+        .map_err(|error| error.to_string())?;
+    let (mut rebuild, last) = begun.await.map_err(|error| causes(&error))?;
+    let filled = match last {
+        Last::Exactly(last) => fill(&setup, &calls, &mut rebuild, last).await,
+        Last::AtLeast(_) => fill_from_leader(&setup, &calls, &mut rebuild).await,
+    };
+    filled?;
+    let rebuilt = tokio::task::spawn_blocking(move || rebuild.finish()).await;
+    let rebuilt = rebuilt.map_err(|error| error.to_string())?;
+    let (reply, replaced) = Reply::channel();
+    let replace = Replace {
+        rebuilt: rebuilt.map_err(|error| causes(&error))?,
+        reply,
+    };
+    setup.log.post(replace).map_err(|error| error.to_string())?;
+    replaced.await.map_err(|error| causes(&error))
+}
+
+/// Everybody else who may hold the log.
+fn others(setup: &RaftSetup) -> Vec<NodeId> {
+    let state = setup.cluster.state();
+    let by_gossip = setup.directory.table();
+    let mut others: Vec<_> = state
+        .leader
+        .into_iter()
+        .chain(state.members.into_keys())
+        .collect();
+    others.extend(by_gossip.reachable().map(|(node, _)| node));
+    others.retain(|node| *node != setup.node_id);
+    others.dedup();
+    others
+}
+
+/// Entries up to `last`, all of them committed, from whoever has them.
+async fn fill(
+    setup: &RaftSetup,
+    calls: &PeerCalls,
+    rebuild: &mut Box<Rebuild>,
+    last: LogIndex,
+) -> Result<(), String> {
+    let applied = setup
+        .port
+        .running()
+        .map_or(LogIndex::ZERO, |consensus| consensus.applied_index());
+    if last > applied {
+        return Err(format!("entries up to {last} are not known to be committed yet"));
+    }
+    let mut why = "no other node is known".to_owned();
+    for node in others(setup) {
+        match take(calls, node, rebuild, last.plus(1), &setup.logger).await {
+            Ok(()) if rebuild.next() > last => return Ok(()),
+            Ok(()) => why = format!("node {node} has no entry {}", rebuild.next()),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+/// All entries that the leader has: what this node may have acknowledged and lost is among them.
+async fn fill_from_leader(
+    setup: &RaftSetup,
+    calls: &PeerCalls,
+    rebuild: &mut Box<Rebuild>,
+) -> Result<(), String> {
+    let mut why = "no other node is known".to_owned();
+    for node in others(setup) {
+        let committed = match calls.read_index(node, ASK_WITHIN).await {
+            Ok(committed) => committed,
+            Err(PeerError::NotLeader { .. }) => continue,
+            Err(error) => {
+                why = causes(&error);
+                continue;
+            }
+        };
+        take(calls, node, rebuild, LogIndex(u64::MAX), &setup.logger).await?;
+        if rebuild.next() > committed {
+            return Ok(());
+        }
+        why = format!("the leader's log ended before entry {committed}");
+    }
+    Err(why)
+}
+
+/// Takes what a node has of the missing entries.
+async fn take(
+    calls: &PeerCalls,
+    node: NodeId,
+    rebuild: &mut Box<Rebuild>,
+    below: LogIndex,
+    logger: &Logger,
+) -> Result<(), String> {
+    info!(logger, "fetching entries to repair a segment"; "from" => node.get(), "next" => rebuild.next().get());
+    let chunks = calls.read_entries(node, rebuild.next(), below).await;
+    let mut chunks = chunks.map_err(|error| causes(&error))?;
+    while let Some(entries) = chunks.try_next().await.map_err(|error| causes(&error))? {
+        // Writes go to the page cache; what is gathered is synced some megabytes at a time.
+        tokio::task::block_in_place(|| {
+            entries
+                .into_iter()
+                .try_for_each(|entry| rebuild.append(codec::to_storage_entry(entry)))
+        })
+        .map_err(|error| causes(&error))?;
+    }
+    Ok(())
+}
