@@ -98,7 +98,7 @@ impl Node {
         let cluster_id = data_dir.identity().cluster_id.map(|id| id.to_string());
         info!(logger, "node starts"; "node_id" => data_dir.identity().node_id.get(), "cluster_id" => cluster_id,
             "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
-        let timing = options.timing.clone();
+        let timing = options.timing;
         let data_dir = Arc::new(Mutex::new(data_dir));
         let (addresses_sender, addresses) = watch::channel(None);
         let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
