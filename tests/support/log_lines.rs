@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use annals::types::TimestampMs;
 use slog::{Drain, KV, Key, Logger, Never, OwnedKVList, Record, Serializer, o};
 
-/// All lines so far, each as `message key=value ..`. Clones are the same.
+/// All lines so far, each as `message key=value ..`, with the time it came. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LogLines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct LogLines(Arc<Mutex<Vec<(TimestampMs, String)>>>);
 
 impl LogLines {
     pub(crate) fn new() -> Self {
@@ -22,6 +23,11 @@ impl LogLines {
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
+        self.timed().into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// The same with their times.
+    pub(crate) fn timed(&self) -> Vec<(TimestampMs, String)> {
         self.0
             .lock()
             .expect("no call panics while it has the lock")
@@ -52,7 +58,7 @@ impl Drain for LogLines {
         self.0
             .lock()
             .expect("no call panics while it has the lock")
-            .push(line);
+            .push((annals::clock::wall(), line));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
     reason = "each test binary uses its own part of it"
 )]
 
+pub(crate) mod cluster;
 pub(crate) mod hooked_fs;
 pub(crate) mod load;
 pub(crate) mod log_checker;

@@ -12,10 +12,11 @@ use std::{
 use actix_rt::System;
 use annals::{
     actors::{
+        log::Describe,
         membership::{ClusterOptions, GossipTiming},
         raft::VoterRules,
         replicator::faults::LinkFaults,
-        supervision::{Ending, Part, PartStatus, State, Timing},
+        supervision::{Ending, Part, PartStatus, Reply, State, Timing},
     },
     net,
     node::{Addresses, ClusterSetup, Node, NodeControl, NodeOptions, NodeRefs},
@@ -24,7 +25,9 @@ use annals::{
         LogOptions, Retention,
         data_dir::DataDir,
         fs::{FileSystem, RealFileSystem},
+        has_been_used,
     },
+    types::{ClusterId, NodeId},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -72,6 +75,9 @@ where
 /// Where a node keeps its data, over several of its lives.
 #[derive(Debug)]
 pub(crate) struct Place {
+    name: String,
+    /// The node is a cluster by itself.
+    alone: bool,
     directory: TempDir,
     file_system: Arc<dyn FileSystem>,
 }
@@ -85,8 +91,19 @@ impl Place {
     /// On another disk. The lock is on the machine's all the same.
     pub(crate) fn on(file_system: Arc<dyn FileSystem>) -> Self {
         Self {
+            name: NODE_NAME.to_owned(),
+            alone: true,
             directory: tempfile::tempdir().expect("the machine has a disk"),
             file_system,
+        }
+    }
+
+    /// That of a node of this name, which comes to a cluster of several.
+    pub(crate) fn among_others(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            alone: false,
+            ..self
         }
     }
 
@@ -102,16 +119,22 @@ impl Place {
 
     /// What a node here is made from: small segments, quick restarts, no patience lost.
     fn options(&self) -> (NodeOptions, DataDir) {
-        let data_dir = DataDir::open(self.file_system.clone(), self.directory.path(), NODE_NAME)
+        let open = if self.alone {
+            DataDir::open
+        } else {
+            DataDir::open_without_cluster
+        };
+        let data_dir = open(self.file_system.clone(), self.directory.path(), &self.name)
             .expect("the node before has let go of the directory");
-        let cluster_id = data_dir.identity().cluster_id.expect("it stands alone");
+        let directory = data_dir.log_dir("default").expect("the disk is well so far");
+        let has_data = has_been_used(&*self.file_system, &directory).expect("it can be listed");
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = NodeOptions {
-            node_name: NODE_NAME.to_owned(),
+            node_name: self.name.clone(),
             file_system: self.file_system.clone(),
             log: LogOptions {
-                directory: data_dir.log_dir("default").expect("the disk is well so far"),
-                cluster_id,
+                directory,
+                cluster_id: data_dir.identity().cluster_id.unwrap_or(ClusterId(0)),
                 segment_bytes: 1 << 20,
                 segment_age_ms: u64::MAX,
                 tail_cache_bytes: 64 << 10,
@@ -123,7 +146,7 @@ impl Place {
             retention_every: Duration::from_millis(20),
             consensus: annals::consensus::Timing::default(),
             cluster: alone(),
-            has_data: false,
+            has_data,
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,
@@ -168,11 +191,16 @@ fn alone() -> ClusterSetup {
 
 /// A node that has started.
 pub(crate) struct TestNode {
+    pub(crate) id: NodeId,
     pub(crate) control: NodeControl,
     pub(crate) refs: NodeRefs,
     pub(crate) addresses: Addresses,
     pub(crate) lines: LogLines,
-    ending: oneshot::Receiver<Ending>,
+    /// Told once it serves; dropped when it ends without.
+    ready: oneshot::Receiver<()>,
+    ending: oneshot::Receiver<Option<Ending>>,
+    /// Dropped to end the node in the middle of whatever it does.
+    life: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -184,12 +212,25 @@ impl TestNode {
 
     /// The same, with other options.
     pub(crate) async fn start_with(place: &Place, adjust: impl FnOnce(&mut NodeOptions)) -> Self {
+        let mut node = Self::begin_with(place, LogLines::new(), adjust).await;
+        node.until_ready().await;
+        node
+    }
+
+    /// Starts a node and waits until its addresses are bound.
+    pub(crate) async fn begin_with(
+        place: &Place,
+        lines: LogLines,
+        adjust: impl FnOnce(&mut NodeOptions),
+    ) -> Self {
         let (mut options, data_dir) = place.options();
         adjust(&mut options);
-        let lines = LogLines::new();
+        let id = data_dir.identity().node_id;
         let logger = lines.logger();
-        let (started_sender, started) = oneshot::channel();
+        let (bound_sender, bound) = oneshot::channel();
+        let (ready_sender, ready) = oneshot::channel();
         let (ending_sender, ending) = oneshot::channel();
+        let (life, killed) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("node".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -200,28 +241,73 @@ impl TestNode {
             let system = System::with_tokio_rt(move || runtime);
             let ending = system.block_on(async move {
                 let node = Node::start(options, data_dir, &handle, &logger);
-                let started = (node.control(), node.refs().clone(), node.ready().await);
-                drop(started_sender.send(started));
-                node.wait().await
+                let lives = async {
+                    drop(bound_sender.send((node.control(), node.refs().clone(), node.bound().await)));
+                    if node.ready().await.is_some() {
+                        // Nobody may be waiting.
+                        ready_sender.send(()).unwrap_or(());
+                    }
+                    node.wait().await
+                };
+                tokio::select! {
+                    ending = lives => Some(ending),
+                    _ = killed => None,
+                }
             });
+            if ending.is_none() {
+                System::current().stop();
+                system.run().expect("it was stopped by us");
+            }
             // The data directory is free again, so whoever hears of the end may start the next node.
             drop(ending_sender.send(ending));
         });
         let thread = thread.expect("the machine has threads");
-        let (control, refs, addresses) = in_time("the start of the node", started)
+        let (control, refs, addresses) = in_time("the start of the node", bound)
             .await
             .expect("the node's thread does not panic");
         let Some(addresses) = addresses else {
             panic!("the node did not start: {:#?}", lines.all());
         };
         Self {
+            id,
             control,
             refs,
             addresses,
             lines,
+            ready,
             ending,
+            life,
             thread,
         }
+    }
+
+    /// Waits until the node serves; once.
+    pub(crate) async fn until_ready(&mut self) {
+        let ready = in_time("the node to be ready", &mut self.ready).await;
+        assert!(ready.is_ok(), "the node did not start: {:#?}", self.lines.all());
+    }
+
+    /// Ends the node in the middle of whatever it does, as far as that can be done inside a process: nothing is handed
+    /// over, drained or synced. Answers once its directory is free.
+    pub(crate) async fn kill(self) {
+        let Self {
+            life,
+            ending,
+            thread,
+            refs,
+            ..
+        } = self;
+        drop(life);
+        in_time("the end of a node that was killed", ending)
+            .await
+            .expect("its thread does not panic");
+        joined(thread).await;
+        // The log has a thread of its own, which ends behind what it is writing.
+        until("the end of the log's thread", async || {
+            let (reply, _) = Reply::channel();
+            refs.log.post(Describe { reply }).is_err()
+        })
+        .await;
     }
 
     /// A client with a connection of its own.
@@ -252,11 +338,8 @@ impl TestNode {
     pub(crate) async fn ended(self) -> Ending {
         let ending = in_time("the end of the node", self.ending).await;
         let ending = ending.unwrap_or_else(|_| panic!("the node's thread died: {:#?}", self.lines.all()));
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        joined
-            .expect("joining does not panic")
-            .expect("nor does the node's thread");
-        ending
+        joined(self.thread).await;
+        ending.expect("nobody killed it")
     }
 
     /// What the tree says about a part; a segment is told of with its log.
@@ -293,4 +376,11 @@ impl TestNode {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         (status.expect("HTTP has a status"), body.to_owned())
     }
+}
+
+async fn joined(thread: JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    joined
+        .expect("joining does not panic")
+        .expect("nor does the node's thread");
 }

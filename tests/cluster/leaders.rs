@@ -1,0 +1,70 @@
+//! The leader dies: another one takes over, and nothing that was acknowledged is lost.
+
+use std::time::Duration;
+
+use annals::actors::supervision::{Part, Sabotage};
+
+use crate::support::{
+    cluster::{AT_WORK, Cluster, ELECTION_MAX, Port},
+    load::Load,
+    log_checker::Moment,
+    node::until,
+};
+
+/// Waits until another node than `old` leads and clients are at work again; how long nobody was acknowledged anything.
+async fn taken_over(cluster: &Cluster, load: &Load, old: usize, since: Moment) -> Duration {
+    let others: Vec<_> = cluster
+        .running()
+        .into_iter()
+        .filter(|node| *node != old)
+        .collect();
+    cluster.until_led_among(&others).await;
+    load.progresses(AT_WORK).await;
+    let history = cluster.recorder.history();
+    history.longest_silence(since, cluster.recorder.now())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_leads_when_the_leader_is_killed_and_nothing_acknowledged_is_lost_or_doubled() {
+    let mut cluster = Cluster::found(3).await;
+    let load = cluster.load().await;
+    for _ in 0..3 {
+        let leader = cluster.until_led().await;
+        let since = cluster.recorder.now();
+        cluster.kill(leader).await;
+        let silence = taken_over(&cluster, &load, leader, since).await;
+        println!("{silence:?} without a leader");
+        assert!(silence < 2 * ELECTION_MAX, "{silence:?}");
+        cluster.start(leader, Port::Other).await;
+    }
+    let (_, summary) = cluster.judge(load).await;
+    assert!(summary.unknown > 0, "no batch was under way: {summary:?}");
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_s_consensus_that_panics_is_built_again_and_nothing_acknowledged_is_lost_or_doubled() {
+    let cluster = Cluster::found(3).await;
+    let load = cluster.load().await;
+    for _ in 0..3 {
+        let leader = cluster.until_led().await;
+        let node = cluster.node(leader);
+        let generation = node.status_of(Part::Raft).await.generation;
+        let since = cluster.recorder.now();
+        until("somebody to strike", async || {
+            node.refs.raft.post(Sabotage { of: Part::Raft }).is_ok()
+        })
+        .await;
+        node.until_running(Part::Raft, generation + 1).await;
+        cluster.until_led().await;
+        load.progresses(AT_WORK).await;
+        let history = cluster.recorder.history();
+        let silence = history.longest_silence(since, cluster.recorder.now());
+        println!("{silence:?} without a leader");
+        assert!(silence < 2 * ELECTION_MAX, "{silence:?}");
+    }
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}

@@ -1,0 +1,15 @@
+//! Clusters of several nodes, whatever becomes of their nodes and of the links between them: clients are at work, and a
+//! judge looks at what they saw.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod disks;
+mod leaders;
+mod links;
+mod members;
+mod panics;
+mod replication;
+mod restarts;
