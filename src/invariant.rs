@@ -24,6 +24,10 @@ pub enum Invariant {
     STO_4,
     /// Term and vote are durable before a reply, and never taken back.
     RFT_1,
+    /// A term has one leader.
+    RFT_2,
+    /// Logs agree below the high watermark.
+    RFT_3,
     /// Each `Reply` is answered once.
     ACT_1,
     /// No queue grows above its limit.

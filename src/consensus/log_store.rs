@@ -61,11 +61,14 @@ impl LogStore {
 }
 
 /// openraft waits for an append until it is told; a log that dies with it says so by dropping this.
-struct Pending(Option<IOFlushed<TypeConfig>>);
+struct Pending(Option<IOFlushed<TypeConfig>>, Arc<Shared>);
 
 impl Pending {
     fn complete(&mut self, result: io::Result<()>) {
         if let Some(callback) = self.0.take() {
+            if result.is_err() {
+                self.1.window.end();
+            }
             callback.io_completed(result);
         }
     }
@@ -174,7 +177,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.shared.window.push(&entries);
         self.shared.facts().last = last;
         let shared = self.shared.clone();
-        let mut pending = Pending(Some(callback));
+        let mut pending = Pending(Some(callback), self.shared.clone());
         let then = move |result: io::Result<Vec<_>>| {
             pending.complete(result.map(|placed| shared.window.synced(&placed)));
         };
@@ -187,6 +190,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if from >= self.shared.window.next() {
             return Ok(());
         }
+        let committed = self.shared.facts().committed;
+        let committed = committed.map_or(LogIndex::ZERO, |committed| entry_of(&committed).0);
+        crate::check!(
+            RFT_3,
+            from > committed,
+            "entry {from} is to be truncated, and entries up to {committed} are committed"
+        );
         self.shared.port.truncate(from).await?;
         self.shared.window.truncate(from);
         let mut facts = self.shared.facts();

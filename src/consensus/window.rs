@@ -28,8 +28,8 @@ const ENTRY_COST: usize = 192;
 #[derive(Debug)]
 pub(super) struct Window {
     inner: Mutex<Inner>,
-    /// The entry behind the last one that is synced here.
-    synced_to: watch::Sender<LogIndex>,
+    /// The entry behind the last one that is synced here; `None` once the log has ended.
+    synced_to: watch::Sender<Option<LogIndex>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Window {
                 synced_to: next,
                 applied_to: next,
             }),
-            synced_to: watch::Sender::new(next),
+            synced_to: watch::Sender::new(Some(next)),
         }
     }
 
@@ -112,11 +112,7 @@ impl Window {
             inner.evict();
             inner.synced_to
         };
-        self.synced_to.send_if_modified(|current| {
-            let moves = synced_to > *current;
-            *current = synced_to;
-            moves
-        });
+        self.publish(synced_to);
     }
 
     /// Waits until the entry is synced on this node.
@@ -124,7 +120,23 @@ impl Window {
     /// Cancel: safe. `None`: the log is gone.
     pub(super) async fn wait_synced(&self, log_index: LogIndex) -> Option<()> {
         let mut synced_to = self.synced_to.subscribe();
-        synced_to.wait_for(|to| *to > log_index).await.ok().map(|_| ())
+        let reached = synced_to.wait_for(|to| to.is_none_or(|to| to > log_index)).await;
+        reached.ok().and_then(|to| to.map(|_| ()))
+    }
+
+    /// The log has ended: nothing more will be synced, and nobody waits for it.
+    pub(super) fn end(&self) {
+        self.synced_to.send_replace(None);
+    }
+
+    fn publish(&self, synced_to: LogIndex) {
+        self.synced_to.send_if_modified(|current| {
+            let moves = current.is_some_and(|current| synced_to != current);
+            if moves {
+                *current = Some(synced_to);
+            }
+            moves
+        });
     }
 
     /// What became of an entry; `None` when it is not here any more.
@@ -186,7 +198,7 @@ impl Window {
         inner.synced_to = inner.synced_to.min(from);
         let synced_to = inner.synced_to;
         drop(inner);
-        self.synced_to.send_replace(synced_to);
+        self.publish(synced_to);
     }
 
     /// The log was replaced by one whose next entry is `next`, all before it synced and applied.
@@ -198,7 +210,7 @@ impl Window {
             synced_to: next,
             applied_to: next,
         };
-        self.synced_to.send_replace(next);
+        self.publish(next);
     }
 }
 
@@ -322,6 +334,17 @@ mod tests {
         let before_the_window = Window::new(LogIndex(9));
         before_the_window.truncate(LogIndex(4));
         assert_eq!(before_the_window.next(), LogIndex(4));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_sync_hears_that_the_log_has_ended() {
+        let window = Window::new(LogIndex(1));
+        window.push(&[entry(1, 1)]);
+        let wait = window.wait_synced(LogIndex(1));
+        let end = async { window.end() };
+        assert_eq!(futures::join!(wait, end).0, None);
+        window.synced(&[stored(1, 0)]);
+        assert_eq!(window.wait_synced(LogIndex(1)).await, None, "it stays so");
     }
 
     #[tokio::test]

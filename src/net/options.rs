@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 /// Addresses, limits and times of the gateway. Bytes and counts are upper bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where clients (and, later, peers) connect. Port 0: the system chooses; the choice is kept across restarts.
+    /// Where clients and peers connect. Port 0: the system chooses; the choice is kept across restarts.
     pub rpc_address: SocketAddr,
     /// Where `/livez` and its neighbours are served, by plain HTTP.
     pub admin_address: SocketAddr,

@@ -6,8 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::{Logger, warn};
 
 /// What the process needs beside sealed segments and connections: the active segment, the next one, indexes being mapped,
-/// directories being synced, the listeners, the runtime's own, and connections to the admin listener.
-const RESERVE: u64 = 160;
+/// directories being synced, the listeners, the runtime's own, and connections to the admin listener (160); connections of
+/// peers, and those that may still be of peers (64 each); connections to peers (two each).
+const RESERVE: u64 = 160 + 128 + 32;
 
 /// Raises the soft limit to the hard one, as far as the system allows; what it is then.
 ///
@@ -55,7 +56,7 @@ mod tests {
     fn connections_leave_descriptors_for_the_log() {
         assert_eq!(allowed(None, 1024, 512), 1024);
         assert_eq!(allowed(Some(20_000), 1024, 512), 1024);
-        assert_eq!(allowed(Some(1024), 1024, 512), 1024 - 512 - 160);
+        assert_eq!(allowed(Some(1024), 1024, 512), 1024 - 512 - 320);
         assert_eq!(allowed(Some(100), 1024, 512), 1);
     }
 }

@@ -39,6 +39,14 @@ pub(super) async fn follow(
         };
         publish.send_if_modified(|current| {
             let changes = *current != now;
+            let other = current.leader.filter(|_| current.term == now.term);
+            crate::check!(
+                RFT_2,
+                other.is_none() || now.leader.is_none() || other == now.leader,
+                "term {} has two leaders, {other:?} and {:?}",
+                now.term,
+                now.leader
+            );
             *current = now;
             changes
         });

@@ -1,6 +1,6 @@
 //! The way into consensus, from any thread and without a mailbox: a proposal goes straight to openraft's own queue.
 //!
-//! RaftActor publishes consensus here while it runs. A hop through its mailbox would carry nothing (ADR 0007).
+//! RaftActor publishes consensus here while it runs. A hop through its mailbox would carry nothing (ADR 0010).
 
 use std::{
     fmt,

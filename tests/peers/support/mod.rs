@@ -16,14 +16,14 @@ use actix::prelude::*;
 use annals::{
     actors::{
         agent::{AgentActor, Shutdown},
-        committer::{Leadership, LocalCommitterActor},
+        committer::{Committer, Leadership, Propose, ReadIndex},
         gateway::GatewayChild,
         peer::{HandlerSlot, PeerIdentity},
         read_path::{HighWatermark, ReadPath},
         replicator::{
             Directory, ReplicatorSetup, Replicators, ReplicatorsActor, ReplicatorsChild, faults::LinkFaults,
         },
-        supervision::{ActorRef, Child, Timing},
+        supervision::{ActorRef, Child, PostError, Timing},
     },
     consensus::{
         links::{Lane, LinkError, PeerLinks},
@@ -265,20 +265,16 @@ async fn run(
     };
     let replicators_child = ReplicatorsChild::new(setup);
     let (replicators, set) = (replicators_child.replicators(), replicators_child.actor());
-    let nobody = ActorRef::<LocalCommitterActor>::new();
     let high_watermark = HighWatermark::new();
     let view = Arc::new(arc_swap::ArcSwap::from_pointee(LogView::unopened()));
     let parts = Parts {
         options,
         identity: Identity {
-            cluster_id: identity.cluster_id().unwrap(),
+            peer: identity.clone(),
             node_id: identity.node_id(),
             node_name: format!("node-{}", identity.node_id()),
         },
-        committer: CommitterPort {
-            proposals: nobody.recipient(),
-            read_indexes: nobody.recipient(),
-        },
+        committer: CommitterPort(Arc::new(Nobody)),
         read_path: ReadPath::new(view, high_watermark.subscribe()),
         leadership: watch::channel(Leadership::default()).1,
         readiness: watch::channel(Readiness::Ready).1,
@@ -351,4 +347,18 @@ pub fn request(index: u64) -> AppendRequest {
 /// openraft allows a call this long. What a loaded machine needs, and not what openraft would say.
 pub fn option() -> RPCOption {
     RPCOption::new(PATIENCE)
+}
+
+/// No clients are served here.
+#[derive(Debug)]
+struct Nobody;
+
+impl Committer for Nobody {
+    fn propose(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        Err(PostError::Gone(propose))
+    }
+
+    fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>> {
+        Err(PostError::Gone(read))
+    }
 }
