@@ -119,9 +119,7 @@ impl Consensus {
             parts.recovered.membership,
             next_offset.map_err(|error| failed(&error))?,
         );
-        let store = LogStore {
-            shared: shared.clone(),
-        };
+        let store = LogStore::new(shared.clone());
         let raft = Raft::new(
             parts.node_id.get(),
             Arc::new(config),
@@ -137,6 +135,18 @@ impl Consensus {
     #[must_use]
     pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<LogIndex> {
         self.shared.watch_applied()
+    }
+
+    /// Waits until consensus has ended, whatever ended it.
+    ///
+    /// Cancel: safe.
+    pub async fn ended(&self) {
+        let mut metrics = self.raft.metrics();
+        while metrics.borrow_watched().running_state.is_ok() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Remembers on disk, without waiting for it, what is committed.

@@ -17,7 +17,7 @@ use annals::{
     proto::annals::v1::log_service_client::LogServiceClient,
     storage::{
         LogOptions, Retention,
-        data_dir::DataDir,
+        data_dir::{DataDir, Identity},
         fs::{FileSystem, RealFileSystem},
     },
 };
@@ -83,6 +83,15 @@ impl Place {
             directory: tempfile::tempdir().expect("the machine has a disk"),
             file_system,
         }
+    }
+
+    /// The node that has lived here, or the one that will.
+    pub(crate) fn identity(&self) -> Identity {
+        let data_dir = DataDir::open(self.file_system.clone(), self.directory.path(), NODE_NAME);
+        data_dir
+            .expect("the node before has let go of the directory")
+            .identity()
+            .clone()
     }
 
     /// The same data as another disk shows it.
@@ -156,6 +165,30 @@ impl TestNode {
 
     /// The same, with other options.
     pub(crate) async fn start_with(place: &Place, adjust: impl FnOnce(&mut NodeOptions)) -> Self {
+        let started = Self::launch(place, adjust, async |node| node.ready().await).await;
+        started.unwrap_or_else(|(_, lines)| panic!("the node did not start: {:#?}", lines.all()))
+    }
+
+    /// Starts a node and waits until it takes connections, which may be before it knows who leads.
+    pub(crate) async fn start_bound(place: &Place) -> Self {
+        let started = Self::launch(place, |_| (), async |node| node.bound().await).await;
+        started.unwrap_or_else(|(_, lines)| panic!("the node did not start: {:#?}", lines.all()))
+    }
+
+    /// Starts a node that ends by itself before it leads, and answers how. It may have taken connections.
+    pub(crate) async fn start_that_fails(place: &Place) -> Ending {
+        let started = Self::launch(place, |_| (), async |node| node.ready().await).await;
+        match started {
+            Ok(node) => node.ended().await,
+            Err((ending, _)) => ending,
+        }
+    }
+
+    async fn launch(
+        place: &Place,
+        adjust: impl FnOnce(&mut NodeOptions),
+        wait: impl AsyncFnOnce(&Node) -> Option<Addresses> + Send + 'static,
+    ) -> Result<Self, (Ending, LogLines)> {
         let (mut options, data_dir) = place.options();
         adjust(&mut options);
         let lines = LogLines::new();
@@ -172,7 +205,7 @@ impl TestNode {
             let system = System::with_tokio_rt(move || runtime);
             let ending = system.block_on(async move {
                 let node = Node::start(options, data_dir, &handle, &logger);
-                let started = (node.control(), node.refs().clone(), node.ready().await);
+                let started = (node.control(), node.refs().clone(), wait(&node).await);
                 drop(started_sender.send(started));
                 node.wait().await
             });
@@ -184,16 +217,17 @@ impl TestNode {
             .await
             .expect("the node's thread does not panic");
         let Some(addresses) = addresses else {
-            panic!("the node did not start: {:#?}", lines.all());
+            let ending = in_time("the end of the node", ending).await;
+            return Err((ending.expect("the node's thread does not panic"), lines));
         };
-        Self {
+        Ok(Self {
             control,
             refs,
             addresses,
             lines,
             ending,
             thread,
-        }
+        })
     }
 
     /// A client with a connection of its own.

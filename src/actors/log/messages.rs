@@ -7,8 +7,8 @@ use actix::prelude::*;
 use crate::{
     actors::supervision::{Reply, Unanswered},
     storage::{
-        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, Trimmed, Vote, WriteError,
-        entry::Entry,
+        Checkpoint, Committed, CutError, Damage, Placed, ReadError, Retention, StoredMembership, Trimmed,
+        Vote, WriteError, entry::Entry,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -98,6 +98,8 @@ pub struct Standing {
     pub floor: Checkpoint,
     /// A lower bound of what is committed.
     pub committed: Committed,
+    /// The newest membership in the log, committed or not.
+    pub membership: Option<StoredMembership>,
     /// Whom this node has promised to follow.
     pub vote: Option<Vote>,
 }

@@ -1,5 +1,13 @@
 //! Who leads, as it is published to the gateway.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use openraft::{Instant as _, RaftMetrics, async_runtime::WatchReceiver};
 use tokio::sync::watch;
 
@@ -9,12 +17,53 @@ use crate::{
     types::{NodeId, Term},
 };
 
+/// One life of RaftActor publishes here. What still runs of it when it is over says nothing any more: consensus that is
+/// being ended goes on for a moment, and its last word may come after the first one of the next.
+#[derive(Clone, Debug)]
+pub(super) struct Announcer {
+    over: Arc<AtomicBool>,
+    published: Arc<watch::Sender<Leadership>>,
+}
+
+impl Announcer {
+    pub(super) fn new(published: Arc<watch::Sender<Leadership>>) -> Self {
+        Self {
+            over: Arc::default(),
+            published,
+        }
+    }
+
+    /// Publishes, unless it says nothing new. The term never falls on this node.
+    fn publish(&self, leadership: &Leadership) {
+        self.published.send_if_modified(|current| {
+            let next = Leadership {
+                term: leadership.term.max(current.term),
+                leader: leadership.leader,
+            };
+            let changes = !self.over.load(Ordering::Acquire) && *current != next;
+            if changes {
+                *current = next;
+            }
+            changes
+        });
+    }
+
+    /// This life is over: nobody is known to lead.
+    pub(super) fn close(&self) {
+        self.published.send_modify(|leadership| {
+            // Inside, so that whoever publishes has done so before or sees it.
+            self.over.store(true, Ordering::Release);
+            leadership.leader = None;
+        });
+    }
+}
+
 /// Follows openraft's metrics until consensus ends; answers why it did.
 pub(super) async fn follow(
     consensus: Consensus,
     node_id: NodeId,
-    lease: std::time::Duration,
-    publish: std::sync::Arc<watch::Sender<Leadership>>,
+    lease: Duration,
+    announcer: Announcer,
 ) -> String {
     let mut metrics = consensus.raft.metrics();
     loop {
@@ -23,14 +72,14 @@ pub(super) async fn follow(
             let ended = metrics.running_state.as_ref().err().map(ToString::to_string);
             (leadership(&metrics, node_id, lease), ended)
         };
-        publish.send_if_modified(|current| {
-            let changes = *current != leadership;
-            *current = leadership;
-            changes
-        });
         if let Some(ended) = ended {
+            announcer.publish(&Leadership {
+                leader: None,
+                ..leadership
+            });
             return ended;
         }
+        announcer.publish(&leadership);
         // The lease runs out without any event.
         let changed = tokio::time::timeout(lease / 4, metrics.changed()).await;
         if let Ok(Err(_)) = changed {
@@ -41,7 +90,7 @@ pub(super) async fn follow(
 
 /// What is published. A leader calls itself one when it has applied an entry of its own term (until then it does not know
 /// what is committed), and for as long as a majority answers it.
-fn leadership(metrics: &RaftMetrics<TypeConfig>, node_id: NodeId, lease: std::time::Duration) -> Leadership {
+fn leadership(metrics: &RaftMetrics<TypeConfig>, node_id: NodeId, lease: Duration) -> Leadership {
     let term = Term(metrics.current_term);
     let leader = metrics.current_leader.map(NodeId);
     let leader = match leader {
