@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use futures::{Stream, stream};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
@@ -18,10 +19,14 @@ use openraft::{
 
 use super::{
     codec,
-    shared::Shared,
+    log_port::SharedLogPort,
+    shared::{Recovered, Shared},
     types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, log_index},
 };
-use crate::{storage::entry::Entry, types::LogIndex};
+use crate::{
+    storage::{LogView, Placed, entry::Entry},
+    types::LogIndex,
+};
 
 /// Bytes of entries in one append to a follower: enough that a sync carries much, little enough that what stands behind
 /// it waits for milliseconds only. One entry goes whatever its size.
@@ -32,7 +37,7 @@ const APPLY_BYTES_MAX: usize = 4 << 20;
 /// See the module. Clones are readers of the same log.
 #[derive(Clone, Debug)]
 pub struct LogStore {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 /// The entries of openraft's range.
@@ -51,6 +56,16 @@ fn bounds(range: &impl RangeBounds<u64>) -> (LogIndex, LogIndex) {
 }
 
 impl LogStore {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// A store by itself, without consensus over it: for openraft's own suite of what a store has to do.
+    #[must_use]
+    pub fn over(port: SharedLogPort, view: Arc<ArcSwap<LogView>>, recovered: &Recovered) -> Self {
+        Self::new(Arc::new(Shared::new(port, view, recovered)))
+    }
+
     /// What openraft may see of the range: what it has purged is gone for it, also where the disk still has it.
     fn visible(&self, range: &impl RangeBounds<u64>) -> (LogIndex, LogIndex) {
         let (from, below) = bounds(range);
@@ -61,16 +76,21 @@ impl LogStore {
 }
 
 /// openraft waits for an append until it is told; a log that dies with it says so by dropping this.
-struct Pending(Option<IOFlushed<TypeConfig>>, Arc<Shared>);
+struct Pending {
+    callback: Option<IOFlushed<TypeConfig>>,
+    shared: Arc<Shared>,
+}
 
 impl Pending {
-    fn complete(&mut self, result: io::Result<()>) {
-        if let Some(callback) = self.0.take() {
-            if result.is_err() {
-                self.1.window.end();
-            }
-            callback.io_completed(result);
+    fn complete(&mut self, result: io::Result<Vec<Placed>>) {
+        let Some(callback) = self.callback.take() else {
+            return;
+        };
+        match &result {
+            Ok(placed) => self.shared.window.synced(placed),
+            Err(_) => self.shared.window.fail(),
         }
+        callback.io_completed(result.map(drop));
     }
 }
 
@@ -176,11 +196,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         self.shared.window.push(&entries);
         self.shared.facts().last = last;
-        let shared = self.shared.clone();
-        let mut pending = Pending(Some(callback), self.shared.clone());
-        let then = move |result: io::Result<Vec<_>>| {
-            pending.complete(result.map(|placed| shared.window.synced(&placed)));
+        let mut pending = Pending {
+            callback: Some(callback),
+            shared: self.shared.clone(),
         };
+        let then = move |result| pending.complete(result);
         self.shared.port.append(entries, Box::new(then));
         Ok(())
     }

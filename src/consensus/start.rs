@@ -123,9 +123,7 @@ impl Consensus {
             parts.recovered.membership,
             next_offset.map_err(|error| failed(&error))?,
         );
-        let store = LogStore {
-            shared: shared.clone(),
-        };
+        let store = LogStore::new(shared.clone());
         let raft = Raft::new(
             parts.node_id.get(),
             Arc::new(config),
@@ -141,6 +139,18 @@ impl Consensus {
     #[must_use]
     pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<LogIndex> {
         self.shared.watch_applied()
+    }
+
+    /// Waits until consensus has ended, whatever ended it.
+    ///
+    /// Cancel: safe.
+    pub async fn ended(&self) {
+        let mut metrics = self.raft.server_metrics();
+        while self.raft.metrics().borrow_watched().running_state.is_ok() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The last entry applied here.

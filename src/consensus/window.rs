@@ -28,8 +28,16 @@ const ENTRY_COST: usize = 192;
 #[derive(Debug)]
 pub(super) struct Window {
     inner: Mutex<Inner>,
-    /// The entry behind the last one that is synced here; `None` once the log has ended.
-    synced_to: watch::Sender<Option<LogIndex>>,
+    progress: watch::Sender<Progress>,
+}
+
+/// How far syncs have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Progress {
+    /// The entry behind the last one that is synced here.
+    to: LogIndex,
+    /// An append has failed: it will come no further.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +76,10 @@ impl Window {
                 synced_to: next,
                 applied_to: next,
             }),
-            synced_to: watch::Sender::new(Some(next)),
+            progress: watch::Sender::new(Progress {
+                to: next,
+                failed: false,
+            }),
         }
     }
 
@@ -112,31 +123,26 @@ impl Window {
             inner.evict();
             inner.synced_to
         };
-        self.publish(synced_to);
+        self.progress.send_if_modified(|progress| {
+            let moves = synced_to > progress.to;
+            progress.to = synced_to;
+            moves
+        });
+    }
+
+    /// An append has failed: the log ends here, and whoever waits for a sync waits for nothing.
+    pub(super) fn fail(&self) {
+        self.progress.send_modify(|progress| progress.failed = true);
     }
 
     /// Waits until the entry is synced on this node.
     ///
-    /// Cancel: safe. `None`: the log is gone.
+    /// Cancel: safe. `None`: the log has failed before.
     pub(super) async fn wait_synced(&self, log_index: LogIndex) -> Option<()> {
-        let mut synced_to = self.synced_to.subscribe();
-        let reached = synced_to.wait_for(|to| to.is_none_or(|to| to > log_index)).await;
-        reached.ok().and_then(|to| to.map(|_| ()))
-    }
-
-    /// The log has ended: nothing more will be synced, and nobody waits for it.
-    pub(super) fn end(&self) {
-        self.synced_to.send_replace(None);
-    }
-
-    fn publish(&self, synced_to: LogIndex) {
-        self.synced_to.send_if_modified(|current| {
-            let moves = current.is_some_and(|current| synced_to != current);
-            if moves {
-                *current = Some(synced_to);
-            }
-            moves
-        });
+        let mut progress = self.progress.subscribe();
+        let is_decided = |progress: &Progress| progress.failed || progress.to > log_index;
+        let decided = progress.wait_for(is_decided).await.ok()?;
+        (decided.to > log_index).then_some(())
     }
 
     /// What became of an entry; `None` when it is not here any more.
@@ -196,9 +202,9 @@ impl Window {
             }
         }
         inner.synced_to = inner.synced_to.min(from);
-        let synced_to = inner.synced_to;
+        let to = inner.synced_to;
         drop(inner);
-        self.publish(synced_to);
+        self.progress.send_modify(|progress| progress.to = to);
     }
 
     /// The log was replaced by one whose next entry is `next`, all before it synced and applied.
@@ -210,7 +216,7 @@ impl Window {
             synced_to: next,
             applied_to: next,
         };
-        self.publish(next);
+        self.progress.send_modify(|progress| progress.to = next);
     }
 }
 
@@ -337,22 +343,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_sync_hears_that_the_log_has_ended() {
-        let window = Window::new(LogIndex(1));
-        window.push(&[entry(1, 1)]);
-        let wait = window.wait_synced(LogIndex(1));
-        let end = async { window.end() };
-        assert_eq!(futures::join!(wait, end).0, None);
-        window.synced(&[stored(1, 0)]);
-        assert_eq!(window.wait_synced(LogIndex(1)).await, None, "it stays so");
-    }
-
-    #[tokio::test]
     async fn whoever_waits_for_a_sync_is_woken_by_it() {
         let window = Window::new(LogIndex(1));
         window.push(&[entry(1, 1)]);
         let wait = window.wait_synced(LogIndex(1));
         let sync = async { window.synced(&[stored(1, 0)]) };
         assert_eq!(futures::join!(wait, sync).0, Some(()));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_sync_that_never_comes_is_told() {
+        let window = Window::new(LogIndex(1));
+        window.push(&[entry(1, 1), entry(2, 1)]);
+        window.synced(&[stored(1, 0)]);
+        let wait = window.wait_synced(LogIndex(2));
+        let failure = async { window.fail() };
+        assert_eq!(futures::join!(wait, failure).0, None);
+        assert_eq!(
+            window.wait_synced(LogIndex(1)).await,
+            Some(()),
+            "that one is synced"
+        );
     }
 }

@@ -11,7 +11,7 @@ fn a_node_keeps_what_was_acknowledged_across_a_restart() {
     let temp = tempfile::tempdir().unwrap();
     let data = temp.path().join("data");
     let node = Node::agent(&data, "127.0.0.1:0");
-    assert!(node.readyz().starts_with("HTTP/1.1 200 "));
+    node.wait_until_ready();
     annals()
         .args(["produce", "--addr", &node.rpc])
         .run_with("one\ntwo\n")
@@ -60,6 +60,7 @@ fn a_data_directory_of_another_process_is_refused_with_its_pid() {
     let temp = tempfile::tempdir().unwrap();
     let data = temp.path().join("data");
     let node = Node::agent(&data, "127.0.0.1:0");
+    node.wait_until_ready();
     let config = configuration(&data, "127.0.0.1:0");
     let second = annals().arg("agent").arg("--config").arg(config).run();
     let text = second.refused(CANNOT_START);

@@ -44,10 +44,19 @@ pub(crate) struct LoneLog {
 impl LoneLog {
     /// Opens the log in `directory`, which is made if need be, and waits until it takes appends.
     pub(crate) async fn open(file_system: Arc<dyn FileSystem>, directory: &Path, segment_bytes: u64) -> Self {
+        Self::open_of(ClusterId(1), file_system, directory, segment_bytes).await
+    }
+
+    /// The same, of another cluster.
+    pub(crate) async fn open_of(
+        cluster_id: ClusterId,
+        file_system: Arc<dyn FileSystem>,
+        directory: &Path,
+        segment_bytes: u64,
+    ) -> Self {
         file_system
             .create_dir_all(directory)
             .expect("the disk is well so far");
-        let cluster_id = ClusterId(1);
         let view = Arc::new(ArcSwap::from_pointee(LogView::unopened()));
         let log = ActorRef::new();
         let (cluster_sender, cluster_receiver) = watch::channel(Some(cluster_id));
@@ -129,7 +138,7 @@ impl LoneLog {
         let vote = Vote {
             term,
             voted_for: Some(NodeId(1)),
-            committed: true,
+            committed: false,
         };
         self.log
             .post(SaveVote { vote, reply })

@@ -23,7 +23,7 @@ use annals::{
     proto::annals::v1::log_service_client::LogServiceClient,
     storage::{
         LogOptions, Retention,
-        data_dir::DataDir,
+        data_dir::{DataDir, Identity},
         fs::{FileSystem, RealFileSystem},
         has_been_used,
     },
@@ -107,6 +107,15 @@ impl Place {
         }
     }
 
+    /// The node that has lived here, or the one that will.
+    pub(crate) fn identity(&self) -> Identity {
+        let data_dir = DataDir::open(self.file_system.clone(), self.directory.path(), NODE_NAME);
+        data_dir
+            .expect("the node before has let go of the directory")
+            .identity()
+            .clone()
+    }
+
     /// The same data as another disk shows it.
     pub(crate) fn seen_through(self, file_system: Arc<dyn FileSystem>) -> Self {
         Self { file_system, ..self }
@@ -145,6 +154,7 @@ impl Place {
             retention: Retention::default(),
             retention_every: Duration::from_millis(20),
             consensus: annals::consensus::Timing::default(),
+            scrub: annals::actors::raft::ScrubPace::default(),
             cluster: alone(),
             has_data,
             net: net::Options {
@@ -217,12 +227,34 @@ impl TestNode {
         node
     }
 
+    /// Starts a node and waits until it takes connections, which may be before it knows who leads.
+    pub(crate) async fn start_bound(place: &Place) -> Self {
+        Self::begin_with(place, LogLines::new(), |_| ()).await
+    }
+
+    /// Starts a node that ends by itself before it leads, and answers how. It may have taken connections.
+    pub(crate) async fn start_that_fails(place: &Place) -> Ending {
+        match Self::launch(place, LogLines::new(), |_| ()).await {
+            Ok(node) => node.ended().await,
+            Err((ending, _)) => ending.expect("nobody killed it"),
+        }
+    }
+
     /// Starts a node and waits until its addresses are bound.
     pub(crate) async fn begin_with(
         place: &Place,
         lines: LogLines,
         adjust: impl FnOnce(&mut NodeOptions),
     ) -> Self {
+        let begun = Self::launch(place, lines, adjust).await;
+        begun.unwrap_or_else(|(_, lines)| panic!("the node did not start: {:#?}", lines.all()))
+    }
+
+    async fn launch(
+        place: &Place,
+        lines: LogLines,
+        adjust: impl FnOnce(&mut NodeOptions),
+    ) -> Result<Self, (Option<Ending>, LogLines)> {
         let (mut options, data_dir) = place.options();
         adjust(&mut options);
         let id = data_dir.identity().node_id;
@@ -266,9 +298,10 @@ impl TestNode {
             .await
             .expect("the node's thread does not panic");
         let Some(addresses) = addresses else {
-            panic!("the node did not start: {:#?}", lines.all());
+            let ending = in_time("the end of the node", ending).await;
+            return Err((ending.expect("the node's thread does not panic"), lines));
         };
-        Self {
+        Ok(Self {
             id,
             control,
             refs,
@@ -278,7 +311,7 @@ impl TestNode {
             ending,
             life,
             thread,
-        }
+        })
     }
 
     /// Waits until the node serves; once.

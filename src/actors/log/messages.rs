@@ -9,7 +9,7 @@ use crate::{
     actors::supervision::{Reply, Unanswered},
     storage::{
         Checkpoint, Committed, CutError, Damage, Last, Placed, ReadError, Rebuild, Rebuilt, RepairError,
-        Retention, TransferError, Trimmed, Vote, WriteError, entry::Entry,
+        Retention, StoredMembership, TransferError, Trimmed, Vote, WriteError, entry::Entry,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -99,6 +99,8 @@ pub struct Standing {
     pub floor: Checkpoint,
     /// A lower bound of what is committed.
     pub committed: Committed,
+    /// The newest membership in the log, committed or not.
+    pub membership: Option<StoredMembership>,
     /// Whom this node has promised to follow.
     pub vote: Option<Vote>,
 }

@@ -53,6 +53,7 @@ impl Open {
             damage: self.damage.clone(),
             floor: self.promises.floor.clone(),
             committed: self.promises.committed.clone(),
+            membership: checkpoint.membership().cloned(),
             vote: self.promises.votes.vote(),
         }
     }

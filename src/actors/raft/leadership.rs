@@ -1,6 +1,12 @@
 //! Who leads, as it is published to the gateway.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use openraft::{Instant as _, RaftMetrics, async_runtime::WatchReceiver};
 use tokio::sync::watch;
@@ -11,6 +17,55 @@ use crate::{
     types::{NodeId, Term},
 };
 
+/// One life of RaftActor publishes here. What still runs of it when it is over says nothing any more: consensus that is
+/// being ended goes on for a moment, and its last word may come after the first one of the next.
+#[derive(Clone, Debug)]
+pub(super) struct Announcer {
+    over: Arc<AtomicBool>,
+    published: Arc<watch::Sender<Leadership>>,
+}
+
+impl Announcer {
+    pub(super) fn new(published: Arc<watch::Sender<Leadership>>) -> Self {
+        Self {
+            over: Arc::default(),
+            published,
+        }
+    }
+
+    /// Publishes, unless it says nothing new. The term never falls on this node, and has one leader (RFT-2).
+    fn publish(&self, leadership: &Leadership) {
+        self.published.send_if_modified(|current| {
+            let next = Leadership {
+                term: leadership.term.max(current.term),
+                leader: leadership.leader,
+            };
+            let other = current.leader.filter(|_| current.term == next.term);
+            crate::check!(
+                RFT_2,
+                other.is_none() || next.leader.is_none() || other == next.leader,
+                "term {} has two leaders, {other:?} and {:?}",
+                next.term,
+                next.leader
+            );
+            let changes = !self.over.load(Ordering::Acquire) && *current != next;
+            if changes {
+                *current = next;
+            }
+            changes
+        });
+    }
+
+    /// This life is over: nobody is known to lead.
+    pub(super) fn close(&self) {
+        self.published.send_modify(|leadership| {
+            // Inside, so that whoever publishes has done so before or sees it.
+            self.over.store(true, Ordering::Release);
+            leadership.leader = None;
+        });
+    }
+}
+
 /// Follows openraft until it ends; answers why it did.
 ///
 /// It wakes when who leads may have changed, and not at each entry; and now and then, since a lease runs out without any
@@ -19,37 +74,25 @@ pub(super) async fn follow(
     consensus: Consensus,
     node_id: NodeId,
     lease: Duration,
-    publish: Arc<watch::Sender<Leadership>>,
+    announcer: Announcer,
 ) -> String {
     let metrics = consensus.raft.metrics();
     let mut server = consensus.raft.server_metrics();
     let mut applied = consensus.watch_applied();
     loop {
         applied.mark_unchanged();
-        let (now, elected) = {
+        let (now, elected, ended) = {
             let metrics = metrics.borrow_watched();
-            if let Err(fatal) = &metrics.running_state {
-                return fatal.to_string();
-            }
+            let ended = metrics.running_state.as_ref().err().map(ToString::to_string);
             let now = leadership(&metrics, consensus.applied_term(), node_id, lease);
-            (
-                now.clone(),
-                metrics.current_leader == Some(node_id.get()) && now.leader.is_none(),
-            )
+            let elected = metrics.current_leader == Some(node_id.get()) && now.leader.is_none();
+            (now, elected, ended)
         };
-        publish.send_if_modified(|current| {
-            let changes = *current != now;
-            let other = current.leader.filter(|_| current.term == now.term);
-            crate::check!(
-                RFT_2,
-                other.is_none() || now.leader.is_none() || other == now.leader,
-                "term {} has two leaders, {other:?} and {:?}",
-                now.term,
-                now.leader
-            );
-            *current = now;
-            changes
-        });
+        if let Some(ended) = ended {
+            announcer.publish(&Leadership { leader: None, ..now });
+            return ended;
+        }
+        announcer.publish(&now);
         tokio::select! {
             changed = server.changed() => if changed.is_err() {
                 let ended = metrics.borrow_watched().running_state.clone();

@@ -25,8 +25,16 @@ use crate::{
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct LogLink {
-    pub(super) log: ActorRef<LogActor>,
+pub struct LogLink {
+    log: ActorRef<LogActor>,
+}
+
+impl LogLink {
+    /// The way to the log that is reached there.
+    #[must_use]
+    pub fn new(log: ActorRef<LogActor>) -> Self {
+        Self { log }
+    }
 }
 
 fn gone() -> io::Error {

@@ -32,6 +32,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 pub use board::{ClusterBoard, ClusterState, MemberState};
 pub use child::RaftChild;
+pub use log_link::LogLink;
 pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
 pub use port::{PortParts, RaftPort};
 pub use reconcile::VoterRules;
@@ -40,6 +41,7 @@ pub use route::{AddressOf, LeaderRoute, PeerRoute};
 
 use self::{
     answers::Answers,
+    leadership::Announcer,
     observer::Observer,
     reconcile::Stability,
     repair::{Damaged, Ends},
@@ -47,12 +49,12 @@ use self::{
 };
 use super::{
     committer::Leadership,
-    log::{ConditionBoard, LogActor},
+    log::{ConditionBoard, Describe, LogActor},
     membership::PeerDirectory,
     peer::{HandlerSlot, PeerCalls},
     read_path::HighWatermark,
     replicator::Replicators,
-    supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
+    supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
 };
 use crate::{
     consensus::{Consensus, PeerNetworks, Timing, types::Members},
@@ -138,6 +140,7 @@ pub struct RaftActor {
     setup: RaftSetup,
     address: ActorRef<Self>,
     consensus: Option<Consensus>,
+    announcer: Announcer,
     opening: Option<Reply<(), StartError>>,
     stability: Stability,
     /// A change of the membership by the leader's own decision is under way.
@@ -163,9 +166,7 @@ impl Actor for RaftActor {
 
 impl Drop for RaftActor {
     fn drop(&mut self) {
-        self.setup
-            .leadership
-            .send_modify(|leadership| leadership.leader = None);
+        self.announcer.close();
     }
 }
 
@@ -235,6 +236,7 @@ impl RaftActor {
     ) -> Self {
         let logger = setup.logger.new(o!("actor" => "raft"));
         Self {
+            announcer: Announcer::new(setup.leadership.clone()),
             setup: RaftSetup { logger, ..setup },
             address,
             consensus: None,
@@ -291,17 +293,34 @@ impl RaftActor {
             consensus,
             self.setup.node_id,
             self.setup.timing.election_timeout * 2,
-            self.setup.leadership.clone(),
+            self.announcer.clone(),
         );
         let ended = self.setup.runtime.spawn(followed);
         context.spawn(ended.into_actor(self).map(|ended, actor, context| {
-            // The log tells the Agent by itself when the disk failed; here it is enough to be built again.
             let text = ended.unwrap_or_else(|error| error.to_string());
-            actor.fail(Disposition::Restart, text, context);
+            actor.ended(text, context);
         }));
         if let Some(opening) = self.opening.take() {
             opening.send(Ok(()));
         }
+    }
+
+    /// Consensus has ended by itself. Mostly because the log did, which tells the Agent, and goes down and comes up with
+    /// this part: that is one failure, and not another one here. With a log that is well it is.
+    fn ended(&mut self, text: String, context: &mut Context<Self>) {
+        if self.consensus.take().is_none() {
+            // It was asked to.
+            return;
+        }
+        let (reply, standing) = Reply::channel();
+        if matches!(self.setup.log.post(Describe { reply }), Err(PostError::Gone(_))) {
+            return;
+        }
+        context.spawn(standing.into_actor(self).map(|standing, actor, context| {
+            if standing.is_ok() {
+                actor.fail(Disposition::Restart, text, context);
+            }
+        }));
     }
 
     fn note_committed(&self) {
@@ -314,6 +333,7 @@ impl RaftActor {
         self.lifeline.retire();
         let setup = self.setup.clone();
         self.note_committed();
+        self.consensus = None;
         let end = async move { setup.end().await };
         context.spawn(end.into_actor(self).map(|(), _, context| {
             retire.reply.send(Ok(()));

@@ -26,7 +26,7 @@ use crate::{
     },
     error::Disposition,
     storage::StoredMembership,
-    types::{LogIndex, NodeId},
+    types::{LogIndex, NodeId, Offset},
 };
 
 impl RaftActor {
@@ -84,13 +84,19 @@ async fn start(
     standing: Standing,
 ) -> Result<Option<Consensus>, StartFailed> {
     let recovered = recovered(&standing, &setup)?;
+    let alone = is_alone(&standing, &setup)?;
+    if alone {
+        // All of it is committed: it is on the disk of the only one who has a say. Known now and not only after the
+        // election, so that nobody is served a log that looks shorter than what was acknowledged.
+        observer.high_watermark.raise(standing.tail);
+    }
     if standing.damage.is_some() {
-        // Alone, all that is left is committed: it was written once, and nobody else can say otherwise. Among others only
-        // what is known to be.
-        let alone = recovered.membership.membership().voter_ids().count() <= 1;
         if alone {
-            observer.high_watermark.raise(standing.tail);
             setup.port.set_lone_reader();
+        } else {
+            let committed = standing.committed.log_index;
+            let known = known_offset(&setup, committed).await?;
+            observer.high_watermark.raise(known);
         }
         return Ok(None);
     }
@@ -98,9 +104,7 @@ async fn start(
         node_id: setup.node_id,
         cluster_name: setup.cluster_name.clone(),
         timing: setup.timing,
-        port: Arc::new(LogLink {
-            log: setup.log.clone(),
-        }),
+        port: Arc::new(LogLink::new(setup.log.clone())),
         view: setup.view.clone(),
         observer: Arc::new(observer),
         recovered,
@@ -135,14 +139,12 @@ async fn begin(
         Ok(false) => {}
         Err(_) => return,
     }
-    let Ok(members) = founding
-        .wait_for(Option::is_some)
-        .await
-        .map(|members| members.clone())
-    else {
-        return;
+    let founded = tokio::select! {
+        founded = founding.wait_for(Option::is_some) => founded.ok().and_then(|members| members.clone()),
+        // The next life of consensus waits anew.
+        () = consensus.ended() => None,
     };
-    let members = members.unwrap_or_default();
+    let Some(members) = founded else { return };
     let names: Vec<_> = members.values().map(|member| member.name.clone()).collect();
     let nodes: BTreeMap<u64, Member> = members
         .into_iter()
@@ -153,6 +155,28 @@ async fn begin(
         // Somebody was quicker: this node heard of the cluster by an append.
         Err(error) => info!(logger, "the cluster is founded already"; "cause" => %error),
     }
+}
+
+/// Whether no other node can have a say in what is committed: the newest membership in the log has no other voter. One
+/// that was lost to damage says nothing about the entries before it, which were committed by those who voted then.
+fn is_alone(standing: &Standing, setup: &RaftSetup) -> Result<bool, StartFailed> {
+    match &standing.membership {
+        Some(stored) => {
+            let newest = stored_membership(stored)?;
+            let mut voters = newest.membership().voter_ids();
+            Ok(voters.all(|voter| voter == setup.node_id.get()))
+        }
+        // A log from before there was consensus.
+        None => Ok(standing.vote.is_none()),
+    }
+}
+
+/// The offset behind the last record that is known to be committed.
+async fn known_offset(setup: &RaftSetup, committed: LogIndex) -> Result<Offset, StartFailed> {
+    let view = setup.view.load_full();
+    let read = tokio::task::spawn_blocking(move || view.next_offset_after(committed));
+    let offset = read.await.map_err(|error| StartFailed::new(&error))?;
+    offset.map_err(|error| StartFailed::new(&error))
 }
 
 /// What the log holds, as openraft has it.

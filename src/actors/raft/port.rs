@@ -177,9 +177,15 @@ impl RaftPort {
     async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
         let consensus = self.running().ok_or(ProposeError::Unavailable)?;
         let mut applied = consensus.watch_applied();
-        let reached = applied.wait_for(|applied| *applied >= entry).await;
-        reached.map_err(|_| ProposeError::Unavailable)?;
-        Ok(self.read_path.high_watermark())
+        tokio::select! {
+            biased;
+            reached = applied.wait_for(|applied| *applied >= entry) => {
+                reached.map_err(|_| ProposeError::Unavailable)?;
+                Ok(self.read_path.high_watermark())
+            }
+            // What has ended applies nothing any more, and whoever asks again asks the next one.
+            () = consensus.ended() => Err(ProposeError::Unavailable),
+        }
     }
 
     async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {

@@ -8,7 +8,7 @@ use std::sync::{
 use annals::{
     actors::{
         committer::Committed,
-        peer::{AppendResults, ForwardError, PeerError, PeerHandler, SegmentRange},
+        peer::{AppendResults, EntryChunks, ForwardError, PeerError, PeerHandler, SegmentRange},
     },
     consensus::{
         codec::Snapshot,
@@ -238,6 +238,10 @@ impl PeerHandler for Fake {
                 None => Ok(committed),
             }
         })
+    }
+
+    fn read_entries(&self, _: LogIndex, _: LogIndex) -> EntryChunks {
+        stream::iter([Err(PeerError::Unavailable)]).boxed()
     }
 
     async fn manifest(&self) -> Result<SnapshotManifest, PeerError> {

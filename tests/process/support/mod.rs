@@ -13,7 +13,7 @@ pub use process::{Line, Process, annals};
 /// How long something may take that takes milliseconds when all is well.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A node that serves.
+/// A node that listens.
 pub struct Node {
     pub process: Process,
     /// Where it takes clients.
@@ -52,6 +52,18 @@ impl Node {
             .unwrap_or_default()
             .to_owned();
         (Self { process, rpc, admin }, banner)
+    }
+
+    /// Waits until the node is ready: it listens a little before, and knows no leader yet.
+    pub fn wait_until_ready(&self) {
+        let deadline = annals::clock::now() + DEADLINE;
+        loop {
+            let answer = self.readyz();
+            if answer.starts_with("HTTP/1.1 200 ") {
+                return;
+            }
+            assert!(annals::clock::now() < deadline, "it is never ready: {answer}");
+        }
     }
 
     /// What `/readyz?verbose` answers.

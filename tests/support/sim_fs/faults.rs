@@ -87,6 +87,8 @@ pub(crate) struct Fault {
     leaves: Leaves,
     /// Neither counts nor meets calls on files with one of these in their names.
     spared: &'static [&'static str],
+    /// Counts and meets no calls but those on files with this name.
+    only_at: Option<&'static str>,
 }
 
 impl Fault {
@@ -100,6 +102,7 @@ impl Fault {
             error,
             leaves: Leaves::Nothing,
             spared: &[],
+            only_at: None,
         }
     }
 
@@ -107,6 +110,14 @@ impl Fault {
     pub(crate) fn sparing(self, names: &'static [&'static str]) -> Self {
         Self {
             spared: names,
+            ..self
+        }
+    }
+
+    /// Only on the file `name`.
+    pub(crate) fn at(self, name: &'static str) -> Self {
+        Self {
+            only_at: Some(name),
             ..self
         }
     }
@@ -206,7 +217,8 @@ impl Faults {
                 On::Only(kind) => call.kind == kind,
             };
             let name = call.path.file_name().unwrap_or_default().to_string_lossy();
-            if !counts || fault.spared.iter().any(|spared| name.contains(spared)) {
+            let elsewhere = fault.only_at.is_some_and(|only| name != only);
+            if !counts || elsewhere || fault.spared.iter().any(|spared| name.contains(spared)) {
                 return true;
             }
             if fault.passes > 0 {
