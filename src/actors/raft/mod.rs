@@ -55,7 +55,7 @@ use super::{
     supervision::{ActorRef, Heartbeat, Lifeline, Reply, StartError, Unanswered},
 };
 use crate::{
-    consensus::{Consensus, PeerNetworks, Timing, types::Members},
+    consensus::{Consensus, PeerNetworks, Timing, links::Contact, types::Members},
     error::Disposition,
     storage::{LogView, Retention, fs::FileSystem},
     types::{ClusterId, LogIndex, NodeId, Offset},
@@ -278,9 +278,11 @@ impl RaftActor {
     fn opened(&mut self, consensus: Consensus, context: &mut Context<Self>) {
         self.consensus = Some(consensus.clone());
         self.setup.port.set(Some(consensus.clone()));
+        let heard = Arc::new(Contact::new());
         self.setup.peers.set(Arc::new(Answers {
             port: self.setup.port.clone(),
             transfer: self.transfer(),
+            heard: heard.clone(),
             logger: self.setup.logger.clone(),
         }));
         self.setup
@@ -291,10 +293,14 @@ impl RaftActor {
             consensus,
             self.setup.node_id,
             self.setup.timing.election_timeout * 2,
+            heard,
             self.setup.leadership.clone(),
         );
         let ended = self.setup.runtime.spawn(followed);
         context.spawn(ended.into_actor(self).map(|ended, actor, context| {
+            if actor.consensus.is_none() {
+                return;
+            }
             // The log tells the Agent by itself when the disk failed; here it is enough to be built again.
             let text = ended.unwrap_or_else(|error| error.to_string());
             actor.fail(Disposition::Restart, text, context);
@@ -314,6 +320,8 @@ impl RaftActor {
         self.lifeline.retire();
         let setup = self.setup.clone();
         self.note_committed();
+        // From here on its end is no failure.
+        self.consensus = None;
         let end = async move { setup.end().await };
         context.spawn(end.into_actor(self).map(|(), _, context| {
             retire.reply.send(Ok(()));
