@@ -362,10 +362,12 @@ impl VoteFile {
     }
 }
 
-/// Terms do not fall, and nobody votes twice in one.
+/// Terms do not fall, nobody votes twice in one, and a term's leader stays. Whoever voted for a candidate that lost follows
+/// the leader that a majority of the others made in the same term.
 fn keeps_promises(old: &Vote, new: &Vote) -> bool {
     let same_candidate = old.voted_for.is_none() || old.voted_for == new.voted_for;
-    new.term > old.term || (new.term == old.term && same_candidate)
+    let follows_the_winner = new.committed && new.voted_for.is_some() && !old.committed;
+    new.term > old.term || (new.term == old.term && (same_candidate || follows_the_winner))
 }
 
 #[cfg(test)]
@@ -419,7 +421,17 @@ mod tests {
             voted_for: (voted_for != 0).then_some(NodeId(voted_for)),
             committed: false,
         };
+        let led = |term, voted_for| Vote {
+            committed: true,
+            ..vote(term, voted_for)
+        };
         for (old, new, kept) in [
+            // A node stood for election, and lost: the appends of whoever won ended the process.
+            (vote(3, 1), led(3, 2), true),
+            (led(3, 2), vote(3, 1), false),
+            (led(3, 2), led(3, 1), false),
+            (vote(3, 1), led(2, 2), false),
+            (vote(3, 1), led(3, 0), false),
             (vote(3, 1), vote(3, 1), true),
             (vote(3, 0), vote(3, 2), true),
             (vote(3, 1), vote(3, 2), false),

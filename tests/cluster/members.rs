@@ -1,9 +1,6 @@
 //! Nodes join, leave and move.
 
-use annals::actors::{
-    raft::{ChangeMember, MemberChange},
-    supervision::Reply,
-};
+use annals::actors::{membership::Leave, supervision::Reply};
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
@@ -37,12 +34,11 @@ async fn one_node_grows_to_three_and_back_to_one_under_load() {
     until_voters(&cluster, &[0, 1, 2]).await;
     load.progresses(AT_WORK).await;
     for left in [[0, 1].as_slice(), &[0]] {
-        let leader = cluster.until_led_among(left).await;
         let gone = left.len();
-        remove(&cluster, leader, gone).await;
-        cluster.shut_down(gone).await;
-        cluster.nodes.leaves(&format!("node-{gone}"));
+        leave(&cluster, gone).await;
         until_voters(&cluster, left).await;
+        cluster.nodes.leaves(&format!("node-{gone}"));
+        cluster.shut_down(gone).await;
         load.progresses(AT_WORK).await;
     }
     let (_, summary) = cluster.judge(load).await;
@@ -50,16 +46,11 @@ async fn one_node_grows_to_three_and_back_to_one_under_load() {
     cluster.stop().await;
 }
 
-/// By an operator's command.
-async fn remove(cluster: &Cluster, leader: usize, gone: usize) {
-    let (reply, changed) = Reply::channel();
-    let node = cluster.id(gone);
-    let change = ChangeMember {
-        change: MemberChange::Remove { node },
-        reply,
-    };
-    assert!(cluster.node(leader).refs.raft.post(change).is_ok());
-    in_time("the change of the membership", changed).await.unwrap();
+/// For good.
+async fn leave(cluster: &Cluster, gone: usize) {
+    let (reply, left) = Reply::channel();
+    assert!(cluster.node(gone).refs.membership.post(Leave { reply }).is_ok());
+    in_time("the node to leave", left).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

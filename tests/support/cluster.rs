@@ -7,7 +7,7 @@
 mod founding;
 mod looks;
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, thread, time::Duration};
 
 use annals::{
     actors::{
@@ -193,8 +193,13 @@ impl Drop for Cluster {
         let mut lines: Vec<_> = lines.collect();
         lines.sort_by_key(|(time, ..)| *time);
         let first = lines.first().map_or(0, |(time, ..)| time.0);
+        let mut told = HashMap::new();
         for (time, name, line) in lines {
-            eprintln!("{:>8} ms {name}: {line}", time.0 - first);
+            // Once and for all, what a node says again and again.
+            let last = told.insert(name, line.clone());
+            if last.as_ref() != Some(&line) {
+                eprintln!("{:>8} ms {name}: {line}", time.0 - first);
+            }
         }
     }
 }

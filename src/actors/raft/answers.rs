@@ -1,5 +1,7 @@
 //! What other nodes ask of this one's consensus.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
@@ -20,6 +22,7 @@ use crate::{
     consensus::{
         Consensus, Raft,
         codec::Snapshot,
+        links::Contact,
         messages::{
             AppendRequest, AppendResponse, SnapshotResponse, TransferRequest, TransferResponse, VoteRequest,
             VoteResponse,
@@ -35,6 +38,8 @@ use crate::{
 pub(super) struct Answers {
     pub(super) port: RaftPort,
     pub(super) transfer: Transfer,
+    /// Of a leader. One that was voted out counts too: at the answer it stops.
+    pub(super) heard: Arc<Contact>,
     pub(super) logger: Logger,
 }
 
@@ -64,15 +69,18 @@ fn ended(error: RaftError<TypeConfig>) -> PeerError {
 #[async_trait]
 impl PeerHandler for Answers {
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
+        self.heard.heard();
         self.raft()?.append_entries(request).await.map_err(ended)
     }
 
     fn stream_append(&self, requests: BoxStream<'static, AppendRequest>) -> AppendResults {
         match self.raft() {
-            Ok(raft) => raft
-                .stream_append(requests)
-                .map(|result| result.map_err(|fatal| stopped(&fatal)))
-                .boxed(),
+            Ok(raft) => {
+                let heard = self.heard.clone();
+                raft.stream_append(requests.inspect(move |_| heard.heard()))
+                    .map(|result| result.map_err(|fatal| stopped(&fatal)))
+                    .boxed()
+            }
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use openraft::{Instant as _, RaftMetrics, async_runtime::WatchReceiver};
+use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 use tokio::sync::watch;
 
 use crate::{
     actors::committer::Leadership,
-    consensus::{Consensus, types::TypeConfig},
+    consensus::{Consensus, links::Contact, types::TypeConfig},
     types::{NodeId, Term},
 };
 
@@ -66,7 +66,7 @@ impl Announcer {
     }
 }
 
-/// Follows openraft until it ends; answers why it did.
+/// Follows openraft until it ends; answers why it did. `heard`: of a leader, by its appends.
 ///
 /// It wakes when who leads may have changed, and not at each entry; and now and then, since a lease runs out without any
 /// event.
@@ -74,6 +74,7 @@ pub(super) async fn follow(
     consensus: Consensus,
     node_id: NodeId,
     lease: Duration,
+    heard: Arc<Contact>,
     announcer: Announcer,
 ) -> String {
     let metrics = consensus.raft.metrics();
@@ -81,12 +82,12 @@ pub(super) async fn follow(
     let mut applied = consensus.watch_applied();
     loop {
         applied.mark_unchanged();
-        let (now, elected, ended) = {
+        let (now, doubtful, ended) = {
             let metrics = metrics.borrow_watched();
             let ended = metrics.running_state.as_ref().err().map(ToString::to_string);
-            let now = leadership(&metrics, consensus.applied_term(), node_id, lease);
-            let elected = metrics.current_leader == Some(node_id.get()) && now.leader.is_none();
-            (now, elected, ended)
+            let now = leadership(&metrics, consensus.applied_term(), node_id, &heard, lease);
+            let doubtful = metrics.current_leader.is_some() && now.leader.is_none();
+            (now, doubtful, ended)
         };
         if let Some(ended) = ended {
             announcer.publish(&Leadership { leader: None, ..now });
@@ -98,18 +99,20 @@ pub(super) async fn follow(
                 let ended = metrics.borrow_watched().running_state.clone();
                 return ended.err().map_or_else(|| "openraft is gone".to_owned(), |fatal| fatal.to_string());
             },
-            _ = applied.changed(), if elected => {}
-            () = tokio::time::sleep(if elected { lease / 20 } else { lease / 4 }) => {}
+            _ = applied.changed(), if doubtful => {}
+            () = tokio::time::sleep(if doubtful { lease / 20 } else { lease / 4 }) => {}
         }
     }
 }
 
 /// What is published. A leader calls itself one when it has applied an entry of its own term (until then it does not know
-/// what is committed), and for as long as a majority answers it.
+/// what is committed), and for as long as a majority answers it; others call a node that for as long as they hear of it. What
+/// openraft has is whom this node follows: also one that is long gone, or itself as it was before a restart.
 fn leadership(
     metrics: &RaftMetrics<TypeConfig>,
     applied: Term,
     node_id: NodeId,
+    heard: &Contact,
     lease: Duration,
 ) -> Leadership {
     let term = Term(metrics.current_term);
@@ -123,9 +126,10 @@ fn leadership(
                 || metrics
                     .last_quorum_acked
                     .is_none_or(|acked| acked.elapsed() < lease);
-            (applied_own && followed).then_some(leader)
+            let leads = metrics.state == ServerState::Leader;
+            (leads && applied_own && followed).then_some(leader)
         }
-        other => other,
+        other => other.filter(|_| heard.silent_for().is_some_and(|silent| silent < lease)),
     };
     Leadership { term, leader }
 }

@@ -57,7 +57,7 @@ use super::{
     supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
 };
 use crate::{
-    consensus::{Consensus, PeerNetworks, Timing, types::Members},
+    consensus::{Consensus, PeerNetworks, Timing, links::Contact, types::Members},
     error::Disposition,
     storage::{LogView, Retention, fs::FileSystem},
     types::{ClusterId, LogIndex, NodeId, Offset},
@@ -280,9 +280,11 @@ impl RaftActor {
     fn opened(&mut self, consensus: Consensus, context: &mut Context<Self>) {
         self.consensus = Some(consensus.clone());
         self.setup.port.set(Some(consensus.clone()));
+        let heard = Arc::new(Contact::new());
         self.setup.peers.set(Arc::new(Answers {
             port: self.setup.port.clone(),
             transfer: self.transfer(),
+            heard: heard.clone(),
             logger: self.setup.logger.clone(),
         }));
         self.setup
@@ -293,6 +295,7 @@ impl RaftActor {
             consensus,
             self.setup.node_id,
             self.setup.timing.election_timeout * 2,
+            heard,
             self.announcer.clone(),
         );
         let ended = self.setup.runtime.spawn(followed);
@@ -333,6 +336,7 @@ impl RaftActor {
         self.lifeline.retire();
         let setup = self.setup.clone();
         self.note_committed();
+        // From here on its end is no failure.
         self.consensus = None;
         let end = async move { setup.end().await };
         context.spawn(end.into_actor(self).map(|(), _, context| {
