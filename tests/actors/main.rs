@@ -11,6 +11,7 @@ mod disk_failure;
 mod dummy;
 mod log_checker_test;
 mod log_messages;
+mod log_store;
 mod one_voter;
 mod sabotage;
 mod supervision;
