@@ -13,3 +13,4 @@ mod members;
 mod panics;
 mod replication;
 mod restarts;
+mod segments;

@@ -93,6 +93,11 @@ impl Cluster {
         Self::new(places, founders, |_| ()).founded().await
     }
 
+    /// Where a node keeps its data.
+    pub(crate) fn place(&self, number: usize) -> &Place {
+        &self.spots[number].place
+    }
+
     /// Cuts all links of a node, in both directions.
     pub(crate) fn isolate(&self, number: usize, how: Cut) {
         for other in self.others(number) {

@@ -1,0 +1,226 @@
+//! Nodes that are too far behind to be brought up by entries, and segments that are damaged.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use annals::{
+    actors::{raft::ScrubPace, replicator::faults::Cut},
+    node::NodeOptions,
+    storage::Retention,
+};
+
+use crate::support::{
+    cluster::{AT_WORK, Cluster, Port, places},
+    node::until,
+};
+
+/// Segments so small that there are many of them soon.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// So little is kept that whoever is away for a moment is behind it.
+fn little_is_kept(options: &mut NodeOptions) {
+    options.log.segment_bytes = SEGMENT_BYTES;
+    options.retention = Retention {
+        bytes_max: Some(2 * SEGMENT_BYTES),
+        age_max_ms: None,
+    };
+}
+
+/// Sealed segments are looked through all the time, as fast as they can be read.
+fn always_looked_through(options: &mut NodeOptions) {
+    options.log.segment_bytes = SEGMENT_BYTES;
+    options.scrub = ScrubPace {
+        bytes_per_second: 1 << 30,
+        rest: Duration::from_millis(50),
+    };
+}
+
+/// Waits until the log on `number` begins behind all that `behind` has.
+async fn until_trimmed_past(cluster: &Cluster, number: usize, behind: usize) {
+    until("the log to be trimmed past the other's end", async || {
+        let earliest = cluster.node(number).refs.read_path.view().earliest();
+        earliest > cluster.node(behind).refs.read_path.high_watermark()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_parted_until_its_place_was_trimmed_is_brought_up_by_segments_under_load() {
+    let cluster = Cluster::found_with(3, little_is_kept).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    cluster.isolate(follower, Cut::Fail);
+    until_trimmed_past(&cluster, leader, follower).await;
+    cluster.faults.heal_all();
+    until("segments to be installed", async || {
+        let lines = cluster.node(follower).lines.all();
+        lines.iter().any(|line| line.contains("segments installed"))
+    })
+    .await;
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joins_a_log_which_begins_late_is_brought_up_by_segments_and_survives_a_restart() {
+    let mut cluster = Cluster::new(places(2), 1, little_is_kept).founded().await;
+    let load = cluster.load().await;
+    until("the log to begin late", async || {
+        cluster.node(0).refs.read_path.view().earliest().get() > 0
+    })
+    .await;
+    cluster.start(1, Port::Other).await;
+    until("segments to be installed", async || {
+        let lines = cluster.node(1).lines.all();
+        lines.iter().any(|line| line.contains("segments installed"))
+    })
+    .await;
+    load.progresses(AT_WORK).await;
+    cluster.kill(1).await;
+    cluster.start(1, Port::Other).await;
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 2);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_of_a_cluster_with_retention_begins_at_the_same_offset() {
+    let cluster = Cluster::found_with(3, little_is_kept).await;
+    let load = cluster.load().await;
+    until("the log to begin late", async || {
+        cluster.node(0).refs.read_path.view().earliest().get() > 0
+    })
+    .await;
+    load.finish().await;
+    cluster.until_level().await;
+    until("all nodes to begin at the same offset", async || {
+        let earliest = |number| cluster.node(number).refs.read_path.view().earliest();
+        earliest(0) == earliest(1) && earliest(1) == earliest(2)
+    })
+    .await;
+    cluster.judge_all().await;
+    cluster.stop().await;
+}
+
+/// The oldest sealed segment of a log, once there are some.
+async fn sealed_store(directory: &Path) -> PathBuf {
+    let stores = || {
+        let files = fs::read_dir(directory).expect("the log is there");
+        let paths = files.map(|file| file.expect("it can be listed").path());
+        let mut stores: Vec<_> = paths
+            .filter(|path| path.extension().is_some_and(|extension| extension == "store"))
+            .collect();
+        stores.sort();
+        stores
+    };
+    until("some sealed segments", async || stores().len() > 3).await;
+    stores()[1].clone()
+}
+
+/// Turns one bit in the middle of a file.
+fn damage(path: &Path) {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("it is there");
+    let position = file.metadata().expect("it has a length").len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position).expect("it is that long");
+    byte[0] ^= 1;
+    file.write_all_at(&byte, position).expect("it can be written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_a_sealed_segment_is_found_by_looking_and_repaired_from_another_node() {
+    let cluster = Cluster::found_with(3, always_looked_through).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    let store = sealed_store(&cluster.place(follower).log_directory()).await;
+    damage(&store);
+    until("the segment to be repaired", async || {
+        let lines = cluster.node(follower).lines.all();
+        lines.iter().any(|line| line.contains("segment repaired"))
+    })
+    .await;
+    assert!(
+        cluster
+            .node(follower)
+            .lines
+            .all()
+            .iter()
+            .any(|line| line.contains("a sealed segment is damaged"))
+    );
+    let kept = fs::read_dir(cluster.place(follower).log_directory()).expect("the log is there");
+    let kept = kept.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    assert!(
+        kept.into_iter().any(|name| name.contains(".store.")),
+        "the damaged file is kept"
+    );
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_at_the_end_of_a_log_is_repaired_before_the_node_takes_part_again() {
+    let mut cluster = Cluster::found(3).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    load.progresses(5 * AT_WORK).await;
+    cluster.shut_down(follower).await;
+    let directory = cluster.place(follower).log_directory();
+    let mut stores: Vec<_> = fs::read_dir(&directory)
+        .expect("the log is there")
+        .map(|file| file.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "store"))
+        .collect();
+    stores.sort();
+    let last = stores.pop().expect("there is a segment");
+    let before = cluster.node(leader).refs.read_path.high_watermark();
+    damage_where_frames_are(&last);
+    cluster.start(follower, Port::Other).await;
+    assert!(
+        cluster
+            .node(follower)
+            .lines
+            .all()
+            .iter()
+            .any(|line| line.contains("the log was repaired"))
+    );
+    until("it to have what it had", async || {
+        cluster.node(follower).refs.read_path.high_watermark() >= before
+    })
+    .await;
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+/// Turns a bit in the middle of what was written to the last segment, which is longer than that: it has zeros ahead.
+fn damage_where_frames_are(path: &Path) {
+    let bytes = fs::read(path).expect("it is there");
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("something was written");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("it is there");
+    let position = end / 2;
+    file.write_all_at(&[bytes[position] ^ 1], position as u64)
+        .expect("it can be written");
+}
