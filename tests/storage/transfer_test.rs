@@ -337,6 +337,83 @@ fn whatever_fails_while_segments_are_received_nothing_is_installed_that_is_not_o
     }
 }
 
+/// Whoever installs takes the transfer up on the log's own thread, where nobody may wait for gigabytes to be read.
+#[test]
+fn what_is_staged_is_not_read_again_when_the_transfer_is_taken_up() {
+    let leader = Leader::new();
+    let fs = SimFileSystem::new(1);
+    let (mut log, _) = open(&fs, options()).unwrap();
+    let manifest = leader.manifest(18);
+    staged(&leader, &manifest, &fs, &log.view());
+    // The manifest, and of each segment the two parts of its header.
+    let reads = 1 + 2 * manifest.segments.len() as u64;
+    fs.inject(Fault::nth(CallKind::Read, reads + 1, io::ErrorKind::Other).lasting());
+    let taken_up = Incoming::resume(Arc::new(fs.clone()), directory(), &log.view());
+    let staged = taken_up.unwrap().unwrap().complete().unwrap();
+    fs.clear_faults();
+    log.install(&staged).unwrap();
+    drop(log);
+    check_installed(&leader, &manifest, &fs);
+}
+
+/// Each is sound by itself, as when a leader's own segments contradict each other.
+#[test]
+fn segments_that_do_not_lead_to_one_another_are_not_taken() {
+    let leader = Leader::new();
+    let good = leader.manifest(9);
+    // The same entries but for a producer's stamp: other states behind the same offsets.
+    let other = {
+        let fs = SimFileSystem::new(1);
+        let (mut log, _) = open(&fs, options()).unwrap();
+        let mut history = History::new();
+        while history.last() < 9 {
+            let number = history.last() + 1;
+            if number % 3 == 1 {
+                log.roll().unwrap();
+            }
+            let payload = match payload(number) {
+                Payload::Records(batch) if number == 5 => Payload::Records(stamped(batch, 77, 0, 0)),
+                other => other,
+            };
+            history.append_to(&mut log, 2, 1000 + number, payload);
+            log.sync().unwrap();
+        }
+        log.roll().unwrap();
+        log
+    };
+    let strange = other.view().manifest(LogIndex(9)).unwrap().unwrap();
+    for strangers in [[1].as_slice(), &[2], &[0, 1, 2]] {
+        let mut mixed = good.clone();
+        for number in strangers {
+            mixed.segments[*number] = strange.segments[*number];
+        }
+        let fs = SimFileSystem::new(1);
+        let (log, _) = open(&fs, options()).unwrap();
+        let mut incoming = incoming(&fs, &mixed, &log.view());
+        let mut refused = None;
+        while refused.is_none() {
+            let Some((segment, position)) = incoming.missing() else {
+                break;
+            };
+            if position.get() == segment.bytes {
+                refused = incoming.finish_segment(segment.first_log_index).err();
+                continue;
+            }
+            let from = if strange.segments.contains(&segment) {
+                other.view()
+            } else {
+                leader.log.view()
+            };
+            let bytes = from.read_segment(&segment, 0, usize::MAX).unwrap();
+            incoming.write(segment.first_log_index, position, &bytes).unwrap();
+        }
+        let Some(TransferError::Unfit { what, .. }) = refused else {
+            panic!("{strangers:?}: {refused:?}")
+        };
+        assert!(what.contains("lead to the state"), "{what}");
+    }
+}
+
 #[test]
 fn a_byte_that_is_wrong_on_the_way_is_found_and_the_segment_asked_for_again() {
     let leader = Leader::new();

@@ -56,6 +56,8 @@ impl Promises {
     pub(super) fn look_again(&mut self, state: &LogState) {
         self.floor = floor(state);
         self.committed = Committed::at_start(None, state.checkpoint(), state.checkpoint(), None);
+        // One that cannot be written leaves a restart with less to start from, and is written anew within a second.
+        drop(self.note.note(&self.committed));
     }
 }
 

@@ -19,6 +19,6 @@ pub(super) use prepared::{PreparedFile, Preparer};
 pub(super) use reader::SegmentReader;
 pub use recovery::Damage;
 pub(super) use recovery::{Recovered, for_each_piece, recover, truncate_store};
-pub(super) use verify::{Expected, Unfit, intact_prefix, verify};
+pub(super) use verify::{Expected, Unfit, intact_prefix, read_header, verify};
 pub(super) use writer::SegmentContext;
 pub use writer::{Flushed, SegmentWriter};

@@ -443,7 +443,7 @@ impl SegmentReader {
         }
     }
 
-    /// Another file is about to take the name of this one. Whoever holds it open reads on; who opens it is told.
+    /// Another file is about to take the name of this one. Reads that have begun go on; later ones are told.
     pub(in crate::storage) fn set_replaced(&self) {
         self.replaced.store(true, Ordering::Release);
     }

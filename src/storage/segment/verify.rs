@@ -50,7 +50,7 @@ impl From<io::Error> for Unfit {
 /// Blocking.
 pub(in crate::storage) fn verify(file: &Arc<dyn File>, expected: &Expected) -> Result<Verified, Unfit> {
     let size = file.size()?;
-    let (header, header_len) = header_of(file, size)?;
+    let (header, header_len) = read_header(file, size)?;
     let found = Expected {
         cluster_id: header.cluster_id,
         first_log_index: header.first_log_index(),
@@ -89,7 +89,7 @@ pub(in crate::storage) fn verify(file: &Arc<dyn File>, expected: &Expected) -> R
 ///
 /// Blocking.
 pub(in crate::storage) fn intact_prefix(file: &Arc<dyn File>, size: u64) -> io::Result<u64> {
-    let (header, header_len) = match header_of(file, size) {
+    let (header, header_len) = match read_header(file, size) {
         Ok(found) => found,
         Err(Unfit::Content(_)) => return Ok(0),
         Err(Unfit::Io(error)) => return Err(error),
@@ -104,8 +104,13 @@ pub(in crate::storage) fn intact_prefix(file: &Arc<dyn File>, size: u64) -> io::
     }
 }
 
-/// The header, and where the first frame begins.
-fn header_of(file: &Arc<dyn File>, size: u64) -> Result<(SegmentHeader, u64), Unfit> {
+/// The header, checked for contradictions, and where the first frame begins.
+///
+/// Blocking.
+pub(in crate::storage) fn read_header(
+    file: &Arc<dyn File>,
+    size: u64,
+) -> Result<(SegmentHeader, u64), Unfit> {
     let mut fixed = [0; SegmentFace::LEN];
     let content = |error: &dyn std::error::Error| Unfit::Content(crate::error::causes(error));
     let read = file.read_at(0, &mut fixed)?;

@@ -1,8 +1,9 @@
 //! Gathers the segments of a manifest beside the log, until all are there, whole and sound.
 //!
 //! The manifest is stored first, so that a transfer that is cut goes on where it was, after a restart as well. A segment
-//! grows as `.incoming`; once it is synced and verified it is `.staged`. What a start finds as `.incoming` is believed up
-//! to its last intact frame, and written once more, since a failed sync may have left it in memory only.
+//! grows as `.incoming`; once it is synced and verified it is `.staged`, and is not read again before it is part of the
+//! log. What a start finds as `.incoming` is believed up to its last intact frame, and written once more, since a failed
+//! sync may have left it in memory only.
 
 use std::{io::IoSlice, path::Path, sync::Arc};
 
@@ -16,7 +17,7 @@ use crate::{
         checkpoint::Checkpoint,
         fs::{File, FileSystem},
         names,
-        segment::{Expected, Unfit, intact_prefix, verify},
+        segment::{Expected, Unfit, intact_prefix, read_header, verify},
     },
     types::{ClusterId, LogIndex, Offset, Position},
 };
@@ -48,7 +49,8 @@ enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
     before: StateDigest,
-    behind: StateDigest,
+    /// `None`: it was verified by an earlier process, or before the transfer was taken up again.
+    behind: Option<StateDigest>,
 }
 
 /// Tells states of the log apart without keeping them.
@@ -127,9 +129,10 @@ impl Incoming {
         Self::take_up(staging, manifest, view)
     }
 
-    /// Goes on with the transfer that an earlier process has begun; `None`: there is none.
+    /// Goes on with the transfer that was begun, perhaps by an earlier process; `None`: there is none.
     ///
-    /// Blocking: reads what is there already.
+    /// Blocking: reads the headers of what is staged, the segment that is not whole, and of the log the segments that are
+    /// as long as the manifest's, once in the life of the process.
     pub fn resume(
         file_system: Arc<dyn FileSystem>,
         directory: &Path,
@@ -166,10 +169,9 @@ impl Incoming {
             return Ok(Part::Held);
         }
         if let Some(file) = self.staging.open_staged(first)? {
-            return match self.verified(number, &file) {
-                Ok(ends) => Ok(Part::Staged(ends)),
-                Err(TransferError::Unfit { .. }) => self.thrown_away(first),
-                Err(error) => Err(error),
+            return match self.staged_before(number, &file)? {
+                Some(before) => Ok(Part::Staged(Ends { before, behind: None })),
+                None => self.thrown_away(first),
             };
         }
         let Some(file) = self.staging.open_incoming(first)? else {
@@ -184,6 +186,26 @@ impl Incoming {
         write_again(&file, position).map_err(failed("write again", &path))?;
         let file = Some(file);
         Ok(Part::Missing { file, position })
+    }
+
+    /// The state before a segment that was verified when it got its name; `None`: it is another one's.
+    fn staged_before(
+        &self,
+        number: usize,
+        file: &Arc<dyn File>,
+    ) -> Result<Option<StateDigest>, TransferError> {
+        let segment = &self.manifest.segments[number];
+        let path = names::staged(&self.staging.directory, segment.first_log_index);
+        let size = file.size().map_err(failed("read", &path))?;
+        match read_header(file, size) {
+            Ok((header, _))
+                if size == segment.bytes && header.first_log_index() == segment.first_log_index =>
+            {
+                Ok(Some(StateDigest::of(&header.checkpoint)))
+            }
+            Ok(_) | Err(Unfit::Content(_)) => Ok(None),
+            Err(Unfit::Io(source)) => Err(failed("read", &path)(source)),
+        }
     }
 
     fn thrown_away(&self, first: LogIndex) -> Result<Part, TransferError> {
@@ -280,6 +302,7 @@ impl Incoming {
             .sync_data()
             .map_err(failed("sync", &path))
             .and_then(|()| self.verified(number, &file))
+            .and_then(|ends| self.fits(number, ends))
             .and_then(|ends| self.staging.set_staged(first).map(|()| ends));
         match finished {
             Ok(ends) => {
@@ -293,37 +316,46 @@ impl Incoming {
         }
     }
 
-    /// Everything is there, and each segment leads to the state that the next one begins with, the last to the
-    /// manifest's. Durable when it returns.
+    /// Everything is there. Durable when it returns.
     ///
-    /// Blocking: one sync. Errors: `OutOfPlace` says what is missing; after `Unfit` that segment begins anew.
+    /// Blocking: one sync. Errors: `OutOfPlace` says what is missing.
     pub fn complete(&mut self) -> Result<Staged, TransferError> {
         if let Some((segment, position)) = self.missing() {
             let (first, bytes) = (segment.first_log_index, segment.bytes);
             return Err(out_of_place(first, bytes, position.get()));
         }
-        let last = StateDigest::of(&self.manifest.checkpoint);
-        for number in 0..self.parts.len() {
-            let Part::Staged(ends) = &self.parts[number] else {
-                continue;
-            };
-            let next = match self.parts.get(number + 1) {
-                Some(Part::Staged(next)) => next.before,
-                // It is the manifest's by its checksum, and the log has it.
-                Some(Part::Held | Part::Missing { .. }) => continue,
-                None => last,
-            };
-            if ends.behind != next {
-                self.begin_anew(number)?;
-                return Err(TransferError::Unfit {
-                    first: self.manifest.segments[number].first_log_index,
-                    what: "it does not lead to the state that follows on it".to_owned(),
-                });
-            }
-        }
         self.staging.sync_directory()?;
         let manifest = self.manifest.clone();
         Ok(Staged { manifest })
+    }
+
+    /// Each segment leads to the state that the next one begins with, the last to the manifest's; as far as its
+    /// neighbours are there, and were verified since the transfer was taken up.
+    fn fits(&self, number: usize, ends: Ends) -> Result<Ends, TransferError> {
+        let unfit = |what: &str| TransferError::Unfit {
+            first: self.manifest.segments[number].first_log_index,
+            what: what.to_owned(),
+        };
+        let next = match self.parts.get(number + 1) {
+            Some(Part::Staged(next)) => Some(next.before),
+            // It is the manifest's by its checksum, and the log has it; or it is still to come.
+            Some(Part::Held | Part::Missing { .. }) => None,
+            None => Some(StateDigest::of(&self.manifest.checkpoint)),
+        };
+        if next.is_some_and(|next| ends.behind != Some(next)) {
+            return Err(unfit("it does not lead to the state that follows on it"));
+        }
+        let previous = number.checked_sub(1).map(|previous| &self.parts[previous]);
+        if let Some(Part::Staged(Ends {
+            behind: Some(behind), ..
+        })) = previous
+            && *behind != ends.before
+        {
+            return Err(unfit(
+                "the one before it does not lead to the state that it begins with",
+            ));
+        }
+        Ok(ends)
     }
 
     /// Throws away all that was received.
@@ -382,7 +414,7 @@ impl Incoming {
         }
         Ok(Ends {
             before: StateDigest::of(&found.before),
-            behind: StateDigest::of(&found.behind),
+            behind: Some(StateDigest::of(&found.behind)),
         })
     }
 }

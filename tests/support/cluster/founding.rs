@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 impl Cluster {
-    pub(super) fn new(places: Vec<Place>, founders: usize, adjust: fn(&mut NodeOptions)) -> Self {
+    pub(crate) fn new(places: Vec<Place>, founders: usize, adjust: fn(&mut NodeOptions)) -> Self {
         let spots: Vec<_> = places
             .into_iter()
             .enumerate()
@@ -31,7 +31,7 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn founded(mut self) -> Self {
+    pub(crate) async fn founded(mut self) -> Self {
         for number in 0..self.founders.len() {
             self.begin(number, Port::Other).await;
             until("the node to gossip", async || {
