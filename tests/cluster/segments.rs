@@ -191,14 +191,13 @@ async fn damage_at_the_end_of_a_log_is_repaired_before_the_node_takes_part_again
     let before = cluster.node(leader).refs.read_path.high_watermark();
     damage_where_frames_are(&last);
     cluster.start(follower, Port::Other).await;
-    assert!(
-        cluster
-            .node(follower)
-            .lines
-            .all()
+    until("the log to be repaired", async || {
+        let lines = cluster.node(follower).lines.all();
+        lines
             .iter()
-            .any(|line| line.contains("the log was repaired"))
-    );
+            .any(|line| line.contains("segment repaired; the log is opened again"))
+    })
+    .await;
     until("it to have what it had", async || {
         cluster.node(follower).refs.read_path.high_watermark() >= before
     })
