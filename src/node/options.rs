@@ -173,7 +173,7 @@ fn cluster_setup(config: &Config) -> ClusterSetup {
                 .iter()
                 .map(|seed| seed.as_str().to_owned())
                 .collect(),
-            gossip_key: cluster.gossip_key.clone(),
+            gossip_key: cluster.gossip_key,
             advertise: cluster.advertise_gossip.set(),
         },
         listen: config.gossip_listen(),

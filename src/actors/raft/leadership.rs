@@ -6,18 +6,19 @@ use openraft::{Instant as _, RaftMetrics, async_runtime::WatchReceiver};
 use tokio::sync::watch;
 
 use crate::{
-    actors::committer::Leadership,
+    actors::{committer::Leadership, replicator::Replicators},
     consensus::{Consensus, types::TypeConfig},
     types::{NodeId, Term},
 };
 
 /// Follows openraft until it ends; answers why it did.
 ///
-/// It wakes when who leads may have changed, and not at each entry; and now and then, since a lease runs out without any
-/// event.
+/// It wakes when who leads may have changed, and not at each entry; and now and then, since a lease runs out, and a leader
+/// falls silent, without any event.
 pub(super) async fn follow(
     consensus: Consensus,
     node_id: NodeId,
+    links: Replicators,
     lease: Duration,
     publish: Arc<watch::Sender<Leadership>>,
 ) -> String {
@@ -26,15 +27,20 @@ pub(super) async fn follow(
     let mut applied = consensus.watch_applied();
     loop {
         applied.mark_unchanged();
-        let (now, elected) = {
+        let (now, in_doubt) = {
             let metrics = metrics.borrow_watched();
             if let Err(fatal) = &metrics.running_state {
                 return fatal.to_string();
             }
-            let now = leadership(&metrics, consensus.applied_term(), node_id, lease);
+            let is_heard = |leader| {
+                links
+                    .silent_for(leader)
+                    .is_some_and(|silent_for| silent_for < lease)
+            };
+            let now = leadership(&metrics, consensus.applied_term(), node_id, lease, is_heard);
             (
                 now.clone(),
-                metrics.current_leader == Some(node_id.get()) && now.leader.is_none(),
+                metrics.current_leader.is_some() && now.leader.is_none(),
             )
         };
         publish.send_if_modified(|current| {
@@ -47,19 +53,21 @@ pub(super) async fn follow(
                 let ended = metrics.borrow_watched().running_state.clone();
                 return ended.err().map_or_else(|| "openraft is gone".to_owned(), |fatal| fatal.to_string());
             },
-            _ = applied.changed(), if elected => {}
-            () = tokio::time::sleep(if elected { lease / 20 } else { lease / 4 }) => {}
+            _ = applied.changed(), if in_doubt => {}
+            () = tokio::time::sleep(if in_doubt { lease / 20 } else { lease / 4 }) => {}
         }
     }
 }
 
 /// What is published. A leader calls itself one when it has applied an entry of its own term (until then it does not know
-/// what is committed), and for as long as a majority answers it.
+/// what is committed), and for as long as a majority answers it. Another node is called one for as long as it is heard of:
+/// consensus itself remembers whom it follows until it hears of somebody else, also where nobody can reach it.
 fn leadership(
     metrics: &RaftMetrics<TypeConfig>,
     applied: Term,
     node_id: NodeId,
     lease: Duration,
+    is_heard: impl Fn(NodeId) -> bool,
 ) -> Leadership {
     let term = Term(metrics.current_term);
     let leader = metrics.current_leader.map(NodeId);
@@ -74,7 +82,7 @@ fn leadership(
                     .is_none_or(|acked| acked.elapsed() < lease);
             (applied_own && followed).then_some(leader)
         }
-        other => other,
+        other => other.filter(|leader| is_heard(*leader)),
     };
     Leadership { term, leader }
 }
