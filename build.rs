@@ -21,7 +21,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let descriptors = protox::compile(["log/v1/log.proto", "annals/v1/log.proto"], ["proto"])?;
+    let descriptors = protox::compile(
+        [
+            "log/v1/log.proto",
+            "annals/v1/log.proto",
+            "annals/v1/cluster.proto",
+        ],
+        ["proto"],
+    )?;
     std::fs::write(out.join("descriptors.bin"), prost_types_encode(&descriptors))?;
 
     let raw = with_raw_records(descriptors.clone());

@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 
 use crate::proto::{annals::v1, raw};
 
-use super::{error::CliError, refusal::root_cause};
+use super::{addresses::Addresses, error::CliError, refusal::root_cause};
 
 /// The port of `--addr` when it names none: the default of `rpc.port`.
 const PORT: u16 = 8400;
@@ -37,7 +37,7 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Which node to talk to.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Target {
-    /// The node's address, as host:port
+    /// The node's address, as host:port; several nodes of a cluster, with commas between them, are tried in turn
     #[arg(
         long,
         env = "ANNALS_ADDR",
@@ -45,7 +45,7 @@ pub(super) struct Target {
         default_value = "127.0.0.1:8400",
         value_name = "ADDR"
     )]
-    pub(super) addr: Address,
+    pub(super) addr: Addresses,
 }
 
 /// A host and a port, checked.

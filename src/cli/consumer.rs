@@ -20,8 +20,9 @@ use crate::{
 };
 
 use super::{
-    connect::{Address, Connection},
-    contact::{KnownLog, first_contact},
+    addresses::Addresses,
+    connect::Connection,
+    contact::KnownLog,
     error::{CliError, ProtocolError},
     position::Position,
     reconnect::Backoff,
@@ -41,7 +42,6 @@ pub(super) struct Span {
 /// One reader and how far it is.
 #[derive(Debug)]
 pub(super) struct Consumer {
-    addr: Address,
     span: Span,
     timeout: Duration,
     backoff: Backoff,
@@ -52,15 +52,14 @@ pub(super) struct Consumer {
 
 impl Consumer {
     /// Nothing is read yet. Gives up when nothing comes for `timeout`; when it follows, only before the first answer.
-    pub(super) fn new(addr: Address, span: Span, timeout: Duration) -> Self {
+    pub(super) fn new(addrs: Addresses, span: Span, timeout: Duration) -> Self {
         let next_offset = match span.from {
             Position::Offset(offset) => Some(offset),
             Position::Earliest | Position::Latest | Position::Time(_) | Position::FromEnd(_) => None,
         };
         let backoff = Backoff::new((!span.follow).then_some(timeout));
         Self {
-            log: KnownLog::new(addr.clone()),
-            addr,
+            log: KnownLog::new(addrs),
             span,
             timeout,
             backoff,
@@ -72,8 +71,7 @@ impl Consumer {
     ///
     /// Errors: a refusal that does not pass; `NoAnswer`; `OtherLog`; `Protocol`. Cancel: safe.
     pub(super) async fn run(&mut self, chunks: mpsc::Sender<Vec<Batch>>) -> Result<(), CliError> {
-        let (mut connection, mut log) = first_contact(&self.addr, self.timeout).await?;
-        self.log.check(&log)?;
+        let (mut connection, mut log) = self.log.connect(self.timeout).await?;
         loop {
             let Err(error) = self.run_stream(&connection, &log, &chunks).await else {
                 return Ok(());
@@ -164,7 +162,10 @@ impl Consumer {
         if self.span.follow {
             return Ok(responses.next().await);
         }
-        let too_late = |_| self.backoff.no_answer(&self.addr, "it sends no more".to_owned());
+        let too_late = |_| {
+            self.backoff
+                .no_answer(self.log.addrs().current(), "it sends no more".to_owned())
+        };
         time::timeout(self.timeout, responses.next())
             .await
             .map_err(too_late)

@@ -1,12 +1,16 @@
 //! The first words with a node: whether it is one, and whether its log is the one from before.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time;
 
-use crate::proto::annals::v1::{DescribeLogResponse, ResponseHeader};
+use crate::{
+    clock,
+    proto::annals::v1::{DescribeLogResponse, ResponseHeader},
+};
 
 use super::{
+    addresses::Addresses,
     connect::{Address, Connection},
     error::{CliError, LogChange},
     reconnect::{Backoff, reconnect},
@@ -15,13 +19,36 @@ use super::{
 /// For the verbs that have no `--timeout`: much longer than any node takes that is up.
 pub(super) const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Connects and asks about the log, once. What takes connections and is no node is found out here.
+/// How long a node of the same cluster may be behind what was seen elsewhere: after an election it is, for a moment. One that
+/// was restored from an old backup stays so.
+const BEHIND_FOR: Duration = Duration::from_secs(10);
+
+/// Connects and asks about the log, once: the first of the addresses where that works, all of them within `timeout`. What
+/// takes connections and is no node is found out here.
 ///
-/// Errors: `CannotConnect`; `NoAnswer` when all of it takes longer than `timeout`; `Lost`; a refusal. Cancel: safe.
+/// Errors: that of the last address, which is `CannotConnect` of all of them when no connection came about. Cancel: safe.
 pub(super) async fn first_contact(
-    addr: &Address,
+    addrs: &mut Addresses,
     timeout: Duration,
 ) -> Result<(Connection, DescribeLogResponse), CliError> {
+    let count = addrs.count();
+    let each = timeout / u32::try_from(count).unwrap_or(u32::MAX);
+    for _ in 1..count {
+        if let Ok(found) = contact(addrs.current(), each).await {
+            return Ok(found);
+        }
+        addrs.turn();
+    }
+    match contact(addrs.current(), each).await {
+        Err(CliError::CannotConnect { reason, .. }) => Err(CliError::CannotConnect {
+            addr: addrs.to_string(),
+            reason,
+        }),
+        last => last,
+    }
+}
+
+async fn contact(addr: &Address, timeout: Duration) -> Result<(Connection, DescribeLogResponse), CliError> {
     let contact = async {
         let connection = Connection::open(addr).await?;
         let log = connection.describe_log().await?;
@@ -38,21 +65,41 @@ pub(super) async fn first_contact(
 /// The log that a verb is at work on, as its answers tell it.
 #[derive(Debug)]
 pub(super) struct KnownLog {
-    addr: Address,
+    addrs: Addresses,
     /// Empty until an answer names it.
     cluster_id: String,
     /// All offsets below it were seen to be taken.
     reached: u64,
+    /// Since when nodes of the cluster were found to end before that.
+    behind_since: Option<Instant>,
 }
 
 impl KnownLog {
     /// Nothing is known of it.
-    pub(super) fn new(addr: Address) -> Self {
+    pub(super) fn new(addrs: Addresses) -> Self {
         Self {
-            addr,
+            addrs,
             cluster_id: String::new(),
             reached: 0,
+            behind_since: None,
         }
+    }
+
+    /// Where it is.
+    pub(super) fn addrs(&self) -> &Addresses {
+        &self.addrs
+    }
+
+    /// The first connection to it.
+    ///
+    /// Errors: those of `first_contact`; `OtherLog`. Cancel: safe.
+    pub(super) async fn connect(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<(Connection, DescribeLogResponse), CliError> {
+        let (connection, log) = first_contact(&mut self.addrs, timeout).await?;
+        self.check(&log)?;
+        Ok((connection, log))
     }
 
     /// The log was seen to go on up to `offset`.
@@ -94,9 +141,29 @@ impl KnownLog {
         Ok(())
     }
 
+    /// A node of the same cluster that is behind is tried again for a while.
+    ///
+    /// Errors: `other`, when it is another log for certain.
+    fn unless_behind(&mut self, other: CliError) -> Result<CliError, CliError> {
+        let CliError::OtherLog {
+            change: LogChange::Shorter { .. },
+            ..
+        } = other
+        else {
+            return Err(other);
+        };
+        let since = *self.behind_since.get_or_insert_with(clock::now);
+        if self.cluster_id.is_empty() || clock::now() - since >= BEHIND_FOR {
+            return Err(other);
+        }
+        Ok(CliError::Lost {
+            reason: format!("{other}; it may only be behind"),
+        })
+    }
+
     fn other(&self, change: LogChange) -> CliError {
         CliError::OtherLog {
-            addr: self.addr.to_string(),
+            addr: self.addrs.current().to_string(),
             change,
         }
     }
@@ -112,12 +179,15 @@ impl KnownLog {
         mut error: CliError,
     ) -> Result<(Connection, DescribeLogResponse), CliError> {
         loop {
-            let connection = reconnect(&self.addr, backoff, error).await?;
+            let connection = reconnect(&mut self.addrs, backoff, error).await?;
             error = match time::timeout(timeout, connection.describe_log()).await {
-                Ok(Ok(log)) => {
-                    self.check(&log)?;
-                    return Ok((connection, log));
-                }
+                Ok(Ok(log)) => match self.check(&log) {
+                    Ok(()) => {
+                        self.behind_since = None;
+                        return Ok((connection, log));
+                    }
+                    Err(other) => self.unless_behind(other)?,
+                },
                 Ok(Err(next)) => next,
                 Err(_) => CliError::Lost {
                     reason: "it takes the connection and does not answer".to_owned(),

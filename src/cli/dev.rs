@@ -1,4 +1,4 @@
-//! `annals dev`: a node to try things with, and what to paste next.
+//! `annals dev`: a node to try things with, or a cluster of some, and what to paste next.
 
 use std::{
     fmt,
@@ -14,26 +14,33 @@ use crate::{
     node::Addresses,
 };
 
-use super::{agent::run_node, argument::shell_quoted, error::CliError};
+use super::{agent::run_node, argument::shell_quoted, dev_cluster, error::CliError};
 
 /// The admin port is this much above the rpc port, as it is by default.
 const ADMIN_PORT_DISTANCE: u16 = 2;
 
-/// Run a node to try things with: all defaults, and it prints what to paste next
+/// The highest port that leaves room for those of five nodes.
+const PORT_MAX: u16 = u16::MAX - 4 * 10 - ADMIN_PORT_DISTANCE;
+
+/// Run a node, or a cluster, to try things with: all defaults, and it prints what to paste next
 ///
-/// It stops with Ctrl-C. Without --data-dir the data is in a temporary directory, which goes when it stops.
+/// It stops with Ctrl-C. With --nodes 3 the process runs three nodes that found one cluster. Without --data-dir the data is in a temporary directory, which goes when it stops.
 /// ANNALS__SECTION__KEY in the environment sets any option of config/default.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   annals dev
+  annals dev --nodes 3
   annals dev --data-dir /tmp/annals --port 9400")]
 pub struct DevArgs {
+    /// Run so many nodes, which found a cluster together; each takes three ports, ten above those of the one before
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    nodes: u16,
     /// Keep the data there [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Take clients on this port, and probes two above; 0: any free ports [default: 8400]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=i64::from(u16::MAX - ADMIN_PORT_DISTANCE)))]
+    /// Take clients on this port, gossip one above, and probes two above; 0: any free ports [default: 8400]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=i64::from(PORT_MAX)))]
     port: Option<u16>,
 }
 
@@ -44,6 +51,13 @@ impl DevArgs {
     pub fn run(&self) -> Result<(), CliError> {
         let (config, temporary) = self.load()?;
         let (data_dir, keeps_data) = (config.node.data_dir.clone(), temporary.is_none());
+        if self.nodes > 1 {
+            let port = self.port.unwrap_or(config.listen.rpc.port());
+            let configs = dev_cluster::configs(&config, self.nodes, port, &data_dir)?;
+            let result = dev_cluster::run(&configs, &data_dir, keeps_data);
+            drop(temporary);
+            return result;
+        }
         let result = run_node(&config, move |Addresses { rpc, admin }| {
             let program = std::env::args().next().unwrap_or_else(|| "annals".to_owned());
             let banner = Banner {
@@ -173,7 +187,7 @@ mod tests {
         assert_eq!(moved.node.data_dir, Path::new("/tmp/x"));
         let any = config(&["--port", "0"]);
         assert_eq!((any.listen.rpc.port(), any.listen.admin.port()), (0, 0));
-        assert!(Dev::try_parse_from(["dev", "--port", "65534"]).is_err());
+        assert!(Dev::try_parse_from(["dev", "--port", "65500"]).is_err());
     }
 
     #[test]

@@ -102,6 +102,12 @@ pub enum CliError {
     /// The node could not begin.
     #[error("{}", causes(.0))]
     Node(#[source] ProcessError),
+    /// Ports that were to be listened on are in use.
+    #[error("cannot listen on {taken}: already in use")]
+    PortsTaken {
+        /// Their addresses.
+        taken: String,
+    },
     /// The node ended, and not because it was asked to.
     #[error("the node ended: {cause}")]
     NodeEnded {
@@ -209,7 +215,7 @@ impl CliError {
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
-            Self::NodeEnded { .. } => Disposition::Escalate,
+            Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::OtherLog { change, .. } => change.disposition(),
             Self::Protocol(error) => error.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
@@ -234,7 +240,7 @@ impl CliError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
             Self::PartlyDone { .. } => Exit::PartlyDone,
-            Self::Config(_) | Self::Node(_) => Exit::WrongConfiguration,
+            Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } => Exit::WrongConfiguration,
             Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
             | Self::OtherLog { .. }
@@ -264,6 +270,7 @@ impl CliError {
                  `annals produce` start on the other log"
             }
             Self::Refused(refusal) => return refusal.hint(),
+            Self::PortsTaken { .. } => "--port 9400 takes others, and --port 0 any that are free",
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
             Self::Open { .. } => {
                 "give the path of a readable file, or leave out --file to read standard input"

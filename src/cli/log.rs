@@ -49,7 +49,7 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
             timeout,
             output,
         } => {
-            let (_, described) = runtime::block_on(first_contact(&target.addr, *timeout))?;
+            let (_, described) = runtime::block_on(first_contact(&mut target.addr.clone(), *timeout))?;
             let mut out = io::stdout().lock();
             match output {
                 Format::Text => write_text(&mut out, &described),

@@ -5,15 +5,19 @@ pub mod config;
 pub mod dev;
 
 mod bench;
+mod cluster;
 mod consume;
 mod log;
 mod produce;
+
+mod dev_cluster;
 
 pub mod error;
 pub mod exit;
 pub mod refusal;
 
 mod acknowledged;
+mod addresses;
 mod argument;
 mod connect;
 mod consumer;
@@ -61,6 +65,8 @@ enum Command {
     Consume(consume::ConsumeArgs),
     #[command(subcommand)]
     Log(log::LogCommand),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -101,6 +107,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),
+        Command::Cluster(command) => cluster::run(command),
         Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
         Command::Bench(command) => bench::run(command),
     }

@@ -17,8 +17,9 @@ use crate::{
 
 use super::{
     acknowledged::Acknowledged,
-    connect::{Address, Connection},
-    contact::{KnownLog, first_contact},
+    addresses::Addresses,
+    connect::Connection,
+    contact::KnownLog,
     error::{CliError, ProtocolError},
     progress::Progress,
     reconnect::Backoff,
@@ -64,7 +65,6 @@ pub(super) fn new_producer_id() -> u64 {
 /// One producer and what it has in flight.
 #[derive(Debug)]
 pub(super) struct Producer {
-    addr: Address,
     stamp: Stamp,
     timeout: Duration,
     backoff: Backoff,
@@ -86,10 +86,9 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Gives up when nothing is acknowledged for `timeout`.
-    pub(super) fn new(addr: Address, stamp: Stamp, timeout: Duration, progress: Progress) -> Self {
+    pub(super) fn new(addrs: Addresses, stamp: Stamp, timeout: Duration, progress: Progress) -> Self {
         Self {
-            log: KnownLog::new(addr.clone()),
-            addr,
+            log: KnownLog::new(addrs),
             stamp,
             timeout,
             backoff: Backoff::new(Some(timeout)),
@@ -119,8 +118,7 @@ impl Producer {
     ///
     /// Errors: those of `first_contact`. Cancel: safe.
     pub(super) async fn connect(&mut self) -> Result<Connection, CliError> {
-        let (connection, log) = first_contact(&self.addr, self.timeout).await?;
-        self.log.check(&log)?;
+        let (connection, _) = self.log.connect(self.timeout).await?;
         Ok(connection)
     }
 
@@ -235,7 +233,7 @@ impl Producer {
         if self.backoff.is_over() {
             return Err(self
                 .backoff
-                .no_answer(&self.addr, "it does not acknowledge".to_owned()));
+                .no_answer(self.log.addrs().current(), "it does not acknowledge".to_owned()));
         }
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! The way back to a node: how long to wait before the next try, and when to stop trying.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use rand::Rng;
 use tokio::time;
 
 use crate::{clock, error::Disposition};
 
-use super::{
-    connect::{Address, Connection},
-    error::CliError,
-};
+use super::{addresses::Addresses, connect::Connection, error::CliError};
 
 /// The first pause: longer than the restart of a listener, too short to be noticed.
 const FIRST: Duration = Duration::from_millis(50);
@@ -48,7 +48,7 @@ impl Backoff {
     }
 
     /// The error of giving up on `addr`, whose last word was `reason`.
-    pub(super) fn no_answer(&self, addr: &Address, reason: String) -> CliError {
+    pub(super) fn no_answer(&self, addr: &impl fmt::Display, reason: String) -> CliError {
         CliError::NoAnswer {
             addr: addr.to_string(),
             waited: in_tenths(self.waited()),
@@ -81,17 +81,19 @@ fn in_tenths(waited: Duration) -> Duration {
     Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
 }
 
-/// Waits after `error`, and connects again, until that works or it is time to give up.
+/// Waits after `error`, and connects again, until that works or it is time to give up: each time to the next address, or to
+/// where the leader is said to be.
 ///
 /// Errors: `error` itself when a retry does not help or it is a refusal that did not pass; `NoAnswer`. Cancel: safe.
 pub(super) async fn reconnect(
-    addr: &Address,
+    addrs: &mut Addresses,
     backoff: &mut Backoff,
     mut error: CliError,
 ) -> Result<Connection, CliError> {
     loop {
         match error.disposition() {
             Disposition::Retry => {}
+            _ if addrs.count() > 1 && is_of_one_node(&error) => {}
             Disposition::Reject | Disposition::Restart | Disposition::Failsafe | Disposition::Escalate => {
                 return Err(error);
             }
@@ -103,16 +105,33 @@ pub(super) async fn reconnect(
         let Some(pause) = backoff.pause(at_least) else {
             return Err(match error {
                 CliError::Lost { reason } | CliError::CannotConnect { reason, .. } => {
-                    backoff.no_answer(addr, reason)
+                    backoff.no_answer(addrs, reason)
                 }
                 refused => refused,
             });
         };
         time::sleep(pause).await;
-        match Connection::open(addr).await {
+        turn(addrs, &error);
+        match Connection::open(addrs.current()).await {
             Ok(connection) => return Ok(connection),
             Err(next) => error = next,
         }
+    }
+}
+
+/// Another node of the cluster may take what this one refuses for ever.
+fn is_of_one_node(error: &CliError) -> bool {
+    matches!(error, CliError::Refused(refusal) if ["REMOVED", "FAILSAFE"].contains(&refusal.reason.as_str()))
+}
+
+/// Chooses whom to try after an error.
+fn turn(addrs: &mut Addresses, error: &CliError) {
+    addrs.turn();
+    if let CliError::Refused(refusal) = error
+        && refusal.reason == "NOT_LEADER"
+        && let Some(leader) = refusal.metadata.get("leader_address")
+    {
+        addrs.prefer(leader);
     }
 }
 

@@ -119,7 +119,8 @@ impl Refusal {
             "OFFSET_OUT_OF_RANGE" => {
                 "`--from earliest` starts at the first readable offset, `--from -10` ten before the end"
             }
-            "NOT_LEADER" => "send it to the leader",
+            "NOT_LEADER" => "the leader could not be asked; try again, or send it to the leader itself",
+            "REMOVED" => "give --addr another node; `annals cluster servers` there lists who belongs",
             "NO_LEADER" => "the nodes are choosing a leader, or no majority of them is up; try again",
             "CONDITION_FAILED" => {
                 "somebody else appended first; read on from the offset you expected, then try again"
@@ -189,6 +190,7 @@ mod tests {
             (Code::Unavailable, "NO_LEADER", Exit::CannotConnect),
             (Code::Unavailable, "NOT_LEADER", Exit::CannotConnect),
             (Code::Unavailable, "SHUTTING_DOWN", Exit::CannotConnect),
+            (Code::FailedPrecondition, "REMOVED", Exit::Refused),
             (Code::InvalidArgument, "RECORD_TOO_LARGE", Exit::Failed),
             (Code::ResourceExhausted, "OVERLOADED", Exit::Failed),
             (Code::ResourceExhausted, "STORAGE_FULL", Exit::Failed),

@@ -11,10 +11,12 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
+    cluster,
     context::Context,
     entrance::Connections,
     vitals::{Check, Readiness},
 };
+use crate::actors::supervision::PartStatus;
 
 const ROUTES: &str = "/livez    200 while the process answers
 /readyz   200 while reads and writes are served; /readyz?verbose names each check
@@ -62,7 +64,12 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (Statu
 async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     match &*admin.context.parts.readiness.borrow() {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the log is being opened\n"),
-        Readiness::Ready | Readiness::NoLeader | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
+        // One that waits for others has started: to start it again would not help.
+        Readiness::NoCluster { .. }
+        | Readiness::Removed { .. }
+        | Readiness::Ready
+        | Readiness::NoLeader
+        | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
     }
 }
 
@@ -73,7 +80,11 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let readiness = parts.readiness.borrow().clone();
     let failsafe = match &readiness {
         Readiness::Failsafe { cause } => Some(cause),
-        Readiness::Starting | Readiness::NoLeader | Readiness::Ready => None,
+        Readiness::Starting
+        | Readiness::NoCluster { .. }
+        | Readiness::Removed { .. }
+        | Readiness::NoLeader
+        | Readiness::Ready => None,
     };
     let checks = checks(&context);
     // Ids use all 64 bits, of which JSON's numbers keep 53.
@@ -92,6 +103,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "leader": leadership.leader.map(|leader| leader.to_string()),
             "is_this_node": leadership.leader == Some(parts.identity.node_id),
         },
+        "cluster": cluster::status(&context),
         "log": {
             "earliest": parts.read_path.view().earliest().get(),
             "high_watermark": parts.read_path.high_watermark().get(),
@@ -107,7 +119,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "name": check.name,
             "problem": check.problem,
         })).collect::<Vec<_>>(),
-        "supervision": parts.vitals.supervision().await,
+        "supervision": parts.vitals.supervision().await.iter().map(part).collect::<Vec<_>>(),
     }))
 }
 
@@ -115,6 +127,8 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
 fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
     match readiness {
         Readiness::Starting => "starting",
+        Readiness::NoCluster { .. } => "no cluster",
+        Readiness::Removed { .. } => "removed",
         Readiness::NoLeader => "no leader",
         Readiness::Ready if checks.iter().any(|check| check.problem.is_some()) => "not ready",
         Readiness::Ready => "ready",
@@ -124,11 +138,12 @@ fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
 
 /// What must hold for the node to be ready: the gateway's own checks, then the node's.
 fn checks(context: &Context) -> Vec<Check> {
-    let log = match &*context.parts.readiness.borrow() {
-        Readiness::Ready => None,
-        Readiness::NoLeader => Some("no leader is known".to_owned()),
-        Readiness::Starting => Some("the log is being opened".to_owned()),
-        Readiness::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
+    let readiness = context.parts.readiness.borrow().clone();
+    let (log, cluster) = match readiness {
+        Readiness::Removed { .. } | Readiness::NoCluster { .. } => (None, readiness.problem()),
+        Readiness::Ready | Readiness::NoLeader | Readiness::Starting | Readiness::Failsafe { .. } => {
+            (readiness.problem(), None)
+        }
     };
     let leader = context.parts.leadership.borrow().leader;
     let gateway = context
@@ -139,6 +154,10 @@ fn checks(context: &Context) -> Vec<Check> {
         Check {
             name: "log",
             problem: log,
+        },
+        Check {
+            name: "cluster",
+            problem: cluster,
         },
         Check {
             name: "leader",
@@ -165,4 +184,16 @@ fn describe(checks: &[Check], verbose: bool) -> String {
         written.expect("writing to a string does not fail");
     }
     if text.is_empty() { "ok\n".to_owned() } else { text }
+}
+
+fn part(status: &PartStatus) -> Value {
+    json!({
+        "part": status.part.to_string(),
+        "state": status.state.to_string(),
+        "generation": status.generation,
+        "restarts": status.restarts,
+        "last_exit": status.last_exit.as_ref().map(ToString::to_string),
+        "since_ms": status.since.0,
+        "dependants": status.dependants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
 }

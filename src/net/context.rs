@@ -14,6 +14,7 @@ use crate::{
     net::{
         Options,
         admission::Admission,
+        cluster::ClusterPort,
         peers::PeerServing,
         port::CommitterPort,
         status::Refusal,
@@ -54,6 +55,8 @@ pub struct Parts {
     pub readiness: watch::Receiver<Readiness>,
     /// What the node says about itself.
     pub vitals: Arc<dyn Vitals>,
+    /// The cluster; `None` where only the gateway is there, as in tests.
+    pub cluster: Option<ClusterPort>,
     /// What answering peers takes; `None` for a node that stands alone.
     pub peers: Option<PeerServing>,
     /// Where events are logged.

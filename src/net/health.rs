@@ -7,12 +7,21 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::vitals::Readiness;
 
 /// The services that have a health of their own. The empty name is the server as a whole.
-const SERVICES: [&str; 3] = ["", "log.v1.Log", "annals.v1.LogService"];
+const SERVICES: [&str; 4] = [
+    "",
+    "log.v1.Log",
+    "annals.v1.LogService",
+    "annals.v1.ClusterService",
+];
 
 fn status_of(readiness: &Readiness) -> ServingStatus {
     match readiness {
         Readiness::Ready => ServingStatus::Serving,
-        Readiness::Starting | Readiness::NoLeader | Readiness::Failsafe { .. } => ServingStatus::NotServing,
+        Readiness::Starting
+        | Readiness::NoCluster { .. }
+        | Readiness::Removed { .. }
+        | Readiness::NoLeader
+        | Readiness::Failsafe { .. } => ServingStatus::NotServing,
     }
 }
 

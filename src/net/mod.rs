@@ -6,6 +6,7 @@
 mod options;
 
 pub mod admission;
+pub mod cluster;
 pub mod context;
 pub mod deadline;
 pub mod port;

@@ -18,7 +18,7 @@ use tonic::{
     transport::Server,
 };
 
-use super::{connection::Connection, services::peer::PeerV1};
+use super::{connection::Connection, context::Context, services::peer::PeerV1};
 use crate::{
     actors::{
         peer::{HandlerSlot, PeerIdentity},
@@ -51,6 +51,7 @@ pub struct PeerServing {
 /// Serves peers on the connections that come, until `kill`.
 pub(super) async fn serve(
     serving: PeerServing,
+    context: Arc<Context>,
     incoming: mpsc::Receiver<io::Result<Connection>>,
     kill: CancellationToken,
     log: Logger,
@@ -60,7 +61,7 @@ pub(super) async fn serve(
         strangers: Arc::default(),
         log: log.clone(),
     };
-    let calls = PeerServiceServer::new(PeerV1::new(serving))
+    let calls = PeerServiceServer::new(PeerV1::new(serving, context))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
     let served = Server::builder()

@@ -29,7 +29,7 @@ use super::{
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
     receive::{ReceiveBudget, ReceiveLayer},
-    services::{annals_v1::AnnalsV1, log_v1::LogV1},
+    services::{annals_v1::AnnalsV1, cluster_v1::ClusterV1, log_v1::LogV1},
 };
 use crate::actors::{
     gateway::{Launch, Servers},
@@ -37,7 +37,10 @@ use crate::actors::{
 };
 use crate::proto::{
     DESCRIPTORS,
-    raw::{annals::v1::log_service_server::LogServiceServer, log::v1::log_server::LogServer},
+    raw::{
+        annals::v1::{cluster_service_server::ClusterServiceServer, log_service_server::LogServiceServer},
+        log::v1::log_server::LogServer,
+    },
 };
 
 /// Connections that are accepted and wait for the server to take them: it takes them at once, so this is slack only.
@@ -180,7 +183,13 @@ impl RunningServers {
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
         let peers = context.parts.peers.clone().map(|serving| {
             let (peers, incoming) = side();
-            runtime.spawn(peers::serve(serving, incoming, peers.kill.clone(), log.clone()));
+            runtime.spawn(peers::serve(
+                serving,
+                Arc::clone(context),
+                incoming,
+                peers.kill.clone(),
+                log.clone(),
+            ));
             peers
         });
         let (kill, kill_peers) = (
@@ -316,6 +325,7 @@ fn routes(
     let full = LogServiceServer::new(AnnalsV1::new(Arc::clone(context)))
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(usize::MAX);
+    let cluster = ClusterServiceServer::new(ClusterV1::new(Arc::clone(context)));
     let health = HealthService::from_health_reporter(reporter);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -324,6 +334,7 @@ fn routes(
     };
     Ok(Routes::new(small)
         .add_service(full)
+        .add_service(cluster)
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    actors::committer::ProposeError,
+    actors::{committer::ProposeError, raft::ChangeFailed},
     error::Disposition,
     proto::raw::annals::v1::Failure,
     record_set::RecordSetError,
@@ -113,6 +113,9 @@ pub enum Refusal {
     /// The committer did not commit.
     #[error(transparent)]
     Propose(#[from] ProposeError),
+    /// The cluster was not changed.
+    #[error("{}", change_text(.0))]
+    Change(ChangeFailed),
     /// The log took no records of the batch.
     #[error("{}", void_text(.0))]
     Void(VoidReason),
@@ -125,6 +128,15 @@ pub enum Refusal {
         /// What broke.
         what: &'static str,
     },
+}
+
+fn change_text(error: &ChangeFailed) -> String {
+    match error {
+        ChangeFailed::NotHere(ProposeError::OutcomeUnknown) => {
+            "the outcome is unknown: the change may go on, or not; `annals cluster status` shows what became of it".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 fn void_text(reason: &VoidReason) -> String {
@@ -220,6 +232,7 @@ impl Refusal {
             | Self::ShuttingDown => Disposition::Retry,
             Self::Records(error) => error.disposition(),
             Self::Propose(error) => error.disposition(),
+            Self::Change(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
         }
     }
@@ -254,7 +267,10 @@ impl Refusal {
                 Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             }
             Self::ShuttingDown => Verdict::new(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_RESTART),
-            Self::Propose(error) => propose_verdict(error),
+            Self::Propose(error) | Self::Change(ChangeFailed::NotHere(error)) => propose_verdict(error),
+            Self::Change(ChangeFailed::Refused { .. }) => {
+                Verdict::new(Code::FailedPrecondition, "CHANGE_REFUSED")
+            }
             Self::Void(reason) => void_verdict(*reason),
             Self::Read(error) => read_verdict(error),
             Self::Internal { .. } => Verdict::new(Code::Internal, "INTERNAL"),
@@ -326,6 +342,9 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("leader_address", address)
             .retry(RETRY_ROOM),
         ProposeError::NoLeader => Verdict::new(Code::Unavailable, "NO_LEADER").retry(RETRY_RESTART),
+        ProposeError::Removed { log_index } => {
+            Verdict::new(Code::FailedPrecondition, "REMOVED").with("log_index", log_index)
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-use crate::types::Offset;
+use crate::{
+    actors::supervision::PartStatus,
+    types::{LogIndex, Offset},
+};
 
 /// How far the node is. Published on a watch channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +15,16 @@ pub enum Readiness {
     /// The log is being opened.
     #[default]
     Starting,
+    /// The node is new, and belongs to no cluster yet.
+    NoCluster {
+        /// For whom or what it waits.
+        reason: String,
+    },
+    /// The node was removed from its cluster: committed records can be read with the level LOCAL, and nothing else is served.
+    Removed {
+        /// The entry that carries the membership without it.
+        log_index: LogIndex,
+    },
     /// The log is open, and no leader is known: committed records can be read with the level LOCAL.
     NoLeader,
     /// Reads and writes are served.
@@ -21,6 +34,23 @@ pub enum Readiness {
         /// Why.
         cause: String,
     },
+}
+
+impl Readiness {
+    /// Why reads and writes are not served; `None` when they are.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Ready => None,
+            Self::NoLeader => Some("no leader is known".to_owned()),
+            Self::Starting => Some("the log is being opened".to_owned()),
+            Self::NoCluster { reason } => Some(format!("it belongs to no cluster yet: {reason}")),
+            Self::Removed { log_index } => Some(format!(
+                "it was removed from its cluster, at entry {log_index}; stop it and wipe its data directory to join anew"
+            )),
+            Self::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
+        }
+    }
 }
 
 /// One thing that must hold for the node to be ready.
@@ -40,6 +70,6 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
     /// Checks beyond readiness itself, such as room on the disk.
     fn checks(&self) -> Vec<Check>;
 
-    /// The tree of actors, with generations and restarts, as `/status` shows it.
-    fn supervision(&self) -> BoxFuture<'_, serde_json::Value>;
+    /// The tree of actors, with generations and restarts; empty when the node is ending.
+    fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>>;
 }

@@ -16,7 +16,7 @@ use crate::{
         committer::Leadership,
         gateway::GatewayChild,
         log::{ConditionBoard, LogChild, LogSetup, LogShared},
-        raft::{PortParts, RaftChild, RaftPort, RaftSetup},
+        raft::{PortParts, RaftActor, RaftChild, RaftPort, RaftSetup},
         read_path::{HighWatermark, ReadPath},
         supervision::{ActorRef, Child},
     },
@@ -34,6 +34,7 @@ pub(super) struct Assembled {
     /// In start order.
     pub(super) children: Vec<Box<dyn Child>>,
     pub(super) refs: NodeRefs,
+    pub(super) port: RaftPort,
     pub(super) readiness: watch::Receiver<Readiness>,
     pub(super) vitals: Arc<NodeVitals>,
     /// The log's.
@@ -81,22 +82,29 @@ pub(super) fn assemble(
         thread: thread.handle(),
         log: ActorRef::new(),
     };
-    let raft = ActorRef::new();
+    let raft: ActorRef<RaftActor> = ActorRef::new();
     let port = RaftPort::new(PortParts {
         node_id: cluster.identity.node_id(),
+        fence: cluster.fence.clone(),
         leadership: published.leadership.1.clone(),
         board: published.board.clone(),
         read_path: published.read_path(),
         route: Arc::new(cluster.route()),
         runtime: runtime.clone(),
     });
-    let readiness = readiness::follow(&published.board, published.leadership.1.clone(), runtime);
+    let signs = readiness::Signs {
+        condition: published.board.subscribe(),
+        leadership: published.leadership.1.clone(),
+        waiting: cluster.waiting.1.clone(),
+        removed: cluster.fence.subscribe(),
+    };
+    let readiness = readiness::follow(signs, runtime);
     let vitals = Arc::new(NodeVitals::new(published.board.clone()));
     let parts = gateway_parts(
         &options,
         &cluster,
         &published,
-        &port,
+        (&port, &raft),
         readiness.clone(),
         vitals.clone(),
         logger,
@@ -150,6 +158,7 @@ pub(super) fn assemble(
     }));
     Assembled {
         stopping,
+        port,
         children,
         refs,
         readiness,
@@ -162,7 +171,7 @@ fn gateway_parts(
     options: &NodeOptions,
     cluster: &ClusterParts,
     published: &Published,
-    port: &RaftPort,
+    (port, raft): (&RaftPort, &ActorRef<RaftActor>),
     readiness: watch::Receiver<Readiness>,
     vitals: Arc<NodeVitals>,
     logger: &Logger,
@@ -179,6 +188,7 @@ fn gateway_parts(
         leadership: published.leadership.1.clone(),
         readiness,
         vitals,
+        cluster: Some(cluster.port(raft.clone())),
         peers: Some(cluster.serving()),
         log: logger.clone(),
     }

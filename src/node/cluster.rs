@@ -12,12 +12,13 @@ use crate::{
             ClusterOptions, GossipTiming, MembershipChild, MembershipSetup, NodeIdentity, OwnTags, PeerBoard,
             PeerDirectory,
         },
-        peer::{HandlerSlot, PeerIdentity},
-        raft::{AddressOf, ClusterBoard, PeerRoute, VoterRules},
+        peer::{HandlerSlot, PeerCalls, PeerIdentity},
+        raft::{AddressOf, ClusterBoard, Fence, PeerRoute, RaftActor, VoterRules},
         replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild},
+        supervision::ActorRef,
     },
     consensus::{PeerNetworks, types::Members},
-    net::peers::PeerServing,
+    net::{cluster::ClusterPort, peers::PeerServing},
     storage::data_dir::DataDir,
     types::{ClusterId, NodeId},
 };
@@ -57,6 +58,10 @@ pub(super) struct ClusterParts {
         watch::Receiver<Option<ClusterId>>,
     ),
     pub(super) founding: (watch::Sender<Option<Members>>, watch::Receiver<Option<Members>>),
+    /// For what the node waits while it belongs to no cluster.
+    pub(super) waiting: (watch::Sender<Option<String>>, watch::Receiver<Option<String>>),
+    pub(super) fence: Fence,
+    name: String,
     addresses: AddressOf,
     runtime: Handle,
 }
@@ -111,6 +116,13 @@ impl ClusterParts {
             handlers: HandlerSlot::new(),
             cluster_id: watch::channel(cluster_id),
             founding: watch::channel(None),
+            waiting: watch::channel(
+                cluster_id
+                    .is_none()
+                    .then(|| "its peers are being looked for".to_owned()),
+            ),
+            fence: Fence::new(),
+            name: options.cluster.gossip.name.clone(),
             addresses,
             runtime: runtime.clone(),
         }
@@ -128,6 +140,25 @@ impl ClusterParts {
             self.addresses.clone(),
             self.runtime.clone(),
         )
+    }
+
+    /// Questions to other nodes.
+    pub(super) fn calls(&self) -> PeerCalls {
+        PeerCalls::new(Arc::new(self.links.clone()))
+    }
+
+    /// What the gateway shows of the cluster, and changes there.
+    pub(super) fn port(&self, raft: ActorRef<RaftActor>) -> ClusterPort {
+        ClusterPort {
+            name: self.name.clone(),
+            board: self.board.clone(),
+            directory: self.directory.clone(),
+            links: self.links.clone(),
+            calls: self.calls(),
+            raft,
+            waiting: self.waiting.1.clone(),
+            fence: self.fence.clone(),
+        }
     }
 
     /// What answering peers takes.

@@ -9,7 +9,7 @@ use super::Addresses;
 use crate::{
     actors::{
         membership::{
-            OwnTags, PeerDirectory, Standing,
+            OwnTags, PeerDirectory,
             bootstrap::{Applicant, Bootstrap, Founder, decide},
         },
         peer::PeerIdentity,
@@ -37,6 +37,8 @@ pub(super) struct Founding {
     pub(super) has_data: bool,
     pub(super) cluster_id: watch::Sender<Option<ClusterId>>,
     pub(super) founding: watch::Sender<Option<Members>>,
+    /// For what it waits, for whoever asks.
+    pub(super) waiting: watch::Sender<Option<String>>,
     pub(super) logger: Logger,
 }
 
@@ -80,10 +82,12 @@ impl Founding {
                 }
                 Bootstrap::Wait { reason } if reason != told => {
                     info!(self.logger, "no cluster yet"; "reason" => &reason);
+                    self.waiting.send_replace(Some(reason.clone()));
                     told = reason;
                 }
                 Bootstrap::Refuse { reason } if reason != told => {
                     error!(self.logger, "this node cannot come to its cluster"; "reason" => &reason);
+                    self.waiting.send_replace(Some(reason.clone()));
                     told = reason;
                 }
                 Bootstrap::Wait { .. } | Bootstrap::Refuse { .. } => {}
@@ -148,12 +152,12 @@ impl Founding {
         info!(self.logger, "belongs to a cluster"; "cluster_id" => %cluster_id);
         self.tell(cluster_id);
         self.cluster_id.send_replace(Some(cluster_id));
+        self.waiting.send_replace(None);
         true
     }
 
     fn tell(&self, cluster_id: ClusterId) {
         let Some(tags) = &self.own_tags else { return };
-        tags.set_standing(Standing::Member);
         if let Err(error) = tags.set_cluster_id(cluster_id) {
             error!(self.logger, "the cluster's id cannot be told to others"; "cause" => %error);
         }

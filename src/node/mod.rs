@@ -17,6 +17,8 @@ mod founding;
 mod options;
 mod process;
 mod readiness;
+mod removal;
+mod several;
 mod vitals;
 
 use std::{
@@ -28,20 +30,21 @@ use std::{
 };
 
 use actix::prelude::*;
-use slog::{Logger, info, o};
+use slog::{Logger, error, info, o};
 use tokio::{runtime::Handle, sync::watch};
 
 pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
 pub use process::{ProcessError, run};
+pub use several::{EndingOf, run_several};
 
 use crate::{
     actors::{
         agent::{AgentActor, Restart, Shutdown, Status},
         gateway::GrpcGatewayActor,
         log::LogActor,
-        membership::{GossipAddress, MembershipActor, PeerDirectory},
-        raft::{ClusterBoard, RaftActor},
+        membership::{GossipAddress, MembershipActor, PeerDirectory, Standing},
+        raft::{ClusterBoard, RaftActor, RaftPort},
         read_path::ReadPath,
         replicator::Replicators,
         supervision::{ActorRef, EndOfProcess, Ending, Part, PartStatus, Timing},
@@ -50,7 +53,7 @@ use crate::{
     storage::data_dir::{DataDir, Identity},
 };
 
-use self::{cluster::ClusterParts, founding::Founding};
+use self::{cluster::ClusterParts, founding::Founding, removal::Removal};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -102,11 +105,14 @@ impl Node {
         let data_dir = Arc::new(Mutex::new(data_dir));
         let (addresses_sender, addresses) = watch::channel(None);
         let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
+        let removal = removal(&options, &cluster, &data_dir, runtime, &logger);
         let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
         let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
         assembled.vitals.set_agent(agent.clone());
         actix::spawn(founding.run());
+        let removal = removal(assembled.port, assembled.refs.membership.clone());
+        runtime.spawn(removal.run());
         Self {
             agent,
             ending: publish(end, assembled.thread),
@@ -249,7 +255,55 @@ fn founding(
         has_data: options.has_data,
         cluster_id: cluster.cluster_id.0.clone(),
         founding: cluster.founding.0.clone(),
+        waiting: cluster.waiting.0.clone(),
         logger: logger.clone(),
+    }
+}
+
+/// How it is noticed that the node was removed; all of it but who is reached only once the parts are put together. A node that
+/// was removed before does not gossip at all.
+fn removal(
+    options: &NodeOptions,
+    cluster: &ClusterParts,
+    data_dir: &Arc<Mutex<DataDir>>,
+    runtime: &Handle,
+    logger: &Logger,
+) -> impl FnOnce(RaftPort, ActorRef<MembershipActor>) -> Removal + use<> {
+    let path = {
+        let data_dir = data_dir.lock().unwrap_or_else(PoisonError::into_inner);
+        data_dir.path().to_owned()
+    };
+    let own_tags = cluster.own_tags.clone();
+    match removal::remembered(&*options.file_system, &path) {
+        Ok(Some(removed_at)) => {
+            cluster.fence.raise(removed_at);
+            if let Some(tags) = &own_tags {
+                tags.set_standing(Standing::Leaving);
+            }
+        }
+        Ok(None) => {}
+        Err(error) => error!(logger, "cannot tell whether this node was removed before; its peers will";
+            "cause" => %error),
+    }
+    let (own, has_data) = (cluster.identity.node_id(), options.has_data);
+    let (board, directory) = (cluster.board.clone(), cluster.directory.clone());
+    let (calls, fence) = (cluster.calls(), cluster.fence.clone());
+    let (file_system, runtime) = (options.file_system.clone(), runtime.clone());
+    let logger = logger.clone();
+    move |port, membership| Removal {
+        own,
+        board,
+        directory,
+        calls,
+        port,
+        fence,
+        own_tags,
+        has_data,
+        membership,
+        file_system,
+        data_dir: path,
+        runtime,
+        logger,
     }
 }
 

@@ -3,33 +3,37 @@
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    actors::{
-        committer::Leadership,
-        log::{Condition, ConditionBoard},
-    },
+    actors::{committer::Leadership, log::Condition},
     net::vitals::Readiness,
+    types::LogIndex,
 };
 
+/// What readiness is made of.
+pub(super) struct Signs {
+    pub(super) condition: watch::Receiver<Condition>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    /// For what the node waits while it belongs to no cluster.
+    pub(super) waiting: watch::Receiver<Option<String>>,
+    /// Where the node was removed from its cluster.
+    pub(super) removed: watch::Receiver<Option<LogIndex>>,
+}
+
 /// Readiness, and its changes, for as long as anybody listens.
-pub(super) fn follow(
-    board: &ConditionBoard,
-    mut leadership: watch::Receiver<Leadership>,
-    runtime: &Handle,
-) -> watch::Receiver<Readiness> {
+pub(super) fn follow(mut signs: Signs, runtime: &Handle) -> watch::Receiver<Readiness> {
     let (sender, receiver) = watch::channel(Readiness::Starting);
-    let mut condition = board.subscribe();
     runtime.spawn(async move {
         loop {
-            let has_leader = leadership.borrow_and_update().leader.is_some();
-            let now = readiness(&condition.borrow_and_update(), has_leader);
+            let now = signs.readiness();
             sender.send_if_modified(|current| {
                 let changes = *current != now;
                 *current = now;
                 changes
             });
             let changed = tokio::select! {
-                changed = condition.changed() => changed,
-                changed = leadership.changed() => changed,
+                changed = signs.condition.changed() => changed,
+                changed = signs.leadership.changed() => changed,
+                changed = signs.waiting.changed() => changed,
+                changed = signs.removed.changed() => changed,
             };
             if changed.is_err() || sender.is_closed() {
                 return;
@@ -37,6 +41,21 @@ pub(super) fn follow(
         }
     });
     receiver
+}
+
+impl Signs {
+    fn readiness(&mut self) -> Readiness {
+        let has_leader = self.leadership.borrow_and_update().leader.is_some();
+        let removed = *self.removed.borrow_and_update();
+        let waiting = self.waiting.borrow_and_update().clone();
+        let condition = self.condition.borrow_and_update().clone();
+        match (removed, waiting) {
+            _ if matches!(condition, Condition::Failsafe { .. }) => readiness(&condition, has_leader),
+            (Some(log_index), _) => Readiness::Removed { log_index },
+            (None, Some(reason)) => Readiness::NoCluster { reason },
+            (None, None) => readiness(&condition, has_leader),
+        }
+    }
 }
 
 fn readiness(condition: &Condition, has_leader: bool) -> Readiness {

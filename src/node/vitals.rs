@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 
 use actix::prelude::*;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
 
 use crate::{
     actors::{
@@ -59,26 +58,13 @@ impl Vitals for NodeVitals {
         }]
     }
 
-    fn supervision(&self) -> BoxFuture<'_, Value> {
+    fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {
         let agent = self.agent.get().cloned();
         Box::pin(async move {
-            let parts = match agent {
+            match agent {
                 Some(agent) => agent.send(Status).await.unwrap_or_default(),
                 None => Vec::new(),
-            };
-            parts.iter().map(part).collect()
+            }
         })
     }
-}
-
-fn part(status: &PartStatus) -> Value {
-    json!({
-        "part": status.part.to_string(),
-        "state": status.state.to_string(),
-        "generation": status.generation,
-        "restarts": status.restarts,
-        "last_exit": status.last_exit.as_ref().map(ToString::to_string),
-        "since_ms": status.since.0,
-        "dependants": status.dependants.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
 }

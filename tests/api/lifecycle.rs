@@ -117,7 +117,10 @@ async fn the_admin_listener_says_how_the_node_is() {
     let (code, verbose) = get(node.admin, "/readyz?verbose").await;
     assert_eq!(
         (code, verbose.as_str()),
-        (200, "[+] log ok\n[+] leader ok\n[+] gateway ok\n[+] disk ok\n")
+        (
+            200,
+            "[+] log ok\n[+] cluster ok\n[+] leader ok\n[+] gateway ok\n[+] disk ok\n"
+        )
     );
     let (code, nothing) = get(node.admin, "/nothing").await;
     assert_eq!(code, 404);

@@ -106,6 +106,15 @@ pub enum ProposeError {
         "the cluster has no leader at the moment, as after one has failed or while a majority is away; try again"
     )]
     NoLeader,
+    /// Nothing was stored: this node was removed from its cluster.
+    #[error(
+        "this node was removed from its cluster (at entry {log_index} of the log) and serves only old records; use another \
+         node"
+    )]
+    Removed {
+        /// The entry that carries the membership without it.
+        log_index: LogIndex,
+    },
 }
 
 impl ProposeError {
@@ -119,6 +128,7 @@ impl ProposeError {
             | Self::Unavailable
             | Self::NotLeader { .. }
             | Self::NoLeader => Disposition::Retry,
+            Self::Removed { .. } => Disposition::Reject,
             Self::Failsafe { .. } => Disposition::Failsafe,
         }
     }

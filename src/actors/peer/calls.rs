@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
-use super::{EntryChunks, PeerError, SegmentRange};
+use super::{EntryChunks, PeerDescription, PeerError, SegmentRange};
 use crate::{
     consensus::{
         codec::{self, CodecError},
@@ -53,6 +53,30 @@ impl PeerCalls {
             }
             .into()),
         }
+    }
+
+    /// How `target` is, by its own account, with the connection made within the same time.
+    ///
+    /// Errors: it was not reached. Cancel: safe.
+    pub async fn describe(&self, target: NodeId, within: Duration) -> Result<PeerDescription, PeerError> {
+        let asked = async {
+            let mut client = self.links.channel(target, Lane::Control).await?.client();
+            let described = client.describe(peer::DescribeRequest::default()).await;
+            let described = described.map_err(|status| call_failed(target, status))?;
+            Ok(described.into_inner().into())
+        };
+        timeout(within, asked)
+            .await
+            .unwrap_or(Err(PeerError::Deadline { target }))
+    }
+
+    /// Asks the leader to remove this node. A refusal is a `Call` with the status that clients get.
+    ///
+    /// Errors: it was not reached, or it refused. Cancel: it may be removed or not.
+    pub async fn leave(&self, leader: NodeId, within: Duration) -> Result<(), PeerError> {
+        let mut client = self.links.channel(leader, Lane::Control).await?.client();
+        let asked = client.leave(peer::LeaveRequest::default());
+        answer(leader, within, asked).await.map(drop)
     }
 
     /// The segments of the log on `target`, as its storage encoded them.

@@ -2,6 +2,7 @@
 //! what openraft does not ask itself.
 
 mod calls;
+mod description;
 mod error;
 mod forwarder;
 mod identity;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
 pub use calls::PeerCalls;
+pub use description::{PeerDescription, Progress};
 pub use error::{ForwardError, PeerError};
 pub use forwarder::{Forwarded, Forwarder};
 pub use identity::PeerIdentity;

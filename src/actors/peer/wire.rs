@@ -133,9 +133,10 @@ fn refused(error: ProposeError) -> Refused {
             ..refused(Refusal::StorageFull)
         },
         // Who leads is said in a result of its own; here it means no more than "not by this node".
-        ProposeError::Unavailable | ProposeError::NotLeader { .. } | ProposeError::NoLeader => {
-            refused(Refusal::Unavailable)
-        }
+        ProposeError::Unavailable
+        | ProposeError::NotLeader { .. }
+        | ProposeError::NoLeader
+        | ProposeError::Removed { .. } => refused(Refusal::Unavailable),
     }
 }
 

@@ -1,6 +1,10 @@
 //! What is published about the cluster: who belongs to it, who leads, and how far each node is.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use openraft::{RaftMetrics, async_runtime::WatchReceiver};
 use tokio::sync::watch;
@@ -8,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     consensus::{
         Consensus,
-        types::{Member, TypeConfig, entry_of, log_index},
+        types::{Member, RaftStoredMembership, TypeConfig, entry_of, log_index},
     },
     types::{LogIndex, NodeId, Term},
 };
@@ -29,6 +33,10 @@ pub struct ClusterState {
     pub joint: bool,
     /// The newest membership is committed.
     pub settled: bool,
+    /// The entry that carries the newest membership.
+    pub membership_at: LogIndex,
+    /// The newest membership that is committed for certain: its entry, and who belongs.
+    pub committed: (LogIndex, BTreeSet<NodeId>),
     /// The last entry of this node's log.
     pub last: LogIndex,
     /// The last entry that this node has applied.
@@ -108,6 +116,12 @@ fn state(metrics: &RaftMetrics<TypeConfig>) -> ClusterState {
         let matched = replication.get(node)?.as_ref()?;
         Some(entry_of(matched).0)
     };
+    let index_of = |stored: &RaftStoredMembership| {
+        let log_id = stored.log_id().as_ref();
+        log_id.map_or(LogIndex::ZERO, |log_id| entry_of(log_id).0)
+    };
+    let committed = &metrics.committed_membership_config;
+    let of_committed = committed.membership().nodes().map(|(node, _)| NodeId(*node));
     let voters: Vec<u64> = membership.voter_ids().collect();
     let members = membership.nodes().map(|(node, member)| {
         let state = MemberState {
@@ -123,6 +137,8 @@ fn state(metrics: &RaftMetrics<TypeConfig>) -> ClusterState {
         members: members.collect(),
         joint: membership.get_joint_config().len() > 1,
         settled: *stored.log_id() <= metrics.local_committed,
+        membership_at: index_of(stored),
+        committed: (index_of(committed), of_committed.collect()),
         last: metrics.last_log_index.map_or(LogIndex::ZERO, log_index),
         applied: metrics
             .last_applied

@@ -12,6 +12,7 @@ use slog::{info, warn};
 use super::{
     RaftActor,
     port::not_leader,
+    quorum::can_do_without,
     reconcile::{Step, next_step},
 };
 use crate::{
@@ -172,19 +173,29 @@ impl RaftActor {
         let state = self.setup.cluster.state();
         let refuse = |why: String| Err(ChangeFailed::Refused { why });
         if let MemberChange::Remove { node } = change {
-            let Some(member) = state.members.get(node) else {
-                return refuse(format!(
-                    "node {node} does not belong to the cluster; `annals cluster servers` lists who does"
-                ));
-            };
+            let own = self.setup.node_id;
+            let is_up = |other: NodeId| other == own || self.is_heard(other);
+            if let Err(why) = can_do_without(*node, &state, is_up) {
+                return refuse(why);
+            }
+        }
+        if let MemberChange::Add { voter: true, .. } = change {
             let voters = state.members.values().filter(|member| member.voter).count();
-            if member.voter && voters == 1 {
+            let most = self.setup.voters.voters_max;
+            if voters >= most {
                 return refuse(format!(
-                    "node {node} is the only voter; without it there is no cluster"
+                    "{voters} nodes vote already, and cluster.voters_max is {most}; remove one first, or add it as a learner"
                 ));
             }
         }
         Ok(self.consensus.clone())
+    }
+
+    /// Whether a node answered lately.
+    fn is_heard(&self, node: NodeId) -> bool {
+        let patience = self.setup.timing.election_timeout * 2;
+        let silent_for = self.setup.links.silent_for(node);
+        silent_for.is_some_and(|silent_for| silent_for < patience) && self.setup.links.is_connected(node)
     }
 
     /// Lets another node lead, unless nobody else can.
@@ -199,7 +210,8 @@ impl RaftActor {
         };
         let state = self.setup.cluster.state();
         let peers = self.setup.directory.table();
-        let reachable = |node: NodeId| peers.get(node).is_none_or(|peer| peer.is_reachable());
+        let reachable =
+            |node: NodeId| peers.get(node).is_none_or(|peer| peer.is_reachable()) && self.is_heard(node);
         let others = state
             .members
             .iter()

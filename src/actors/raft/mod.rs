@@ -1,7 +1,7 @@
 //! Decides what is committed: openraft over this node's log, and what follows from who leads.
 //!
 //! Owns     the openraft handle, published in the [`RaftPort`]; who leads, published.
-//! Accepts  ChangeMember, HandOver, Trimmed, Damaged, Retire.
+//! Accepts  ChangeMember, HandOver, TrimBelow, Trimmed, Damaged, Retire.
 //! Emits    Append, SaveVote, Truncate, Trim, Install to LogActor (from openraft's tasks); the high watermark.
 //! Limits   proposals in flight: `PROPOSALS_MAX`, and the bytes of the permits they carry; one membership change at a time.
 //! Fails    consensus is shut down and built again from the log; proposals in flight are answered `OutcomeUnknown`.
@@ -11,16 +11,19 @@
 mod answers;
 mod board;
 mod child;
+mod fence;
 mod leadership;
 mod log_link;
 mod members;
 mod observer;
 mod opening;
 mod port;
+mod quorum;
 mod reconcile;
 mod repair;
 mod route;
 mod transfer;
+mod trim_below;
 mod trims;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
@@ -32,12 +35,14 @@ use tokio::{runtime::Handle, sync::watch};
 
 pub use board::{ClusterBoard, ClusterState, MemberState};
 pub use child::RaftChild;
+pub use fence::Fence;
 pub use log_link::LogLink;
 pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
 pub use port::{PortParts, RaftPort};
 pub use reconcile::VoterRules;
 pub use repair::ScrubPace;
 pub use route::{AddressOf, LeaderRoute, PeerRoute};
+pub use trim_below::TrimBelow;
 
 use self::{
     answers::Answers,

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use openraft::ReadPolicy;
 use tokio::{runtime::Handle, sync::watch};
 
-use super::route::LeaderRoute;
+use super::{Fence, route::LeaderRoute};
 use crate::{
     actors::{
         committer::{Committed, Committer, Leadership, Propose, ProposeError, ReadIndex},
@@ -43,6 +43,7 @@ pub struct RaftPort {
     in_flight: Arc<AtomicUsize>,
     /// This node is its cluster, and its log is only read: nobody can have committed more.
     lone_reader: Arc<AtomicBool>,
+    fence: Fence,
     leadership: watch::Receiver<Leadership>,
     board: ConditionBoard,
     read_path: ReadPath,
@@ -63,6 +64,8 @@ impl fmt::Debug for RaftPort {
 pub struct PortParts {
     /// This node.
     pub node_id: NodeId,
+    /// Up once this node was removed from its cluster.
+    pub fence: Fence,
     /// Who leads, as RaftActor publishes it.
     pub leadership: watch::Receiver<Leadership>,
     /// Whether this node's log takes appends.
@@ -84,6 +87,7 @@ impl RaftPort {
             running: Arc::default(),
             in_flight: Arc::default(),
             lone_reader: Arc::default(),
+            fence: parts.fence,
             leadership: parts.leadership,
             board: parts.board,
             read_path: parts.read_path,
@@ -124,6 +128,10 @@ impl RaftPort {
 
     /// Proposes on this node, which leads or says that it does not. Also what other nodes forward comes here.
     pub fn propose_here(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        if let Some(error) = self.removed() {
+            propose.reply.send(Err(error));
+            return Ok(());
+        }
         if let Some(condition) = self.board.refusal() {
             propose.reply.send(Err(refused(condition)));
             return Ok(());
@@ -173,6 +181,20 @@ impl RaftPort {
         }
     }
 
+    /// This node was removed: it stands for no election any more, where others would only have to refuse it.
+    pub fn stand_down(&self) {
+        if let Some(consensus) = self.running() {
+            consensus.raft.runtime_config().elect(false);
+        }
+    }
+
+    fn removed(&self) -> Option<ProposeError> {
+        let removed_at = self.fence.removed_at()?;
+        Some(ProposeError::Removed {
+            log_index: removed_at,
+        })
+    }
+
     /// Waits until this node has applied an entry, and answers the high watermark then.
     async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
         let consensus = self.running().ok_or(ProposeError::Unavailable)?;
@@ -189,6 +211,9 @@ impl RaftPort {
     }
 
     async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {
+        if let Some(error) = self.removed() {
+            return Err(error);
+        }
         if self.lone_reader.load(Ordering::Acquire) {
             return Ok(self.read_path.high_watermark());
         }
@@ -204,6 +229,10 @@ impl RaftPort {
 
 impl Committer for RaftPort {
     fn propose(&self, propose: Propose) -> Result<(), PostError<Propose>> {
+        if let Some(error) = self.removed() {
+            propose.reply.send(Err(error));
+            return Ok(());
+        }
         let leader = self.leadership.borrow().leader;
         match leader {
             Some(leader) if leader != self.node_id => self.route.propose(leader, propose),

@@ -89,7 +89,8 @@ pub(super) fn next_step(
     for (node, peer) in peers.iter().filter(|peer| of_us(&peer)) {
         match (state.members.get(&node), peer.presence) {
             (Some(_), Presence::Left) if node != own => return Some(Step::Remove(node)),
-            (None, Presence::Reachable) if peer.tags.standing != Standing::Leaving => {
+            // One that belonged once and does not any more was removed, and shall not come back by itself.
+            (None, Presence::Reachable) if peer.tags.standing == Standing::Joining => {
                 if let Some(member) = member_of(peer) {
                     return Some(Step::AddLearner(node, member));
                 }
@@ -193,26 +194,33 @@ mod tests {
     fn whoever_joined_becomes_a_learner_and_strangers_do_not() {
         let alone = state([member(1, true, 10_000)]);
         let now = clock::now();
-        let joined = step(
-            &alone,
-            &table([peer(2, Presence::Reachable)]),
-            &Stability::default(),
-            now,
-        );
+        let mut joining = peer(2, Presence::Reachable);
+        joining.tags.standing = Standing::Joining;
+        let joined = step(&alone, &table([joining.clone()]), &Stability::default(), now);
         assert!(matches!(joined, Some(Step::AddLearner(NodeId(2), _))));
-        let mut stranger = peer(2, Presence::Reachable);
+        let mut stranger = joining.clone();
         stranger.tags.cluster_id = None;
         let mut leaving = peer(3, Presence::Reachable);
         leaving.tags.standing = Standing::Leaving;
-        let mut nowhere = peer(4, Presence::Reachable);
+        let mut nowhere = joining;
+        nowhere.tags.node_id = NodeId(4);
         nowhere.tags.rpc_address = None;
-        let others = table([stranger, leaving, nowhere, peer(5, Presence::Unreachable)]);
+        let removed = peer(6, Presence::Reachable);
+        let others = table([
+            stranger,
+            leaving,
+            nowhere,
+            removed,
+            peer(5, Presence::Unreachable),
+        ]);
         assert_eq!(step(&alone, &others, &Stability::default(), now), None);
     }
 
     #[test]
     fn nothing_is_done_by_a_follower_or_while_a_change_is_under_way() {
-        let peers = table([peer(2, Presence::Reachable)]);
+        let mut joining = peer(2, Presence::Reachable);
+        joining.tags.standing = Standing::Joining;
+        let peers = table([joining]);
         let now = clock::now();
         let alone = state([member(1, true, 10_000)]);
         for unfit in [

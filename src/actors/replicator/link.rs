@@ -171,6 +171,26 @@ impl Replicators {
         links.iter().map(status).collect()
     }
 
+    /// How long ago `peer` was heard of; `None` when never, or when there is no link to it.
+    #[must_use]
+    pub fn silent_for(&self, peer: NodeId) -> Option<Duration> {
+        self.table.get(peer)?.contact.silent_for()
+    }
+
+    /// `peer` called this node.
+    pub fn heard(&self, peer: NodeId) {
+        if let Some(link) = self.table.get(peer) {
+            link.contact.heard();
+        }
+    }
+
+    /// Whether the link to `peer` is open.
+    #[must_use]
+    pub fn is_connected(&self, peer: NodeId) -> bool {
+        let link = self.table.get(peer);
+        link.is_some_and(|link| link.status.borrow().connected)
+    }
+
     /// How the link to `peer` stands, now and later; `None` when there is none.
     #[must_use]
     pub fn watch(&self, peer: NodeId) -> Option<watch::Receiver<LinkStatus>> {

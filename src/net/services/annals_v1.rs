@@ -183,7 +183,11 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         let segments = blocking_read(context, LogView::describe).await?;
         let failsafe = match &*context.parts.readiness.borrow() {
             Readiness::Failsafe { cause } => cause.clone(),
-            Readiness::Starting | Readiness::NoLeader | Readiness::Ready => String::new(),
+            Readiness::Starting
+            | Readiness::NoCluster { .. }
+            | Readiness::Removed { .. }
+            | Readiness::NoLeader
+            | Readiness::Ready => String::new(),
         };
         Ok(Response::new(v1::DescribeLogResponse {
             header: Some(context.header()),

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     net::{
+        cluster,
         consume::{
             cursor::{Cursor, Portion, out_of_range},
             portion::{Limits, Room},
@@ -132,17 +133,16 @@ impl v1::log_server::Log for LogV1 {
 
     async fn get_servers(
         &self,
-        _request: Request<v1::GetServersRequest>,
+        request: Request<v1::GetServersRequest>,
     ) -> Result<Response<v1::GetServersResponse>, Status> {
-        let context = &self.context;
-        let leader = context.parts.leadership.borrow().leader;
-        let this_node = v1::Server {
-            id: context.parts.identity.node_name.clone(),
-            rpc_addr: context.rpc_address.clone(),
-            is_leader: leader == Some(context.parts.identity.node_id),
-        };
+        let members = cluster::members(&self.context, request.local_addr());
+        let servers = members.into_iter().map(|(id, rpc_addr, is_leader)| v1::Server {
+            id,
+            rpc_addr,
+            is_leader,
+        });
         Ok(Response::new(v1::GetServersResponse {
-            servers: vec![this_node],
+            servers: servers.collect(),
         }))
     }
 }

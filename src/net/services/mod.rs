@@ -3,6 +3,7 @@
 
 pub mod acks;
 pub mod annals_v1;
+pub mod cluster_v1;
 pub mod log_v1;
 
 pub mod peer;

@@ -12,7 +12,7 @@ use futures::{
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::proposals::Proposals;
+use super::{cluster_v1, proposals::Proposals};
 use crate::{
     actors::peer::{PeerError, PeerHandler, SegmentRange},
     consensus::{
@@ -20,7 +20,9 @@ use crate::{
         messages::{AppendRequest, last_of},
     },
     net::{
-        context::DEFAULT_LOG,
+        cluster,
+        context::{Context, DEFAULT_LOG},
+        deadline,
         peers::{Caller, PeerServing},
         status::peer_status,
     },
@@ -32,13 +34,14 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::net) struct PeerV1 {
     serving: PeerServing,
+    context: Arc<Context>,
 }
 
 impl PeerV1 {
     /// Answers by whoever handles at the time of a call.
     #[must_use]
-    pub(in crate::net) fn new(serving: PeerServing) -> Self {
-        Self { serving }
+    pub(in crate::net) fn new(serving: PeerServing, context: Arc<Context>) -> Self {
+        Self { serving, context }
     }
 
     fn handler(&self) -> Result<Arc<dyn PeerHandler>, Status> {
@@ -91,6 +94,8 @@ impl PeerService for PeerV1 {
         &self,
         request: Request<peer::AppendRequest>,
     ) -> Result<Response<peer::AppendResponse>, Status> {
+        // Heartbeats are among these.
+        self.serving.replicators.heard(caller(&request)?);
         let request = request.into_inner();
         let handler = self.handler_of(&request.log)?;
         let request = codec::decode_append_request(request).map_err(unusable)?;
@@ -212,6 +217,26 @@ impl PeerService for PeerV1 {
         let from = caller(&request)?;
         let proposals = Proposals::new(request.into_inner(), self.handler()?, from);
         Ok(Response::new(proposals.boxed()))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<peer::DescribeRequest>,
+    ) -> Result<Response<peer::DescribeResponse>, Status> {
+        check_log(&request.into_inner().log)?;
+        let port = cluster_v1::port_of(&self.context)?;
+        Ok(Response::new(cluster::describe(&self.context, port).into()))
+    }
+
+    async fn leave(
+        &self,
+        request: Request<peer::LeaveRequest>,
+    ) -> Result<Response<peer::LeaveResponse>, Status> {
+        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let from = caller(&request)?;
+        check_log(&request.into_inner().log)?;
+        cluster_v1::remove(&self.context, from, deadline).await?;
+        Ok(Response::new(peer::LeaveResponse {}))
     }
 }
 

@@ -9,7 +9,7 @@ use annals::{
         gateway::GatewayChild,
         peer::PeerIdentity,
         read_path::ReadPath,
-        supervision::{ActorRef, Child, Died, Lifeline, Part},
+        supervision::{ActorRef, Child, Died, Lifeline, Part, PartStatus, State},
     },
     net::{
         Options,
@@ -197,6 +197,7 @@ async fn run(
         leadership,
         readiness: readiness_of_node,
         vitals: Arc::new(TestVitals(read_path)),
+        cluster: None,
         peers: None,
         log: Logger::root(Discard, o!()),
     };
@@ -276,8 +277,17 @@ impl Vitals for TestVitals {
         }]
     }
 
-    fn supervision(&self) -> BoxFuture<'_, serde_json::Value> {
-        Box::pin(async { serde_json::json!([{ "part": "log", "restarts": 0 }]) })
+    fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {
+        let log = PartStatus {
+            part: Part::Log,
+            dependants: &[],
+            state: State::Running,
+            generation: 1,
+            restarts: 0,
+            last_exit: None,
+            since: TimestampMs(1),
+        };
+        Box::pin(async { vec![log] })
     }
 }
 

@@ -23,7 +23,7 @@ use annals::{
         replicator::{
             Directory, ReplicatorSetup, Replicators, ReplicatorsActor, ReplicatorsChild, faults::LinkFaults,
         },
-        supervision::{ActorRef, Child, PostError, Timing},
+        supervision::{ActorRef, Child, PartStatus, PostError, Timing},
     },
     consensus::{
         links::{Lane, LinkError, PeerLinks},
@@ -279,6 +279,7 @@ async fn run(
         leadership: watch::channel(Leadership::default()).1,
         readiness: watch::channel(Readiness::Ready).1,
         vitals: Arc::new(NoVitals),
+        cluster: None,
         peers: Some(PeerServing {
             identity,
             handlers,
@@ -316,8 +317,8 @@ impl Vitals for NoVitals {
         Vec::new()
     }
 
-    fn supervision(&self) -> BoxFuture<'_, serde_json::Value> {
-        Box::pin(async { serde_json::Value::Null })
+    fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {
+        Box::pin(async { Vec::new() })
     }
 }
 

@@ -1,0 +1,356 @@
+//! The cluster as people read it, and as programs do.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::proto::annals::v1::{GetClusterResponse, Presence, Role, Server};
+
+use super::super::output::write_json;
+
+/// What is not known.
+const UNKNOWN: &str = "-";
+
+/// The cluster in a few words, and a line for each node.
+pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    let header = cluster.header.clone().unwrap_or_default();
+    if !cluster.waiting.is_empty() {
+        writeln!(
+            out,
+            "cluster  {}, of which this node is not one yet",
+            cluster.cluster_name
+        )?;
+        writeln!(out, "waiting  {}", cluster.waiting)?;
+    } else {
+        let leader = cluster
+            .servers
+            .iter()
+            .find(|server| server.role() == Role::Leader);
+        let leader = leader.map_or_else(
+            || "none is known".to_owned(),
+            |leader| format!("{} at {}", leader.name, leader.address),
+        );
+        let voters = cluster.servers.iter().filter(|server| server.voter).count();
+        let changing = if cluster.changing {
+            "; it is being changed"
+        } else {
+            ""
+        };
+        writeln!(out, "cluster  {} {}", cluster.cluster_name, header.cluster_id)?;
+        writeln!(out, "leader   {leader}, term {}", header.term)?;
+        writeln!(
+            out,
+            "voters   {voters}, of which {} are a majority{changing}",
+            voters / 2 + 1
+        )?;
+    }
+    if !cluster.servers.is_empty() {
+        writeln!(out)?;
+        let titles = [
+            "NODE",
+            "ADDRESS",
+            "ROLE",
+            "TERM",
+            "APPLIED",
+            "LAG",
+            "REACHABLE",
+            "LAST CONTACT",
+            "VERSION",
+        ];
+        let rows = cluster.servers.iter().map(|server| {
+            [
+                server.name.clone(),
+                or_unknown(&server.address),
+                role(server).to_owned(),
+                number(server.term),
+                number(server.applied),
+                number(server.lag),
+                reachable(server).to_owned(),
+                contact(server),
+                or_unknown(&server.version),
+            ]
+        });
+        write_table(out, titles, &rows.collect::<Vec<_>>())?;
+    }
+    for server in cluster.servers.iter().filter(|server| !server.problem.is_empty()) {
+        writeln!(out, "\n{} does not serve: {}", server.name, server.problem)?;
+    }
+    Ok(())
+}
+
+/// A line for each node, with its id.
+pub(super) fn write_servers(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    let rows = cluster.servers.iter().map(|server| {
+        [
+            server.name.clone(),
+            server.node_id.to_string(),
+            or_unknown(&server.address),
+            role(server).to_owned(),
+        ]
+    });
+    write_table(out, ["NODE", "ID", "ADDRESS", "ROLE"], &rows.collect::<Vec<_>>())
+}
+
+/// The whole, for programs.
+pub(super) fn write_status_json(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    let header = cluster.header.clone().unwrap_or_default();
+    let leader = cluster
+        .servers
+        .iter()
+        .find(|server| server.role() == Role::Leader);
+    write_json(
+        out,
+        &JsonCluster {
+            cluster: &cluster.cluster_name,
+            cluster_id: &header.cluster_id,
+            term: header.term,
+            leader: leader.map(|leader| leader.name.as_str()),
+            leader_address: (!cluster.leader_address.is_empty()).then_some(&cluster.leader_address),
+            changing: cluster.changing,
+            waiting: (!cluster.waiting.is_empty()).then_some(&cluster.waiting),
+            nodes: cluster.servers.iter().map(JsonServer::from).collect(),
+        },
+    )
+}
+
+/// The nodes, for programs.
+pub(super) fn write_servers_json(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Nodes<'a> {
+        nodes: Vec<JsonServer<'a>>,
+    }
+    let nodes = cluster.servers.iter().map(JsonServer::from).collect();
+    write_json(out, &Nodes { nodes })
+}
+
+/// One node, for programs.
+pub(super) fn write_server_json(out: &mut impl Write, server: &Server) -> io::Result<()> {
+    write_json(out, &JsonServer::from(server))
+}
+
+#[derive(Serialize)]
+struct JsonCluster<'a> {
+    cluster: &'a str,
+    cluster_id: &'a str,
+    term: u64,
+    leader: Option<&'a str>,
+    leader_address: Option<&'a String>,
+    changing: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a String>,
+    nodes: Vec<JsonServer<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonServer<'a> {
+    node: &'a str,
+    /// As text: it is larger than what a JSON number keeps in most programs.
+    id: String,
+    address: &'a str,
+    role: &'static str,
+    voter: bool,
+    term: Option<u64>,
+    applied: Option<u64>,
+    matched: Option<u64>,
+    lag: Option<u64>,
+    /// By gossip.
+    reachable: bool,
+    /// It answered the node that was asked.
+    answered: bool,
+    last_contact_ms: Option<u64>,
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+}
+
+impl<'a> From<&'a Server> for JsonServer<'a> {
+    fn from(server: &'a Server) -> Self {
+        Self {
+            node: &server.name,
+            id: server.node_id.to_string(),
+            address: &server.address,
+            role: role(server),
+            voter: server.voter,
+            term: server.term,
+            applied: server.applied,
+            matched: server.matched,
+            lag: server.lag,
+            reachable: server.presence() == Presence::Reachable,
+            answered: server.answered,
+            last_contact_ms: server.last_contact_ms,
+            version: &server.version,
+            problem: (!server.problem.is_empty()).then_some(server.problem.as_str()),
+        }
+    }
+}
+
+fn role(server: &Server) -> &'static str {
+    match server.role() {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Learner => "learner",
+        Role::Outsider => "outsider",
+        Role::Unspecified => UNKNOWN,
+    }
+}
+
+fn reachable(server: &Server) -> &'static str {
+    let by_gossip = server.presence() == Presence::Reachable;
+    match (server.answered, by_gossip) {
+        (true, _) => "yes",
+        (false, true) if server.role() == Role::Outsider => "yes",
+        (false, true) => "by gossip",
+        (false, false) => "no",
+    }
+}
+
+fn contact(server: &Server) -> String {
+    server.last_contact_ms.map_or_else(
+        || UNKNOWN.to_owned(),
+        |ms| {
+            // Milliseconds of minutes ago are of no use to anybody.
+            let shown = if ms < 10_000 { ms } else { ms - ms % 1000 };
+            format!("{} ago", humantime::format_duration(Duration::from_millis(shown)))
+        },
+    )
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
+}
+
+fn or_unknown(text: &str) -> String {
+    if text.is_empty() { UNKNOWN } else { text }.to_owned()
+}
+
+/// Columns as wide as what is in them; no blanks at the end of a line.
+fn write_table<const N: usize>(
+    out: &mut impl Write,
+    titles: [&str; N],
+    rows: &[[String; N]],
+) -> io::Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([titles[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let titles = titles.map(str::to_owned);
+    for row in std::iter::once(&titles).chain(rows) {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::annals::v1::ResponseHeader;
+
+    fn server(name: &str, role: Role) -> Server {
+        Server {
+            node_id: 7,
+            name: name.to_owned(),
+            address: "127.0.0.1:8400".to_owned(),
+            role: role.into(),
+            voter: matches!(role, Role::Leader | Role::Follower),
+            presence: Presence::Reachable.into(),
+            answered: true,
+            term: Some(4),
+            applied: Some(1234),
+            matched: Some(1234),
+            lag: Some(0),
+            last_contact_ms: (role != Role::Leader).then_some(61_234),
+            version: "0.1.0".to_owned(),
+            problem: String::new(),
+        }
+    }
+
+    fn cluster(servers: Vec<Server>) -> GetClusterResponse {
+        GetClusterResponse {
+            header: Some(ResponseHeader {
+                cluster_id: "c0ffee".to_owned(),
+                term: 4,
+                ..ResponseHeader::default()
+            }),
+            cluster_name: "annals".to_owned(),
+            servers,
+            ..GetClusterResponse::default()
+        }
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).expect("memory can be written");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    #[test]
+    fn a_cluster_is_a_page_a_person_can_read() {
+        let gone = Server {
+            presence: Presence::Unreachable.into(),
+            answered: false,
+            term: None,
+            applied: None,
+            lag: Some(34),
+            ..server("node-2", Role::Follower)
+        };
+        let fenced = Server {
+            problem: "it was removed".to_owned(),
+            ..server("node-10", Role::Learner)
+        };
+        let cluster = cluster(vec![
+            server("node-0", Role::Leader),
+            server("node-1", Role::Follower),
+            gone,
+            fenced,
+        ]);
+        let wanted = "\
+cluster  annals c0ffee
+leader   node-0 at 127.0.0.1:8400, term 4
+voters   3, of which 2 are a majority
+
+NODE     ADDRESS         ROLE      TERM  APPLIED  LAG  REACHABLE  LAST CONTACT  VERSION
+node-0   127.0.0.1:8400  leader    4     1234     0    yes        -             0.1.0
+node-1   127.0.0.1:8400  follower  4     1234     0    yes        1m 1s ago     0.1.0
+node-2   127.0.0.1:8400  follower  -     -        34   no         1m 1s ago     0.1.0
+node-10  127.0.0.1:8400  learner   4     1234     0    yes        1m 1s ago     0.1.0
+
+node-10 does not serve: it was removed
+";
+        assert_eq!(written(|out| write_status(out, &cluster)), wanted);
+    }
+
+    #[test]
+    fn a_node_without_a_cluster_says_for_what_it_waits() {
+        let waiting = GetClusterResponse {
+            waiting: "waiting for node-1, not seen yet".to_owned(),
+            ..cluster(Vec::new())
+        };
+        let wanted = "\
+cluster  annals, of which this node is not one yet
+waiting  waiting for node-1, not seen yet
+";
+        assert_eq!(written(|out| write_status(out, &waiting)), wanted);
+    }
+
+    #[test]
+    fn programs_get_every_fact_by_its_name() {
+        let cluster = cluster(vec![server("node-0", Role::Leader)]);
+        let wanted = concat!(
+            r#"{"cluster":"annals","cluster_id":"c0ffee","term":4,"leader":"node-0","leader_address":null,"changing":false,"#,
+            r#""nodes":[{"node":"node-0","id":"7","address":"127.0.0.1:8400","role":"leader","voter":true,"term":4,"#,
+            r#""applied":1234,"matched":1234,"lag":0,"reachable":true,"answered":true,"last_contact_ms":null,"#,
+            r#""version":"0.1.0"}]}"#,
+            "\n"
+        );
+        assert_eq!(written(|out| write_status_json(out, &cluster)), wanted);
+    }
+}

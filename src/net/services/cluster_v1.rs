@@ -1,0 +1,470 @@
+//! `annals.v1.ClusterService`: the cluster, for clients. The comments of its proto are its law.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use tokio::time::{Instant, interval, timeout, timeout_at};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    actors::{
+        committer::ProposeError,
+        membership::Standing,
+        peer::PeerError,
+        raft::{ChangeFailed, ChangeMember, HandOver, MemberChange, TrimBelow},
+        supervision::{Answer, PartStatus, PostError, Reply},
+    },
+    consensus::types::Member,
+    net::{
+        cluster::{self, ClusterPort},
+        context::Context,
+        deadline,
+        status::Refusal,
+    },
+    proto::raw::annals::v1,
+    types::{NodeId, Offset},
+};
+
+/// How often a watch looks for what nobody tells it of: whether each node answers, and what it says.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a node that hands leadership over in order to go waits for the one that takes it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct ClusterV1 {
+    context: Arc<Context>,
+}
+
+impl ClusterV1 {
+    /// On `context`.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    fn port(&self) -> Result<&ClusterPort, Refusal> {
+        port_of(&self.context)
+    }
+
+    async fn server(&self, node: NodeId) -> Result<v1::Server, Refusal> {
+        let view = cluster::view(&self.context, self.port()?, false).await;
+        let found = view
+            .servers
+            .into_iter()
+            .find(|server| server.node_id == node.get());
+        Ok(found.unwrap_or_default())
+    }
+
+    fn deadline<T>(&self, request: &Request<T>) -> Instant {
+        deadline::of_request(request.metadata(), self.context.options.request_timeout)
+    }
+}
+
+/// The cluster's port.
+///
+/// Errors: the node has none.
+pub(in crate::net) fn port_of(context: &Context) -> Result<&ClusterPort, Refusal> {
+    let missing = Refusal::Propose(ProposeError::Unavailable);
+    context.parts.cluster.as_ref().ok_or(missing)
+}
+
+/// Changes are the leader's.
+///
+/// Errors: `NotLeader`, `NoLeader`, `Removed`.
+pub(in crate::net) fn require_leader(context: &Context) -> Result<(), Refusal> {
+    let port = port_of(context)?;
+    if let Some(log_index) = port.fence.removed_at() {
+        return Err(Refusal::Propose(ProposeError::Removed { log_index }));
+    }
+    match context.parts.leadership.borrow().leader {
+        Some(leader) if leader == context.parts.identity.node_id => Ok(()),
+        leader => Err(Refusal::Propose(elsewhere(port, leader))),
+    }
+}
+
+fn elsewhere(port: &ClusterPort, leader: Option<NodeId>) -> ProposeError {
+    let Some(leader) = leader else {
+        return ProposeError::NoLeader;
+    };
+    let known = port.directory.rpc_address_of(leader);
+    let address = known
+        .or_else(|| port.board.address_of(leader))
+        .unwrap_or_default();
+    ProposeError::NotLeader { leader, address }
+}
+
+/// Waits for what RaftActor answers.
+async fn answer<T, M>(
+    posted: Result<(), PostError<M>>,
+    answer: Answer<T, ChangeFailed>,
+    deadline: Instant,
+) -> Result<T, Refusal> {
+    match posted {
+        Ok(()) => {}
+        Err(PostError::Full(_)) => return Err(Refusal::Overloaded),
+        Err(PostError::Gone(_)) => return Err(Refusal::Propose(ProposeError::Unavailable)),
+    }
+    let answered = timeout_at(deadline, answer).await;
+    answered
+        .unwrap_or(Err(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)))
+        .map_err(Refusal::Change)
+}
+
+/// Removes a member; this node leads. One that is to remove itself hands leadership over first, and the answer says to whom.
+///
+/// Errors: it would be wrong; nobody knows. Cancel: it may be removed or not.
+pub(in crate::net) async fn remove(
+    context: &Context,
+    node: NodeId,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let port = port_of(context)?;
+    require_leader(context)?;
+    if node == context.parts.identity.node_id && port.board.state().members.len() > 1 {
+        let next = hand_over(context, None, deadline).await?;
+        return Err(Refusal::Propose(elsewhere(port, next)));
+    }
+    let (reply, answered) = Reply::channel();
+    let change = MemberChange::Remove { node };
+    let posted = port.raft.post(ChangeMember { change, reply });
+    answer(posted, answered, deadline).await
+}
+
+async fn hand_over(
+    context: &Context,
+    to: Option<NodeId>,
+    deadline: Instant,
+) -> Result<Option<NodeId>, Refusal> {
+    let port = port_of(context)?;
+    let (reply, answered) = Reply::channel();
+    let posted = port.raft.post(HandOver { to, reply });
+    answer(posted, answered, deadline).await
+}
+
+/// The one node that a request names, among these.
+///
+/// Errors: none is, or several are.
+fn resolve<'a>(
+    named: Option<&v1::NodeRef>,
+    nodes: impl Iterator<Item = (NodeId, &'a str)>,
+) -> Result<NodeId, Refusal> {
+    let nodes: Vec<_> = nodes.collect();
+    let Some(named) = named.filter(|named| named.node_id != 0 || !named.name.is_empty()) else {
+        return Err(Refusal::invalid("the request names no node"));
+    };
+    let is_meant = |(node, name): &(NodeId, &str)| match named.node_id {
+        0 => *name == named.name,
+        node_id => node.get() == node_id,
+    };
+    let mut found = nodes.iter().filter(|node| is_meant(node)).map(|(node, _)| *node);
+    let asked = match named.node_id {
+        0 => format!("{:?}", named.name),
+        node_id => node_id.to_string(),
+    };
+    match (found.next(), found.next()) {
+        (Some(node), None) => Ok(node),
+        (Some(one), Some(other)) => Err(Refusal::invalid(format!(
+            "several nodes are called {asked}, among them {one} and {other}; name one by its id"
+        ))),
+        (None, _) => {
+            let known: Vec<_> = nodes.iter().map(|(_, name)| *name).collect();
+            Err(Refusal::invalid(format!(
+                "there is no node {asked}; there is {}",
+                known.join(", ")
+            )))
+        }
+    }
+}
+
+/// The member that a request names.
+fn member(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<NodeId, Refusal> {
+    let state = port.board.state();
+    resolve(
+        named,
+        state
+            .members
+            .iter()
+            .map(|(node, member)| (*node, member.member.name.as_str())),
+    )
+}
+
+/// The node that a request wants to add, with its name and address: one that gossip reaches.
+fn candidate(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<(NodeId, Member), Refusal> {
+    let state = port.board.state();
+    let table = port.directory.table();
+    let of_members = state
+        .members
+        .iter()
+        .map(|(node, member)| (*node, member.member.name.as_str()));
+    let by_gossip = table
+        .reachable()
+        .filter(|(node, _)| !state.members.contains_key(node))
+        .map(|(node, peer)| (node, peer.tags.node_name.as_str()));
+    let node = resolve(named, of_members.chain(by_gossip))?;
+    if let Some(known) = state.members.get(&node) {
+        return Ok((node, known.member.clone()));
+    }
+    let tags = table.get(node).map(|peer| &peer.tags);
+    let refused = |why: String| Refusal::Change(ChangeFailed::Refused { why });
+    match tags {
+        Some(tags) if tags.standing != Standing::Joining => Err(refused(format!(
+            "{} was removed, so its data counts for nothing: stop it, wipe its data directory, and start it anew",
+            tags.node_name
+        ))),
+        Some(tags) => {
+            let not_said = || refused(format!("{} has not said yet where it is reached", tags.node_name));
+            let address = tags.rpc_address.clone().ok_or_else(not_said)?;
+            let name = tags.node_name.clone();
+            Ok((node, Member { name, address }))
+        }
+        None => Err(Refusal::invalid(format!("node {node} has gone"))),
+    }
+}
+
+#[tonic::async_trait]
+impl v1::cluster_service_server::ClusterService for ClusterV1 {
+    async fn get_cluster(
+        &self,
+        request: Request<v1::GetClusterRequest>,
+    ) -> Result<Response<v1::GetClusterResponse>, Status> {
+        let v1::GetClusterRequest { log, local } = request.into_inner();
+        self.context.check_log(&log)?;
+        let view = cluster::view(&self.context, self.port()?, local).await;
+        Ok(Response::new(view))
+    }
+
+    type WatchClusterStream = BoxStream<'static, Result<v1::GetClusterResponse, Status>>;
+
+    async fn watch_cluster(
+        &self,
+        request: Request<v1::WatchClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        self.context.check_log(&request.into_inner().log)?;
+        let port = self.port()?.clone();
+        let place = self.context.admit_consumer()?;
+        let changes = Changes {
+            peers: port.directory.subscribe(),
+            leadership: self.context.parts.leadership.clone(),
+            looks: interval(LOOK_EVERY),
+            told: None,
+        };
+        let begin = (Arc::clone(&self.context), port, changes, place);
+        let views = stream::unfold(begin, |(context, port, mut changes, place)| async move {
+            let draining = context.draining.clone();
+            tokio::select! {
+                view = changes.next(&context, &port) => Some((Ok(view), (context, port, changes, place))),
+                () = draining.cancelled() => None,
+            }
+        });
+        Ok(Response::new(views.boxed()))
+    }
+
+    async fn add_server(
+        &self,
+        request: Request<v1::AddServerRequest>,
+    ) -> Result<Response<v1::AddServerResponse>, Status> {
+        let deadline = self.deadline(&request);
+        let request = request.into_inner();
+        self.context.check_log(&request.log)?;
+        require_leader(&self.context)?;
+        let port = self.port()?;
+        let (node, member) = candidate(port, request.node.as_ref())?;
+        let state = port.board.state();
+        let is_done = |known: &crate::actors::raft::MemberState| known.voter || request.learner;
+        if !state.members.get(&node).is_some_and(is_done) {
+            let (reply, answered) = Reply::channel();
+            let change = MemberChange::Add {
+                node,
+                member,
+                voter: !request.learner,
+            };
+            let posted = port.raft.post(ChangeMember { change, reply });
+            answer(posted, answered, deadline).await?;
+        }
+        Ok(Response::new(v1::AddServerResponse {
+            server: Some(self.server(node).await?),
+            header: Some(self.context.header()),
+        }))
+    }
+
+    async fn remove_server(
+        &self,
+        request: Request<v1::RemoveServerRequest>,
+    ) -> Result<Response<v1::RemoveServerResponse>, Status> {
+        let deadline = self.deadline(&request);
+        let request = request.into_inner();
+        self.context.check_log(&request.log)?;
+        require_leader(&self.context)?;
+        let node = member(self.port()?, request.node.as_ref())?;
+        let server = self.server(node).await?;
+        remove(&self.context, node, deadline).await?;
+        Ok(Response::new(v1::RemoveServerResponse {
+            server: Some(server),
+            header: Some(self.context.header()),
+        }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let deadline = self.deadline(&request);
+        let request = request.into_inner();
+        self.context.check_log(&request.log)?;
+        require_leader(&self.context)?;
+        let own = self.context.parts.identity.node_id;
+        let to = match request.to {
+            Some(named) => Some(member(self.port()?, Some(&named))?),
+            None => None,
+        };
+        let leader = match to {
+            Some(to) if to == own => Some(own),
+            to => hand_over(&self.context, to, deadline).await?,
+        };
+        let leader = match leader {
+            Some(leader) => Some(self.server(leader).await?),
+            None => None,
+        };
+        Ok(Response::new(v1::TransferLeaderResponse {
+            leader,
+            header: Some(self.context.header()),
+        }))
+    }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
+        let deadline = self.deadline(&request);
+        self.context.check_log(&request.into_inner().log)?;
+        leave(&self.context, deadline).await?;
+        Ok(Response::new(v1::LeaveResponse {
+            header: Some(self.context.header()),
+        }))
+    }
+
+    async fn trim(&self, request: Request<v1::TrimRequest>) -> Result<Response<v1::TrimResponse>, Status> {
+        let deadline = self.deadline(&request);
+        let request = request.into_inner();
+        self.context.check_log(&request.log)?;
+        require_leader(&self.context)?;
+        let (below, readable) = (
+            Offset(request.below),
+            self.context.parts.read_path.high_watermark(),
+        );
+        if below > readable {
+            let what = format!("offset {below} is above the high watermark, {readable}");
+            return Err(Refusal::invalid(what).into());
+        }
+        let (reply, answered) = Reply::channel();
+        let posted = self.port()?.raft.post(TrimBelow { below, reply });
+        answer(posted, answered, deadline).await?;
+        Ok(Response::new(v1::TrimResponse {
+            header: Some(self.context.header()),
+        }))
+    }
+
+    async fn get_supervision_tree(
+        &self,
+        _: Request<v1::GetSupervisionTreeRequest>,
+    ) -> Result<Response<v1::GetSupervisionTreeResponse>, Status> {
+        let parts = self.context.parts.vitals.supervision().await;
+        Ok(Response::new(v1::GetSupervisionTreeResponse {
+            header: Some(self.context.header()),
+            parts: parts.iter().map(supervised).collect(),
+        }))
+    }
+}
+
+/// Has this node removed by the leader, which it is not (any more) then. It notices by itself that it was, and goes.
+async fn leave(context: &Context, deadline: Instant) -> Result<(), Status> {
+    let port = port_of(context)?;
+    let own = context.parts.identity.node_id;
+    let mut leadership = context.parts.leadership.clone();
+    if leadership.borrow().leader == Some(own) {
+        hand_over(context, None, deadline).await?;
+    }
+    let is_other = |leader: Option<NodeId>| leader.is_some_and(|leader| leader != own);
+    let taken = timeout(
+        TAKEN_WITHIN,
+        leadership.wait_for(|leadership| is_other(leadership.leader)),
+    );
+    let leader = match taken.await {
+        Ok(Ok(leadership)) => leadership.leader,
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let Some(leader) = leader else {
+        return Err(Refusal::Propose(ProposeError::NoLeader).into());
+    };
+    let within = deadline.saturating_duration_since(Instant::now());
+    match port.calls.leave(leader, within).await {
+        Ok(()) => {}
+        Err(PeerError::Call { status, .. }) => return Err(*status),
+        Err(PeerError::Deadline { .. }) => {
+            return Err(Refusal::Propose(ProposeError::OutcomeUnknown).into());
+        }
+        Err(_) => return Err(Refusal::Propose(elsewhere(port, Some(leader))).into()),
+    }
+    // That it says so in gossip too, and is fenced, is a matter of a moment.
+    let mut removed = port.fence.subscribe();
+    drop(timeout_at(deadline, removed.wait_for(Option::is_some)).await);
+    Ok(())
+}
+
+fn supervised(status: &PartStatus) -> v1::SupervisedPart {
+    v1::SupervisedPart {
+        name: status.part.to_string(),
+        state: status.state.to_string(),
+        generation: status.generation,
+        restarts: status.restarts,
+        last_exit: status
+            .last_exit
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        since_ms: status.since.0,
+        dependants: status.dependants.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What a watch waits for.
+struct Changes {
+    peers: tokio::sync::watch::Receiver<crate::actors::membership::PeerTable>,
+    leadership: tokio::sync::watch::Receiver<crate::actors::committer::Leadership>,
+    looks: tokio::time::Interval,
+    /// Without what changes all the time.
+    told: Option<v1::GetClusterResponse>,
+}
+
+impl Changes {
+    /// The cluster, as soon as it differs from what was told last.
+    async fn next(&mut self, context: &Context, port: &ClusterPort) -> v1::GetClusterResponse {
+        loop {
+            // Nobody who publishes goes before the node does, and then the watch ends by the drain.
+            tokio::select! {
+                _ = self.looks.tick() => {}
+                Ok(()) = self.peers.changed() => {}
+                Ok(()) = self.leadership.changed() => {}
+            }
+            let view = cluster::view(context, port, false).await;
+            let lasting = lasting(view.clone());
+            if self.told.as_ref() != Some(&lasting) {
+                self.told = Some(lasting);
+                return view;
+            }
+        }
+    }
+}
+
+/// What of a view does not change from moment to moment.
+fn lasting(mut view: v1::GetClusterResponse) -> v1::GetClusterResponse {
+    if let Some(header) = &mut view.header {
+        header.high_watermark = 0;
+    }
+    view.last_log_index = 0;
+    for server in &mut view.servers {
+        server.applied = None;
+        server.matched = None;
+        server.lag = None;
+        server.last_contact_ms = None;
+    }
+    view
+}
