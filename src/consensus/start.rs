@@ -36,8 +36,8 @@ const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub struct Timing {
     /// A leader shows itself this often.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for this long, and up to twice as long at random, stands for election. A leader
-    /// that no majority has answered for the longer of the two takes no more writes.
+    /// A follower that hears nothing for this long, and up to a fifth longer at random, stands for election. A leader that
+    /// no majority has answered for this long takes no more writes.
     pub election_timeout: Duration,
 }
 
@@ -247,12 +247,15 @@ fn last_entry_below(view: &LogView, below: Offset) -> Result<Option<LogIndex>, R
 
 fn config(cluster_name: &str, timing: Timing) -> Result<Config, openraft::ConfigError> {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // openraft waits for a lease, which is its longest timeout, and then for its timeout: together, from the election timeout
+    // to a fifth more.
     let election = milliseconds(timing.election_timeout);
+    let (shortest, longest) = (election * 2 / 5, election * 3 / 5);
     Config {
         cluster_name: cluster_name.to_owned(),
         heartbeat_interval: milliseconds(timing.heartbeat),
-        election_timeout_min: election,
-        election_timeout_max: election * 2,
+        election_timeout_min: shortest,
+        election_timeout_max: longest,
         install_snapshot_timeout: milliseconds(INSTALL_WITHIN),
         max_payload_entries: APPEND_ENTRIES_MAX,
         // Segments are the snapshot: one is listed when a trim or a follower asks for it, and nothing is purged but by a

@@ -5,7 +5,7 @@ use std::time::Duration;
 use annals::actors::supervision::{Part, Sabotage};
 
 use crate::support::{
-    cluster::{AT_WORK, Cluster, ELECTION_MAX, Port},
+    cluster::{AT_WORK, Cluster, Port, TIMING},
     load::Load,
     log_checker::Moment,
     node::until,
@@ -34,7 +34,7 @@ async fn another_node_leads_when_the_leader_is_killed_and_nothing_acknowledged_i
         cluster.kill(leader).await;
         let silence = taken_over(&cluster, &load, leader, since).await;
         println!("{silence:?} without a leader");
-        assert!(silence < 2 * ELECTION_MAX, "{silence:?}");
+        assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
         cluster.start(leader, Port::Other).await;
     }
     let (_, summary) = cluster.judge(load).await;
@@ -62,7 +62,7 @@ async fn the_leader_s_consensus_that_panics_is_built_again_and_nothing_acknowled
         let history = cluster.recorder.history();
         let silence = history.longest_silence(since, cluster.recorder.now());
         println!("{silence:?} without a leader");
-        assert!(silence < 2 * ELECTION_MAX, "{silence:?}");
+        assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
     }
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);

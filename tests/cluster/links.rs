@@ -3,7 +3,7 @@
 use annals::actors::replicator::faults::Cut;
 
 use crate::support::{
-    cluster::{AT_WORK, Cluster, ELECTION_MAX},
+    cluster::{AT_WORK, Cluster, TIMING},
     load::{ACKNOWLEDGED, Kinds, Load, TIMED_OUT},
     log_checker::Level,
     node::until,
@@ -12,7 +12,7 @@ use crate::support::{
 /// Clients who do not wait for a node that cannot answer.
 fn impatient() -> Kinds {
     Kinds {
-        patience: Some(ELECTION_MAX / 4),
+        patience: Some(TIMING.election_timeout / 3),
         ..Kinds::of_a_cluster()
     }
 }
@@ -37,7 +37,7 @@ async fn leader_is_parted(how: Cut) {
     .await;
     let led_on = cluster.recorder.now().since(parted);
     println!("the leader steps down after {led_on:?}");
-    assert!(led_on < ELECTION_MAX, "{led_on:?}");
+    assert!(led_on < 2 * TIMING.election_timeout, "{led_on:?}");
     assert!(cluster.linearizable_read(old).await.is_err());
     refused(&at_the_old_one, 20).await;
     let answers = at_the_old_one.finish().await;

@@ -3,6 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "../process/support/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "tests of single processes use the rest of it"
+)]
+mod one_process;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -11,6 +19,7 @@ mod leaders;
 mod links;
 mod members;
 mod panics;
+mod processes;
 mod replication;
 mod restarts;
 mod segments;

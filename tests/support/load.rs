@@ -30,7 +30,7 @@ use caller::{Caller, Refused};
 
 use super::{
     log_checker::{Level, Recorder},
-    node::{DEADLINE, TestNode, in_time},
+    node::{DEADLINE, TestNode, in_time, until},
 };
 
 pub(crate) use nodes::Nodes;
@@ -187,6 +187,13 @@ impl Load {
             let reached = in_time(what, counter.wait_for(|now| *now >= wanted)).await;
             reached.expect("the counter is ours");
         }
+    }
+
+    /// Waits until so many more records are acknowledged.
+    pub(crate) async fn stores(&self, records: u64) {
+        let stored = || self.shared.acknowledged_to.load(Ordering::SeqCst);
+        let wanted = stored() + records;
+        until("more records to be stored", async || stored() >= wanted).await;
     }
 
     /// Answers so far that producers got for this reason.

@@ -299,7 +299,7 @@ impl RaftActor {
         let followed = leadership::follow(
             consensus,
             self.setup.node_id,
-            self.setup.timing.election_timeout * 2,
+            self.setup.timing.election_timeout,
             heard,
             self.announcer.clone(),
         );
