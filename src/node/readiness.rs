@@ -29,13 +29,14 @@ pub(super) fn follow(mut signs: Signs, runtime: &Handle) -> watch::Receiver<Read
                 *current = now;
                 changes
             });
-            let changed = tokio::select! {
-                changed = signs.condition.changed() => changed,
-                changed = signs.leadership.changed() => changed,
-                changed = signs.waiting.changed() => changed,
-                changed = signs.removed.changed() => changed,
+            // Who founds goes once the node has its cluster.
+            let ended = tokio::select! {
+                changed = signs.condition.changed() => changed.is_err(),
+                changed = signs.leadership.changed() => changed.is_err(),
+                Ok(()) = signs.waiting.changed() => false,
+                Ok(()) = signs.removed.changed() => false,
             };
-            if changed.is_err() || sender.is_closed() {
+            if ended || sender.is_closed() {
                 return;
             }
         }

@@ -28,8 +28,11 @@ use crate::{
     types::{LogIndex, NodeId},
 };
 
-/// How often another member is asked: a node that was removed and comes back serves stale claims for no longer than this.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How often it is asked whether it is time to ask another member.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Another member is asked at each so many looks when there is no reason to doubt: a node that was removed and comes back
+/// serves stale claims for no longer than this takes.
+const LOOKS_WITHOUT_DOUBT: usize = 4;
 /// How long the answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The file that says that the node was removed; in it, as text, at which entry.
@@ -105,9 +108,9 @@ impl Removal {
 
     async fn until_removed(&self) -> LogIndex {
         let mut changes = self.board.subscribe();
-        let mut asks = interval(ASK_EVERY);
-        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut asked = 0_usize;
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut looked, mut asked) = (0_usize, 0_usize);
         let mut belonged = false;
         loop {
             let state = changes.borrow_and_update().clone();
@@ -120,8 +123,9 @@ impl Removal {
                 changed = changes.changed() => if changed.is_err() {
                     return std::future::pending().await;
                 },
-                _ = asks.tick() => {
-                    if belonged {
+                _ = looks.tick() => {
+                    looked = looked.wrapping_add(1);
+                    if belonged && (looked.is_multiple_of(LOOKS_WITHOUT_DOUBT) || self.is_in_doubt(&state)) {
                         asked = asked.wrapping_add(1);
                         if let Some(removed_at) = self.ask(&state, asked).await {
                             return removed_at;
@@ -131,6 +135,12 @@ impl Removal {
                 }
             }
         }
+    }
+
+    /// Whether there is reason to believe that others know more: nobody leads, or the newest membership is not committed.
+    fn is_in_doubt(&self, state: &ClusterState) -> bool {
+        let leader = self.port.leadership().leader;
+        leader.is_none() || state.membership_at != state.committed.0
     }
 
     /// Asks one member after the other, the leader every other time.

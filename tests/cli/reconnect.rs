@@ -77,3 +77,25 @@ fn a_follower_whose_start_was_relative_goes_on_from_there() {
     assert_eq!((seen, child.wait().unwrap().code()), (102, Some(0)));
     assert_eq!(proxy.cuts_left(), 0);
 }
+
+#[test]
+fn a_dead_address_is_passed_over() {
+    let server = Server::start();
+    // Nobody listens on port 1.
+    let addrs = format!("127.0.0.1:1,{}", server.addr());
+    let produced = Program::new(&format!("produce --addr {addrs}"))
+        .run(b"a\nb\n")
+        .done();
+    assert_eq!(produced.text(), "2 records at offsets 0..2\n");
+    let consumed = Program::new(&format!("consume --addr {addrs}")).run(b"").done();
+    assert_eq!(consumed.text(), "a\nb\n");
+    let nobody = Program::new("consume --addr 127.0.0.1:1,127.0.0.1:2").run(b"");
+    assert_eq!(nobody.code, 3);
+    assert!(
+        nobody
+            .err
+            .contains("cannot connect to 127.0.0.1:1,127.0.0.1:2: connection refused"),
+        "{}",
+        nobody.err
+    );
+}

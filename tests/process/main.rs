@@ -4,6 +4,7 @@
 mod support;
 
 mod agent;
+mod cluster;
 mod dev;
 mod kill;
 mod limits;

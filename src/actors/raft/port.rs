@@ -211,9 +211,17 @@ impl RaftPort {
     }
 
     async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {
-        if let Some(error) = self.removed() {
-            return Err(error);
+        let mut removed = self.fence.subscribe();
+        tokio::select! {
+            answer = self.find_read_index(lease) => answer,
+            // It would wait in vain for what it is not sent any more.
+            Ok(removed_at) = removed.wait_for(Option::is_some) => Err(ProposeError::Removed {
+                log_index: removed_at.unwrap_or_default(),
+            }),
         }
+    }
+
+    async fn find_read_index(&self, lease: bool) -> Result<Offset, ProposeError> {
         if self.lone_reader.load(Ordering::Acquire) {
             return Ok(self.read_path.high_watermark());
         }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use tokio::time::{Instant, interval, timeout, timeout_at};
-use tonic::{Request, Response, Status};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tonic::{Code, Request, Response, Status};
 
 use crate::{
     actors::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// How often a watch looks for what nobody tells it of: whether each node answers, and what it says.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When the leader is asked again that could not answer yet.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long a node that hands leadership over in order to go waits for the one that takes it.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -168,7 +170,8 @@ fn resolve<'a>(
             "several nodes are called {asked}, among them {one} and {other}; name one by its id"
         ))),
         (None, _) => {
-            let known: Vec<_> = nodes.iter().map(|(_, name)| *name).collect();
+            let mut known: Vec<_> = nodes.iter().map(|(_, name)| *name).collect();
+            known.sort_unstable();
             Err(Refusal::invalid(format!(
                 "there is no node {asked}; there is {}",
                 known.join(", ")
@@ -378,30 +381,43 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
 async fn leave(context: &Context, deadline: Instant) -> Result<(), Status> {
     let port = port_of(context)?;
     let own = context.parts.identity.node_id;
+    if port.board.state().members.len() <= 1 {
+        let why = "this node is the whole cluster, so there is nobody to leave; stop it instead".to_owned();
+        return Err(Refusal::Change(ChangeFailed::Refused { why }).into());
+    }
     let mut leadership = context.parts.leadership.clone();
     if leadership.borrow().leader == Some(own) {
         hand_over(context, None, deadline).await?;
     }
     let is_other = |leader: Option<NodeId>| leader.is_some_and(|leader| leader != own);
-    let taken = timeout(
-        TAKEN_WITHIN,
-        leadership.wait_for(|leadership| is_other(leadership.leader)),
-    );
-    let leader = match taken.await {
-        Ok(Ok(leadership)) => leadership.leader,
-        Ok(Err(_)) | Err(_) => None,
-    };
-    let Some(leader) = leader else {
-        return Err(Refusal::Propose(ProposeError::NoLeader).into());
-    };
-    let within = deadline.saturating_duration_since(Instant::now());
-    match port.calls.leave(leader, within).await {
-        Ok(()) => {}
-        Err(PeerError::Call { status, .. }) => return Err(*status),
-        Err(PeerError::Deadline { .. }) => {
-            return Err(Refusal::Propose(ProposeError::OutcomeUnknown).into());
+    loop {
+        let taken = timeout(
+            TAKEN_WITHIN,
+            leadership.wait_for(|leadership| is_other(leadership.leader)),
+        );
+        let leader = match taken.await {
+            Ok(Ok(leadership)) => leadership.leader,
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let Some(leader) = leader else {
+            return Err(Refusal::Propose(ProposeError::NoLeader).into());
+        };
+        let within = deadline.saturating_duration_since(Instant::now());
+        match port.calls.leave(leader, within).await {
+            Ok(()) => break,
+            // One that was just elected says so once it has committed something.
+            Err(PeerError::Call { status, .. }) if status.code() == Code::Unavailable => {
+                if within < AGAIN_AFTER {
+                    return Err(*status);
+                }
+                sleep(AGAIN_AFTER).await;
+            }
+            Err(PeerError::Call { status, .. }) => return Err(*status),
+            Err(PeerError::Deadline { .. }) => {
+                return Err(Refusal::Change(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)).into());
+            }
+            Err(_) => return Err(Refusal::Propose(elsewhere(port, Some(leader))).into()),
         }
-        Err(_) => return Err(Refusal::Propose(elsewhere(port, Some(leader))).into()),
     }
     // That it says so in gossip too, and is fenced, is a matter of a moment.
     let mut removed = port.fence.subscribe();

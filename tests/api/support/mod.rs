@@ -12,7 +12,9 @@ use std::{
 use annals::{
     net::Options,
     proto::{
-        annals::v1::{self, log_service_client::LogServiceClient},
+        annals::v1::{
+            self, cluster_service_client::ClusterServiceClient, log_service_client::LogServiceClient,
+        },
         log::v1 as small,
     },
 };
@@ -21,7 +23,7 @@ use small::log_client::LogClient;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-pub use real::node;
+pub use real::{node, trio};
 pub use staged::{staged_node, staged_node_with};
 
 /// Everything that tests wait for happens within this, or they fail.
@@ -70,6 +72,11 @@ impl Doors {
     /// A client of the full API.
     pub async fn full(&self) -> LogServiceClient<Channel> {
         LogServiceClient::new(self.channel().await)
+    }
+
+    /// A client of the cluster.
+    pub async fn cluster(&self) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.channel().await)
     }
 
     /// What `/status` says.

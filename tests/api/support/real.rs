@@ -1,10 +1,16 @@
-//! The whole node, as `annals agent` runs it.
+//! Whole nodes, as `annals agent` runs them: one alone, or three that found a cluster.
 
-use std::{ops::Deref, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    ops::Deref,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use actix::prelude::*;
 use annals::{
-    config::Config,
+    config::{Auto, Config, HostPort, NodeName},
     net::Options,
     node::{self, NodeOptions},
     storage::fs::RealFileSystem,
@@ -37,6 +43,41 @@ impl Deref for Node {
 
 /// A node that is ready.
 pub async fn node() -> Node {
+    let starting = start(Config::default());
+    starting.await
+}
+
+/// Three nodes that are ready, and one cluster: `node-0` to `node-2`.
+pub async fn trio() -> [Node; 3] {
+    // Held until all are chosen, so that no two are the same.
+    let gossip: Vec<_> = (0..3).map(|_| free_port()).collect();
+    let at: Vec<SocketAddr> = gossip.iter().map(|(udp, _)| udp.local_addr().unwrap()).collect();
+    drop(gossip);
+    let names: Vec<_> = (0..3).map(NodeName::numbered).collect();
+    let starting = names.iter().zip(&at).map(|(name, gossip)| {
+        let mut config = Config::default();
+        config.node.name = name.clone();
+        config.listen.gossip = Auto::Set(*gossip);
+        config.cluster.initial_members.clone_from(&names);
+        config.cluster.seeds = at.iter().copied().map(HostPort::from).collect();
+        start(config)
+    });
+    let nodes = futures::future::join_all(starting.collect::<Vec<_>>()).await;
+    nodes
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("there are three"))
+}
+
+fn free_port() -> (UdpSocket, TcpListener) {
+    let both = std::iter::from_fn(|| {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpListener::bind(udp.local_addr().unwrap()).ok();
+        Some(tcp.map(|tcp| (udp, tcp)))
+    });
+    both.flatten().next().unwrap()
+}
+
+async fn start(config: Config) -> Node {
     let (stop, stopped) = oneshot::channel();
     let (started, doors) = oneshot::channel();
     let thread = std::thread::spawn(move || {
@@ -44,7 +85,7 @@ pub async fn node() -> Node {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(2).enable_all().build().unwrap()
         };
-        System::with_tokio_rt(runtime).block_on(run(started, stopped));
+        System::with_tokio_rt(runtime).block_on(run(config, started, stopped));
     });
     let doors: Doors = doors.await.unwrap();
     // Its addresses are bound before it leads.
@@ -61,10 +102,10 @@ pub async fn node() -> Node {
     }
 }
 
-async fn run(started: oneshot::Sender<Doors>, stopped: oneshot::Receiver<()>) {
+async fn run(config: Config, started: oneshot::Sender<Doors>, stopped: oneshot::Receiver<()>) {
     let directory = tempfile::tempdir().unwrap();
     let (mut node_options, data_dir) =
-        NodeOptions::open(&Config::default(), directory.path(), Arc::new(RealFileSystem)).unwrap();
+        NodeOptions::open(&config, directory.path(), Arc::new(RealFileSystem)).unwrap();
     // The test's own thread waits for the node's end meanwhile, so no client can say goodbye.
     let drain_timeout = Duration::from_millis(50);
     node_options.net = Options {

@@ -23,12 +23,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// `annals agent` on this data directory; `rpc` as in 127.0.0.1:0.
+    /// `annals agent` on this data directory, which is its cluster and leads it; `rpc` as in 127.0.0.1:0.
     pub fn agent(data_dir: &Path, rpc: &str) -> Self {
-        Self::start(&configuration(data_dir, rpc))
+        let node = Self::start(&configuration(data_dir, rpc));
+        let deadline = annals::clock::now() + DEADLINE;
+        while !node.readyz().starts_with("HTTP/1.1 200 ") {
+            let log = || node.process.err.text();
+            assert!(
+                annals::clock::now() < deadline,
+                "it does not serve; its log:\n{}",
+                log()
+            );
+        }
+        node
     }
 
-    /// `annals agent` with this configuration.
+    /// `annals agent` with this configuration, as soon as it listens.
     pub fn start(config: &Path) -> Self {
         let process = annals().arg("agent").arg("--config").arg(config).start();
         let line = process
