@@ -32,7 +32,8 @@ pub(super) fn follow(mut signs: Signs, runtime: &Handle) -> watch::Receiver<Read
             let changed = tokio::select! {
                 changed = signs.condition.changed() => changed,
                 changed = signs.leadership.changed() => changed,
-                changed = signs.waiting.changed() => changed,
+                // Closed as soon as the node belongs to a cluster, which is no end of anything.
+                Ok(()) = signs.waiting.changed() => Ok(()),
                 changed = signs.removed.changed() => changed,
             };
             if changed.is_err() || sender.is_closed() {
