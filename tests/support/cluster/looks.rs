@@ -130,13 +130,18 @@ impl Cluster {
         Ok(header.expect("every response has a header").high_watermark)
     }
 
+    /// The first offset that is not readable at a node.
+    pub(crate) fn high_watermark(&self, number: usize) -> u64 {
+        self.node(number).refs.read_path.high_watermark().get()
+    }
+
     /// Waits until all nodes that run have the same committed records.
     pub(crate) async fn until_level(&self) {
         until("all nodes to have the same", async || {
             let watermarks: Vec<_> = self
                 .running()
                 .into_iter()
-                .map(|number| self.node(number).refs.read_path.high_watermark())
+                .map(|number| self.high_watermark(number))
                 .collect();
             watermarks.windows(2).all(|pair| pair[0] == pair[1])
         })
