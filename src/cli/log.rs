@@ -8,10 +8,13 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use crate::proto::annals::v1::{DescribeLogResponse, Segment};
+use tonic::Request;
+
+use crate::proto::annals::v1::{DescribeLogResponse, Segment, TrimRequest};
 
 use super::{
     argument::parse_timeout,
+    cluster::call::at_leader,
     connect::Target,
     contact::first_contact,
     error::CliError,
@@ -39,6 +42,22 @@ A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Format,
     },
+    /// Drop the oldest records, on every node: whole segments that hold only records below an offset
+    ///
+    /// What is dropped does not come back. The segment that holds the offset stays whole, and so does the newest one.
+    #[command(after_long_help = "\
+Examples:
+  annals log trim --below 1000000")]
+    Trim {
+        /// The first offset to keep
+        #[arg(long, value_name = "OFFSET")]
+        below: u64,
+        #[command(flatten)]
+        target: Target,
+        /// Give up when it is not done within this
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
+        timeout: Duration,
+    },
 }
 
 /// Runs the verb.
@@ -57,7 +76,26 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
             }
             .map_err(CliError::from_write)
         }
+        LogCommand::Trim {
+            below,
+            target,
+            timeout,
+        } => trim(target, *below, *timeout),
     }
+}
+
+fn trim(target: &Target, below: u64, timeout: Duration) -> Result<(), CliError> {
+    let trimmed = at_leader(&target.addr, timeout, |mut client, within| {
+        let mut request = Request::new(TrimRequest {
+            log: String::new(),
+            below,
+        });
+        request.set_timeout(within);
+        async move { client.trim(request).await }
+    });
+    runtime::block_on(trimmed)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "whole segments below offset {below} are dropped").map_err(CliError::from_write)
 }
 
 fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()> {

@@ -4,7 +4,7 @@ use annals::proto::log::v1::{ConsumeRequest, GetServersRequest, ProduceRequest, 
 use futures::{StreamExt, stream};
 use tonic::Code;
 
-use crate::support::{code_and_reason, next, node, small_request, told, within};
+use crate::support::{code_and_reason, next, node, options, small_request, staged_node_with, told, within};
 
 #[tokio::test]
 async fn a_record_comes_back_with_its_offset_term_and_type() {
@@ -215,4 +215,15 @@ async fn the_servers_are_this_node_which_leads() {
     assert_eq!(servers[0].id, "node-0");
     assert_eq!(servers[0].rpc_addr, node.rpc.to_string());
     assert!(servers[0].is_leader);
+}
+
+#[tokio::test]
+async fn a_node_that_listens_everywhere_is_where_its_client_reached_it() {
+    let mut everywhere = options();
+    everywhere.rpc_address.set_ip("0.0.0.0".parse().unwrap());
+    let node = staged_node_with(everywhere).await;
+    assert!(node.rpc.ip().is_unspecified());
+    let servers = node.small().await.get_servers(GetServersRequest {}).await;
+    let servers = servers.unwrap().into_inner().servers;
+    assert_eq!(servers[0].rpc_addr, format!("127.0.0.1:{}", node.rpc.port()));
 }

@@ -281,6 +281,24 @@ fn a_node_that_was_away_while_it_was_removed_fences_itself() {
     assert_eq!(two["changing"], false);
 }
 
+#[test]
+fn a_node_that_waits_for_the_others_says_for_whom() {
+    let temp = tempfile::tempdir().unwrap();
+    let ports = free_ports(9);
+    let node = Node::start(&configuration(temp.path(), 0, &ports));
+    let why = "waiting for node-1, node-2, not seen yet";
+    let waits = status(&node.rpc, "it waits", |cluster| cluster["waiting"] == why);
+    assert_eq!(waits["nodes"].as_array().unwrap().len(), 0);
+    let ready = get(&node.admin, "/readyz");
+    assert!(
+        ready.starts_with("HTTP/1.1 503 ") && ready.contains(&format!("it belongs to no cluster yet: {why}")),
+        "{ready}"
+    );
+    // To start it again would not help.
+    assert!(get(&node.admin, "/startupz").starts_with("HTTP/1.1 200 "));
+    assert_eq!(node.process.stop().status.code(), Some(0));
+}
+
 fn assert_fenced(node: &Node) {
     let refused = annals().args(["produce", "--addr", &node.rpc]).run_with("x\n");
     let said = refused.refused(5);

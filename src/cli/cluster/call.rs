@@ -69,7 +69,7 @@ async fn in_time<T>(
 
 /// Has the leader do it: asks whoever is at the addresses, and goes where that one says that the leader is. What was not done
 /// for certain is tried again, as while a leader is being elected; of what may have been done, the error says so.
-pub(super) async fn at_leader<T, F>(
+pub(in crate::cli) async fn at_leader<T, F>(
     addrs: &Addresses,
     timeout: Duration,
     call: impl Fn(ClusterServiceClient<Channel>, Duration) -> F,

@@ -1,6 +1,6 @@
 //! `annals cluster`: who belongs to the cluster, how each node is, and how to change that.
 
-mod call;
+pub(super) mod call;
 mod table;
 
 use std::{
