@@ -82,7 +82,7 @@ async fn a_follower_that_is_parted_for_long_does_not_disturb_the_others_and_catc
     let follower = cluster.follower(leader);
     let since = cluster.recorder.now();
     cluster.isolate(follower, Cut::Hang);
-    let stood_at = cluster.node(follower).refs.read_path.high_watermark();
+    let stood_at = cluster.high_watermark(follower);
     until("it to know no leader", async || {
         cluster.leader_of(follower).await.is_none()
     })
@@ -90,7 +90,7 @@ async fn a_follower_that_is_parted_for_long_does_not_disturb_the_others_and_catc
     load.progresses(20 * AT_WORK).await;
     assert!(cluster.linearizable_read(follower).await.is_err());
     assert!(cluster.local_read(follower).await.is_ok());
-    let lag = cluster.node(leader).refs.read_path.high_watermark().get() - stood_at.get();
+    let lag = cluster.high_watermark(leader) - stood_at;
     cluster.faults.heal_all();
     assert_eq!(
         cluster.until_led().await,

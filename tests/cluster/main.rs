@@ -15,6 +15,7 @@ mod one_process;
 mod support;
 
 mod disks;
+mod founding;
 mod leaders;
 mod links;
 mod members;
@@ -22,4 +23,5 @@ mod panics;
 mod processes;
 mod replication;
 mod restarts;
+mod retries;
 mod segments;

@@ -1,6 +1,13 @@
 //! Nodes join, leave and move.
 
-use annals::actors::{membership::Leave, supervision::Reply};
+use annals::{
+    actors::{
+        membership::Leave,
+        raft::{ChangeMember, MemberChange},
+        supervision::Reply,
+    },
+    types::NodeId,
+};
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
@@ -25,20 +32,24 @@ async fn until_voters(cluster: &Cluster, numbers: &[usize]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_node_grows_to_three_and_back_to_one_under_load() {
-    let mut cluster = Cluster::found_at(places(3), 1).await;
+async fn one_node_grows_to_three_and_to_five_and_shrinks_to_one_under_load() {
+    let mut cluster = Cluster::found_at(places(5), 1).await;
     let load = cluster.load().await;
-    for number in [1, 2] {
-        cluster.start(number, Port::Other).await;
+    for joining in [[1, 2], [3, 4]] {
+        for number in joining {
+            cluster.start(number, Port::Other).await;
+        }
+        until_voters(&cluster, &cluster.running()).await;
+        load.progresses(AT_WORK).await;
     }
-    until_voters(&cluster, &[0, 1, 2]).await;
-    load.progresses(AT_WORK).await;
-    for left in [[0, 1].as_slice(), &[0]] {
-        let gone = left.len();
+    while cluster.running().len() > 1 {
+        // The leader among them: it hands over when it is stopped, and the next one removes it.
+        let gone = cluster.until_led().await;
+        let left: Vec<_> = cluster.running().into_iter().filter(|number| *number != gone).collect();
         leave(&cluster, gone).await;
-        until_voters(&cluster, left).await;
         cluster.nodes.leaves(&format!("node-{gone}"));
         cluster.shut_down(gone).await;
+        until_voters(&cluster, &left).await;
         load.progresses(AT_WORK).await;
     }
     let (_, summary) = cluster.judge(load).await;
@@ -71,6 +82,64 @@ async fn a_node_that_moved_is_found_and_catches_up() {
     })
     .await;
     load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_wiped_joins_as_a_new_one_and_the_old_one_is_removed() {
+    let mut cluster = Cluster::found(3).await;
+    let load = cluster.load().await;
+    let wiped = cluster.follower(cluster.until_led().await);
+    let old = cluster.id(wiped);
+    cluster.kill(wiped).await;
+    cluster.wipe(wiped);
+    cluster.start(wiped, Port::Other).await;
+    assert_ne!(cluster.id(wiped), old);
+    let leader = cluster.until_led().await;
+    remove(&cluster, leader, old).await;
+    until_voters(&cluster, &[0, 1, 2]).await;
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+/// By an operator's command.
+async fn remove(cluster: &Cluster, leader: usize, node: NodeId) {
+    let (reply, changed) = Reply::channel();
+    let change = ChangeMember {
+        change: MemberChange::Remove { node },
+        reply,
+    };
+    assert!(cluster.node(leader).refs.raft.post(change).is_ok());
+    in_time("the change of the membership", changed).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_behind_the_trimmed_part_is_brought_up_by_segments_under_load() {
+    let mut cluster = Cluster::found_with(places(3), 3, |options| {
+        options.log.segment_bytes = 256 << 10;
+        options.retention.bytes_max = Some(1 << 20);
+    })
+    .await;
+    let load = cluster.load().await;
+    let behind = cluster.follower(cluster.until_led().await);
+    cluster.kill(behind).await;
+    let had = cluster.high_watermark(cluster.follower(behind));
+    until("what it had to be trimmed", async || {
+        let leader = cluster.node(cluster.until_led().await);
+        leader.refs.read_path.view().earliest().get() > had
+    })
+    .await;
+    cluster.start(behind, Port::Other).await;
+    until("it to have caught up", async || {
+        cluster.linearizable_read(behind).await.is_ok()
+    })
+    .await;
+    let lines = cluster.node(behind).lines.beginning("fetching segments");
+    assert!(!lines.is_empty(), "nothing was fetched");
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);
     cluster.stop().await;

@@ -74,19 +74,28 @@ pub(crate) enum Port {
 }
 
 impl Cluster {
+    /// A cluster of so many founders, none of which is started yet.
+    pub(crate) fn of(count: usize) -> Self {
+        Self::new(places(count), count, |_| ())
+    }
+
     /// Founds a cluster of so many nodes, and waits until each of them serves.
     pub(crate) async fn found(count: usize) -> Self {
         Self::found_at(places(count), count).await
     }
 
-    /// The same with other options.
-    pub(crate) async fn found_with(count: usize, adjust: fn(&mut NodeOptions)) -> Self {
-        Self::new(places(count), count, adjust).founded().await
-    }
-
     /// The same at these places; the first `founders` of them found it, the others are not started yet.
     pub(crate) async fn found_at(places: Vec<Place>, founders: usize) -> Self {
-        Self::new(places, founders, |_| ()).founded().await
+        Self::found_with(places, founders, |_| ()).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn found_with(
+        places: Vec<Place>,
+        founders: usize,
+        adjust: fn(&mut NodeOptions),
+    ) -> Self {
+        Self::new(places, founders, adjust).founded().await
     }
 
     /// Where a node keeps its data.
@@ -143,6 +152,13 @@ impl Cluster {
         let spot = &mut self.spots[number];
         spot.node.take().expect("it runs").kill().await;
         self.nodes.ends(&spot.name);
+    }
+
+    /// Puts an empty disk in the place of a node that does not run.
+    pub(crate) fn wipe(&mut self, number: usize) {
+        let spot = &mut self.spots[number];
+        assert!(spot.node.is_none(), "{} runs", spot.name);
+        spot.place = Place::real().among_others(&spot.name);
     }
 
     /// Asks a node to stop, and waits until it has.

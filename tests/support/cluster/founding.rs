@@ -32,6 +32,16 @@ impl Cluster {
     }
 
     pub(crate) async fn founded(mut self) -> Self {
+        self.begin_all().await;
+        for number in 0..self.founders.len() {
+            self.spots[number].running().until_ready().await;
+        }
+        self.until_led().await;
+        self
+    }
+
+    /// Starts all founders, each of which knows those before it.
+    pub(crate) async fn begin_all(&mut self) {
         for number in 0..self.founders.len() {
             self.begin(number, Port::Other).await;
             until("the node to gossip", async || {
@@ -39,11 +49,6 @@ impl Cluster {
             })
             .await;
         }
-        for number in 0..self.founders.len() {
-            self.spots[number].running().until_ready().await;
-        }
-        self.until_led().await;
-        self
     }
 
     /// Where those that run gossip.

@@ -53,6 +53,11 @@ impl Cluster {
             .collect()
     }
 
+    /// As a node's answers name it.
+    pub(crate) async fn cluster_id(&self, number: usize) -> Option<String> {
+        Some(format!("{:?}", self.header(number).await?.cluster_id))
+    }
+
     /// What a node says at the top of its answers; `None`: it does not answer now.
     pub(crate) async fn header(&self, number: usize) -> Option<ResponseHeader> {
         let mut client = self.node(number).client();
@@ -130,13 +135,18 @@ impl Cluster {
         Ok(header.expect("every response has a header").high_watermark)
     }
 
+    /// The first offset that is not readable at a node.
+    pub(crate) fn high_watermark(&self, number: usize) -> u64 {
+        self.node(number).refs.read_path.high_watermark().get()
+    }
+
     /// Waits until all nodes that run have the same committed records.
     pub(crate) async fn until_level(&self) {
         until("all nodes to have the same", async || {
             let watermarks: Vec<_> = self
                 .running()
                 .into_iter()
-                .map(|number| self.node(number).refs.read_path.high_watermark())
+                .map(|number| self.high_watermark(number))
                 .collect();
             watermarks.windows(2).all(|pair| pair[0] == pair[1])
         })
