@@ -30,6 +30,9 @@ use crate::{
 
 /// How often the leader compares the membership with what gossip says.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The one who is to lead is asked again after this: it gives up when what it lacks is not on its disk within some hundred
+/// milliseconds, and meanwhile this node takes nothing new, so that the next time it lacks less.
+const HAND_OVER_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a hand-over may take: a round trip, a sync and an election that is not contested.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -241,24 +244,28 @@ impl RaftActor {
 
 /// Waits until this node leads no more, and as long for the new leader to show.
 async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Option<NodeId>, String> {
-    let began = consensus.raft.trigger().transfer_leader(to.get()).await;
-    began.map_err(|error| error.to_string())?;
     let mut metrics = consensus.raft.server_metrics();
+    let mut asks = tokio::time::interval(HAND_OVER_AGAIN_AFTER);
     let led = async {
         loop {
+            tokio::select! {
+                _ = asks.tick() => {
+                    // Where this node leads no more it is not heeded.
+                    let asked = consensus.raft.trigger().transfer_leader(to.get()).await;
+                    asked.map_err(|error| error.to_string())?;
+                }
+                changed = metrics.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
+            }
             let leader = metrics.borrow_watched().current_leader;
             if leader.is_some_and(|leader| leader != own.get()) {
-                return leader.map(NodeId);
-            }
-            if metrics.changed().await.is_err() {
-                return None;
+                return Ok(leader.map(NodeId));
             }
         }
     };
-    match tokio::time::timeout(HAND_OVER_WITHIN, led).await {
-        Ok(leader) => Ok(leader),
-        Err(_) => Err(format!("node {to} did not take over within {HAND_OVER_WITHIN:?}")),
-    }
+    let in_time = tokio::time::timeout(HAND_OVER_WITHIN, led).await;
+    in_time.unwrap_or_else(|_| Err(format!("node {to} did not take over within {HAND_OVER_WITHIN:?}")))
 }
 
 async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
