@@ -75,7 +75,7 @@ async fn a_leader_whose_disk_hangs_for_too_long_ends_and_another_one_leads() {
     let gates: Vec<_> = (0..3).map(|_| Gate::new()).collect();
     let place = |gate: &Arc<Gate>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, gate.clone())));
     let places = gates.iter().map(place).collect();
-    let mut cluster = Cluster::found_with(places, 3, |options| {
+    let mut cluster = Cluster::found_at_with(places, 3, |options| {
         options.timing.heartbeat_every = Duration::from_millis(200);
         options.timing.stuck_after = Duration::from_secs(3);
         options.timing.stop_within_when_failed = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 use annals::consensus::Timing;
 
 use crate::support::{
-    cluster::{AT_WORK, Cluster, Port, places},
+    cluster::{AT_WORK, Cluster, Port},
     load::read_all_of,
     log_checker::Level,
 };
@@ -12,8 +12,7 @@ use crate::support::{
 async fn a_rolling_restart_loses_nothing_and_clients_wait_less_than_for_an_election() {
     // As it is shipped: nobody notices a restart that is announced, however patient consensus is.
     let shipped = Timing::default();
-    let mut cluster =
-        Cluster::found_with(places(3), 3, |options| options.consensus = Timing::default()).await;
+    let mut cluster = Cluster::found_with(3, |options| options.consensus = Timing::default()).await;
     let load = cluster.load().await;
     let mut handed_over = 0;
     for number in 0..3 {

@@ -84,13 +84,18 @@ impl Cluster {
         Self::found_at(places(count), count).await
     }
 
-    /// The same at these places; the first `founders` of them found it, the others are not started yet.
-    pub(crate) async fn found_at(places: Vec<Place>, founders: usize) -> Self {
-        Self::found_with(places, founders, |_| ()).await
+    /// The same with other options.
+    pub(crate) async fn found_with(count: usize, adjust: fn(&mut NodeOptions)) -> Self {
+        Self::found_at_with(places(count), count, adjust).await
     }
 
-    /// The same with other options.
-    pub(crate) async fn found_with(
+    /// The same at these places; the first `founders` of them found it, the others are not started yet.
+    pub(crate) async fn found_at(places: Vec<Place>, founders: usize) -> Self {
+        Self::found_at_with(places, founders, |_| ()).await
+    }
+
+    /// Both.
+    pub(crate) async fn found_at_with(
         places: Vec<Place>,
         founders: usize,
         adjust: fn(&mut NodeOptions),

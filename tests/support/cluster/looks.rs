@@ -53,11 +53,6 @@ impl Cluster {
             .collect()
     }
 
-    /// As a node's answers name it.
-    pub(crate) async fn cluster_id(&self, number: usize) -> Option<String> {
-        Some(format!("{:?}", self.header(number).await?.cluster_id))
-    }
-
     /// What a node says at the top of its answers; `None`: it does not answer now.
     pub(crate) async fn header(&self, number: usize) -> Option<ResponseHeader> {
         let mut client = self.node(number).client();
