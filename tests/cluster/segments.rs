@@ -15,6 +15,7 @@ use annals::{
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
+    load::Load,
     node::until,
 };
 
@@ -39,11 +40,13 @@ fn always_looked_through(options: &mut NodeOptions) {
     };
 }
 
-/// Waits until the log on `number` begins behind all that `behind` has.
-async fn until_trimmed_past(cluster: &Cluster, number: usize, behind: usize) {
+/// Waits until the log on `number` begins behind all that a node has which was parted just now. That has more than it knows
+/// to be committed, but nothing that was sent later.
+async fn until_trimmed_past_now(cluster: &Cluster, load: &Load, number: usize) {
+    load.progresses(AT_WORK).await;
+    let end = cluster.node(number).refs.read_path.high_watermark();
     until("the log to be trimmed past the other's end", async || {
-        let earliest = cluster.node(number).refs.read_path.view().earliest();
-        earliest > cluster.node(behind).refs.read_path.high_watermark()
+        cluster.node(number).refs.read_path.view().earliest() > end
     })
     .await;
 }
@@ -55,7 +58,7 @@ async fn a_follower_that_was_parted_until_its_place_was_trimmed_is_brought_up_by
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
     cluster.isolate(follower, Cut::Fail);
-    until_trimmed_past(&cluster, leader, follower).await;
+    until_trimmed_past_now(&cluster, &load, leader).await;
     cluster.faults.heal_all();
     until("segments to be installed", async || {
         let lines = cluster.node(follower).lines.all();
