@@ -42,9 +42,10 @@ A range of offsets is half-open: 0..3 is 0, 1 and 2.")]
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Format,
     },
-    /// Drop the oldest records, on every node: whole segments that hold only records below an offset
+    /// Drop the records below an offset, on every node
     ///
-    /// What is dropped does not come back. The segment that holds the offset stays whole, and so does the newest one.
+    /// What is dropped does not come back. The disk has its room back where a whole segment holds nothing else; the segment that
+    /// holds the offset stays, and so does the newest one.
     #[command(after_long_help = "\
 Examples:
   annals log trim --below 1000000")]
@@ -95,7 +96,7 @@ fn trim(target: &Target, below: u64, timeout: Duration) -> Result<(), CliError> 
     });
     runtime::block_on(trimmed)?;
     let mut out = io::stdout().lock();
-    writeln!(out, "whole segments below offset {below} are dropped").map_err(CliError::from_write)
+    writeln!(out, "records below offset {below} are dropped").map_err(CliError::from_write)
 }
 
 fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()> {

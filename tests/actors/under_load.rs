@@ -211,7 +211,7 @@ async fn a_node_that_is_stopped_answers_everybody_and_keeps_everything() {
             .iter()
             .map(|part| (part.part, part.state, part.generation))
             .collect::<Vec<_>>(),
-        [running(Part::Log), running(Part::Raft), running(Part::Gateway)]
+        [Part::Replicators, Part::Log, Part::Raft, Part::Gateway].map(running)
     );
     let load = Load::begin(&node, &recorder, Kinds::default());
     load.progresses(AT_WORK).await;
@@ -220,11 +220,11 @@ async fn a_node_that_is_stopped_answers_everybody_and_keeps_everything() {
     assert_eq!((ending.cause.as_str(), ending.exit_code), ("asked to stop", 0));
     assert_eq!(
         lines.beginning("running part="),
-        ["log", "raft", "gateway"].map(|part| format!("running part={part} generation=1"))
+        ["replicators", "log", "raft", "gateway"].map(|part| format!("running part={part} generation=1"))
     );
     assert_eq!(
         lines.beginning("stopped part="),
-        ["gateway", "raft", "log"].map(|part| format!("stopped part={part}"))
+        ["gateway", "raft", "log", "replicators"].map(|part| format!("stopped part={part}"))
     );
     assert_eq!(lines.beginning("did not stop in time"), [""; 0]);
     let answers = load.finish().await;

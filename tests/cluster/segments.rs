@@ -15,7 +15,6 @@ use annals::{
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
-    load::Load,
     node::until,
 };
 
@@ -40,13 +39,12 @@ fn always_looked_through(options: &mut NodeOptions) {
     };
 }
 
-/// Waits until the log on `number` begins behind all that a node has which was parted just now. That has more than it knows
-/// to be committed, but nothing that was sent later.
-async fn until_trimmed_past_now(cluster: &Cluster, load: &Load, number: usize) {
-    load.progresses(AT_WORK).await;
-    let end = cluster.node(number).refs.read_path.high_watermark();
+/// Waits until `number` has let go of entries that `behind`, which is parted, still lacks. Where its log begins for readers says
+/// less: entries stay while they are being sent to somebody.
+async fn until_trimmed_past(cluster: &Cluster, number: usize, behind: usize) {
     until("the log to be trimmed past the other's end", async || {
-        cluster.node(number).refs.read_path.view().earliest() > end
+        let first = cluster.node(number).refs.read_path.view().segment_firsts()[0];
+        first > cluster.node(behind).refs.cluster.state().last.plus(1)
     })
     .await;
 }
@@ -58,7 +56,7 @@ async fn a_follower_that_was_parted_until_its_place_was_trimmed_is_brought_up_by
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
     cluster.isolate(follower, Cut::Fail);
-    until_trimmed_past_now(&cluster, &load, leader).await;
+    until_trimmed_past(&cluster, leader, follower).await;
     cluster.faults.heal_all();
     until("segments to be installed", async || {
         let lines = cluster.node(follower).lines.all();

@@ -11,7 +11,7 @@ use crate::{
     types::{NodeId, Offset},
 };
 
-/// Drop whole segments that hold only records below an offset, on every node. Only the leader can.
+/// Drop the records below an offset, on every node. Only the leader can.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct TrimBelow {
