@@ -28,8 +28,9 @@ pub trait LogPort: Send + Sync + fmt::Debug + 'static {
     /// Drops the entry `from` and all behind it, durably.
     fn truncate(&self, from: LogIndex) -> BoxFuture<'static, io::Result<()>>;
 
-    /// Drops whole segments whose records all lie below `below`. What cannot be dropped now is with the next call.
-    fn trim(&self, below: Offset) -> BoxFuture<'static, io::Result<()>>;
+    /// Drops whole segments whose records all lie below `below`, and whose entries all come before `last` or are it. What cannot
+    /// be dropped now is with the next call.
+    fn trim(&self, below: Offset, last: LogIndex) -> BoxFuture<'static, io::Result<()>>;
 
     /// Remembers, without waiting for the disk, that the entries up to `applied` are committed.
     fn note_committed(&self, applied: RaftLogId, membership: RaftStoredMembership);

@@ -232,7 +232,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             facts.purged = facts.purged.max(Some(log_id));
             facts.last = facts.last.max(Some(log_id));
         }
-        let below = self.shared.offset_behind(entry_of(&log_id).0).await?;
-        self.shared.port.trim(below.min(self.shared.trim_point())).await
+        let (last, _) = entry_of(&log_id);
+        self.shared.port.trim(self.shared.trim_point(), last).await
     }
 }

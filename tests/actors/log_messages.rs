@@ -232,7 +232,14 @@ async fn an_append_is_stored_while_a_long_trim_goes_on() {
     let mut held = Held::behind(SEGMENTS, 4096).await;
     let (reply, trimmed) = Reply::channel();
     let below = Offset(SEGMENTS);
-    held.log.log.post(Trim { below, reply }).unwrap();
+    held.log
+        .log
+        .post(Trim {
+            below,
+            last: held.last,
+            reply,
+        })
+        .unwrap();
     let (sender, seen) = oneshot::channel();
     let view = held.log.view.clone();
     let append = Append {
@@ -312,5 +319,31 @@ async fn all_that_is_too_old_goes_though_nobody_appends_any_more() {
             .first_offset,
         1
     );
+    node.shut_down().await;
+}
+
+/// Consensus that was built again before the next note of what is committed looked for entries which were trimmed since the last
+/// one, and the process ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consensus_that_panics_right_after_a_trim_goes_on_with_what_is_left() {
+    let place = Place::on(Arc::new(SimFileSystem::new(4)));
+    let node = TestNode::start_with(&place, |options| {
+        options.log.segment_age_ms = 1;
+        options.retention.age_max_ms = Some(1);
+    })
+    .await;
+    let view = || node.refs.read_path.view();
+    for generation in 2..=5 {
+        let begins_at = view().segment_firsts()[0];
+        node.client().produce(request(10)).await.unwrap();
+        until("the log to begin later", async || {
+            view().segment_firsts()[0] > begins_at
+        })
+        .await;
+        node.refs.raft.post(Sabotage { of: Part::Raft }).unwrap();
+        node.until_running(Part::Raft, generation).await;
+        until("it leads again", async || node.get("/readyz").await.0 == 200).await;
+    }
+    node.client().produce(request(10)).await.unwrap();
     node.shut_down().await;
 }

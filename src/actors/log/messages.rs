@@ -129,6 +129,8 @@ pub struct NoteCommitted {
 pub struct Trim {
     /// The offset.
     pub below: Offset,
+    /// The last entry that may go. Segments without records have no offset that would say so.
+    pub last: LogIndex,
     /// Where the answer goes.
     pub reply: Reply<Trimmed, LogFailed>,
 }

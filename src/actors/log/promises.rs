@@ -52,6 +52,14 @@ impl Promises {
         })
     }
 
+    /// The log begins later. What is gone from it was committed, whatever the note says: consensus may start anew before the
+    /// next note.
+    pub(super) fn trimmed(&mut self, state: &LogState) {
+        self.floor = floor(state);
+        let (noted, term) = (self.committed.clone(), self.committed.term);
+        self.committed = Committed::at_start(Some(noted), &self.floor, state.checkpoint(), Some(term));
+    }
+
     /// The log was exchanged for another one, all of which is committed.
     pub(super) fn look_again(&mut self, state: &LogState) {
         self.floor = floor(state);

@@ -24,7 +24,8 @@ impl LogActor {
             return;
         }
         let Some(open) = &mut self.open else { return };
-        let trimmed = open.state.trim(trim.below, SEGMENTS_PER_TURN);
+        let trimmed = open.state.trim(trim.below, trim.last, SEGMENTS_PER_TURN);
+        open.promises.trimmed(&open.state);
         self.look_at_free_space();
         match trimmed {
             Ok(trimmed) if !trimmed.complete => {

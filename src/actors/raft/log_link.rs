@@ -86,9 +86,9 @@ impl LogPort for LogLink {
         answered(self.log.post(Truncate { from, reply }), truncated)
     }
 
-    fn trim(&self, below: Offset) -> BoxFuture<'static, io::Result<()>> {
+    fn trim(&self, below: Offset, last: LogIndex) -> BoxFuture<'static, io::Result<()>> {
         let (reply, trimmed) = Reply::channel();
-        let posted = self.log.post(Trim { below, reply });
+        let posted = self.log.post(Trim { below, last, reply });
         async move {
             posted.map_err(|_| gone())?;
             match trimmed.await {

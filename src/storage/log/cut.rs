@@ -63,17 +63,20 @@ impl LogState {
         Ok(self.earliest())
     }
 
-    /// Drops the whole sealed segments that end at or below `below`, oldest first, but no more than `segments_max` of
-    /// them: each takes a sync of the directory, and whoever calls has other things to do. Called again, it goes on.
+    /// Drops the whole sealed segments that end at or below `below`, and not behind the entry `last`, oldest first, but no more
+    /// than `segments_max` of them: each takes a sync of the directory, and whoever calls has other things to do. Called
+    /// again, it goes on.
     ///
     /// Blocking. Errors: when a file cannot be removed its segment is no longer read all the same, and the next trim
     /// tries again; until then it comes back when the log is opened.
-    pub fn trim(&mut self, below: Offset, segments_max: usize) -> Result<Trimmed, CutError> {
+    pub fn trim(&mut self, below: Offset, last: LogIndex, segments_max: usize) -> Result<Trimmed, CutError> {
         let mut bytes = 0;
         let mut keep_from = 0;
         let mut complete = true;
         while let Some(next) = self.segments.get(keep_from + 1) {
-            if next.face().map_err(CutError::Read)?.first_offset > below {
+            if next.first_log_index() > last.plus(1)
+                || next.face().map_err(CutError::Read)?.first_offset > below
+            {
                 break;
             }
             if keep_from == segments_max {

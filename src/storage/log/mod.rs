@@ -47,6 +47,9 @@ pub struct LogOptions {
     pub prezero_bytes_per_second: u64,
 }
 
+/// Every entry comes before it.
+const LAST: LogIndex = LogIndex(u64::MAX - 1);
+
 /// A log without actors: appends, reads, rolls, trims and truncates, all in the caller's thread.
 #[derive(Debug)]
 pub struct Log {
@@ -139,7 +142,7 @@ impl Log {
     ///
     /// Blocking.
     pub fn trim(&mut self, below: Offset) -> Result<Trimmed, CutError> {
-        self.state.trim(below, usize::MAX)
+        self.state.trim(below, LAST, usize::MAX)
     }
 
     /// Begins the log for readers where its entries up to `committed` say; see [`LogState::trim_to_committed`].
@@ -468,17 +471,37 @@ mod tests {
     }
 
     #[test]
+    fn a_trim_keeps_the_entries_behind_the_last_that_may_go_though_no_record_tells_them_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = open(directory.path());
+        log.append(vec![entry(1)]).unwrap();
+        for log_index in 2..=5 {
+            log.roll().unwrap();
+            let blank = Entry {
+                payload: Payload::Blank,
+                ..entry(log_index)
+            };
+            log.append(vec![blank]).unwrap();
+        }
+        let trimmed = log.state.trim(Offset(1), LogIndex(3), usize::MAX).unwrap();
+        assert_eq!((trimmed.complete, trimmed.segments), (true, 3));
+        assert_eq!(log.view().segment_firsts(), [LogIndex(4), LogIndex(5)]);
+        let again = log.state.trim(Offset(1), LogIndex(2), usize::MAX).unwrap();
+        assert_eq!((again.complete, again.segments), (true, 0));
+    }
+
+    #[test]
     fn a_trim_of_a_few_segments_at_a_time_drops_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let mut log = filled(directory.path(), 300);
         let segments = log.view().describe().unwrap();
         let expected = segments[3].first_offset;
-        let first = log.state.trim(expected, 2).unwrap();
+        let first = log.state.trim(expected, LAST, 2).unwrap();
         assert_eq!(
             (first.complete, first.segments, first.earliest),
             (false, 2, segments[2].first_offset)
         );
-        let rest = log.state.trim(expected, 2).unwrap().after(Some(first));
+        let rest = log.state.trim(expected, LAST, 2).unwrap().after(Some(first));
         assert_eq!((rest.complete, rest.segments, rest.earliest), (true, 3, expected));
         assert_eq!(
             rest.bytes,
