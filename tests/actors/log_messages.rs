@@ -340,7 +340,10 @@ async fn consensus_that_panics_right_after_a_trim_goes_on_with_what_is_left() {
             view().segment_firsts()[0] > begins_at
         })
         .await;
-        node.refs.raft.post(Sabotage { of: Part::Raft }).unwrap();
+        until("somebody to strike", async || {
+            node.refs.raft.post(Sabotage { of: Part::Raft }).is_ok()
+        })
+        .await;
         node.until_running(Part::Raft, generation).await;
         until("it leads again", async || node.get("/readyz").await.0 == 200).await;
     }
