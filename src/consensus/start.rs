@@ -36,8 +36,8 @@ const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub struct Timing {
     /// A leader shows itself this often.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for this long, and up to two fifths longer at random, stands for election. A leader that
-    /// no majority has answered for this long takes no more writes.
+    /// A follower that hears nothing for this long, and a fifth to three fifths longer at random, stands for election. A leader
+    /// that no majority has answered for this long takes no more writes.
     pub election_timeout: Duration,
 }
 
@@ -247,10 +247,11 @@ fn last_entry_below(view: &LogView, below: Offset) -> Result<Option<LogIndex>, R
 
 fn config(cluster_name: &str, timing: Timing) -> Result<Config, openraft::ConfigError> {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    // openraft waits for a lease, which is its longest timeout, and then for its timeout: together, from the election timeout
-    // to two fifths more. Less than that, and on a slow machine two nodes stand at the same time too often.
+    // openraft waits for a lease, which is its longest timeout, and then for its timeout: together, 1.2 to 1.6 times the
+    // election timeout. Closer together, and on a slow machine two nodes stand at the same time too often. In an election, and
+    // while leadership is handed over, there is no lease: then the shortest timeout alone is what a vote may take.
     let election = milliseconds(timing.election_timeout);
-    let (shortest, longest) = (election * 3 / 10, election * 7 / 10);
+    let (shortest, longest) = (election * 2 / 5, election * 4 / 5);
     Config {
         cluster_name: cluster_name.to_owned(),
         heartbeat_interval: milliseconds(timing.heartbeat),

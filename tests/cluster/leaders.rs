@@ -24,13 +24,14 @@ async fn taken_over(cluster: &Cluster, load: &Load, old: usize, since: Moment) -
     history.longest_silence(since, cluster.recorder.now())
 }
 
-/// Mostly another node leads within two election timeouts. Two that stand at the same time need one more.
+/// Another node leads within two election timeouts; two that stand at the same time need one more, and a machine that does much
+/// else is given half as much again.
 fn assert_soon(mut silences: Vec<Duration>) {
     println!("{silences:?} without a leader");
     silences.sort_unstable();
     let (median, longest) = (silences[silences.len() / 2], silences[silences.len() - 1]);
     let timeout = TIMING.election_timeout;
-    assert!(median < 2 * timeout && longest < 4 * timeout, "{silences:?}");
+    assert!(median < 3 * timeout && longest < 6 * timeout, "{silences:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

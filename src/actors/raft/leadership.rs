@@ -9,6 +9,7 @@ use std::{
 };
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
+use slog::{Logger, info};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,13 +24,15 @@ use crate::{
 pub(super) struct Announcer {
     over: Arc<AtomicBool>,
     published: Arc<watch::Sender<Leadership>>,
+    logger: Logger,
 }
 
 impl Announcer {
-    pub(super) fn new(published: Arc<watch::Sender<Leadership>>) -> Self {
+    pub(super) fn new(published: Arc<watch::Sender<Leadership>>, logger: Logger) -> Self {
         Self {
             over: Arc::default(),
             published,
+            logger,
         }
     }
 
@@ -50,6 +53,10 @@ impl Announcer {
             );
             let changes = !self.over.load(Ordering::Acquire) && *current != next;
             if changes {
+                match next.leader {
+                    Some(leader) => info!(self.logger, "a node leads"; "leader" => leader.get(), "term" => next.term.get()),
+                    None => info!(self.logger, "nobody is known to lead"; "term" => next.term.get()),
+                }
                 *current = next;
             }
             changes

@@ -6,7 +6,11 @@ use std::{
 };
 
 use actix::prelude::*;
-use openraft::{ChangeMembers, async_runtime::WatchReceiver};
+use openraft::{
+    ChangeMembers,
+    async_runtime::WatchReceiver,
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
+};
 use slog::{info, warn};
 
 use super::{
@@ -21,10 +25,7 @@ use crate::{
         supervision::{Reply, Unanswered},
     },
     clock,
-    consensus::{
-        Consensus,
-        types::{Member, TypeConfig},
-    },
+    consensus::{Consensus, types::Member},
     types::NodeId,
 };
 
@@ -33,6 +34,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The one who is to lead is asked again after this: it gives up when what it lacks is not on its disk within some hundred
 /// milliseconds, and meanwhile this node takes nothing new, so that the next time it lacks less.
 const HAND_OVER_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// A change waits this long for the one before it, which takes a round trip and a sync, or two.
+const CHANGE_WAITS_FOR: Duration = Duration::from_secs(5);
 /// How long a hand-over may take: a round trip, a sync and an election that is not contested.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -314,9 +317,20 @@ async fn remove(consensus: &Consensus, node: NodeId) -> Result<(), String> {
     }
 }
 
+/// Waits while another change is under way, be it the leader's own.
 async fn change(consensus: &Consensus, members: ChangeMembers<u64, Member>) -> Result<(), String> {
-    let changed = consensus.raft.change_membership(members, false).await;
-    changed
-        .map(drop)
-        .map_err(|error: openraft::errors::RaftError<TypeConfig, _>| error.to_string())
+    let mut progress = consensus.raft.server_metrics();
+    let give_up = clock::now() + CHANGE_WAITS_FOR;
+    loop {
+        match consensus.raft.change_membership(members.clone(), false).await {
+            Ok(_) => return Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_),
+            ))) if clock::now() < give_up => {
+                // An error means that consensus has ended, which the next try says.
+                drop(tokio::time::timeout(LOOK_EVERY, progress.changed()).await);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }

@@ -241,7 +241,7 @@ impl RaftActor {
     ) -> Self {
         let logger = setup.logger.new(o!("actor" => "raft"));
         Self {
-            announcer: Announcer::new(setup.leadership.clone()),
+            announcer: Announcer::new(setup.leadership.clone(), logger.clone()),
             setup: RaftSetup { logger, ..setup },
             address,
             consensus: None,
