@@ -25,7 +25,7 @@ mod transfer;
 mod trim_below;
 mod trims;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -133,6 +133,8 @@ pub struct RaftActor {
     consensus: Option<Consensus>,
     opening: Option<Reply<(), StartError>>,
     stability: Stability,
+    /// All who were members for certain while this node ran, those among them that were removed.
+    belonged: BTreeSet<NodeId>,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
     lifeline: Lifeline,
@@ -222,6 +224,7 @@ impl RaftActor {
             consensus: None,
             opening: Some(opening),
             stability: Stability::default(),
+            belonged: BTreeSet::new(),
             changing: false,
             lifeline,
         }
