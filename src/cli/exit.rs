@@ -18,7 +18,8 @@ pub enum Exit {
     CannotConnect = 3,
     /// What was asked for is not there: an offset, a log, a file.
     NotFound = 4,
-    /// The node refused: a condition did not hold, the producer is fenced, or a rule denies it.
+    /// The node refused: a condition did not hold, the producer is fenced, a rule denies it, or a change of the cluster
+    /// would be wrong.
     Refused = 5,
     /// Part of the records was acknowledged, the rest was not.
     PartlyDone = 6,
@@ -57,7 +58,7 @@ Exit codes:
    2  the command line is wrong
    3  no node could be reached, or none answered in time
    4  not found: an offset, a log, a file
-   5  refused: a condition did not hold, the producer is fenced, or a rule denies it
+   5  refused: a condition did not hold, the producer is fenced, a rule denies it, or the change would be wrong
    6  partly done: some records were acknowledged, the rest was not
   70  agent, dev: a part of the node failed and could not be restarted
   74  agent, dev: the disk failed; start again, recovery decides what is there

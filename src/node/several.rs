@@ -14,7 +14,11 @@ use tokio::{runtime::Runtime, sync::oneshot};
 use super::{
     Addresses, Node, NodeControl, NodeOptions, ProcessError, descriptors::connections_max, process::Signals,
 };
-use crate::{actors::supervision::Ending, config::Config, storage::fs::RealFileSystem};
+use crate::{
+    actors::supervision::Ending,
+    config::Config,
+    storage::{data_dir::DataDir, fs::RealFileSystem},
+};
 
 /// Threads of each node's pool: all of them share the machine.
 const POOL_THREADS: usize = 2;
@@ -54,9 +58,14 @@ pub fn run_several(
         .map_err(ProcessError::Runtime)?;
     runtime.block_on(async {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
+        // Whose directory cannot be used is told before any of them begins.
+        let opened: Result<Vec<_>, _> = configs
+            .iter()
+            .map(|config| open(config, configs.len(), logger))
+            .collect();
         let mut running = Vec::new();
-        for config in configs {
-            running.push(start(config, configs.len(), logger).await?);
+        for (options, data_dir) in opened? {
+            running.push(start(options, data_dir, logger).await?);
         }
         Ok(run_all(running, signals, logger, on_ready).await)
     })
@@ -123,11 +132,15 @@ fn ending_of(node_name: String, ending: Option<Ending>, logger: &Logger) -> Endi
     EndingOf { node_name, ending }
 }
 
-async fn start(config: &Config, count: usize, logger: &Logger) -> Result<Running, ProcessError> {
+fn open(config: &Config, count: usize, logger: &Logger) -> Result<(NodeOptions, DataDir), ProcessError> {
     let (mut options, data_dir) = NodeOptions::open(config, &config.node.data_dir, Arc::new(RealFileSystem))?;
     // All of them share the descriptors of the process.
     let open_files_max = options.log.open_files_max.saturating_mul(count);
     options.net.connections_max = connections_max(options.net.connections_max, open_files_max, logger);
+    Ok((options, data_dir))
+}
+
+async fn start(options: NodeOptions, data_dir: DataDir, logger: &Logger) -> Result<Running, ProcessError> {
     let name = options.node_name.clone();
     let runtime = pool()?;
     let (control_sender, control) = oneshot::channel();

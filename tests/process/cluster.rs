@@ -357,3 +357,15 @@ fn a_node_leaves_for_good_and_a_wiped_one_takes_its_place() {
                 .all(|node| node["voter"] == true)
     });
 }
+
+#[test]
+fn a_node_that_cannot_begin_ends_them_all_and_is_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let alone = Node::agent(&temp.path().join("node-1"), "127.0.0.1:0");
+    let dev = ["dev", "--nodes", "3", "--port", "0", "--data-dir"];
+    let ended = annals().args(dev).arg(temp.path()).run();
+    let said = ended.refused(78);
+    assert!(said.contains("node-1 is in use by another process"), "{said}");
+    assert!(!ended.err.contains("node starts"), "one has begun: {}", ended.err);
+    assert_eq!(alone.process.stop().status.code(), Some(0));
+}

@@ -14,7 +14,7 @@ use openraft::{
 use slog::{info, warn};
 
 use super::{
-    RaftActor,
+    ClusterState, RaftActor,
     port::not_leader,
     quorum::can_do_without,
     reconcile::{Step, next_step},
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     actors::{
         committer::ProposeError,
+        membership::PeerTable,
         supervision::{Reply, Unanswered},
     },
     clock,
@@ -123,6 +124,7 @@ impl RaftActor {
                 .copied()
                 .filter(|node| *node != self.setup.node_id),
         );
+        self.belonged.extend(&state.committed.1);
         let cluster_id = *self.setup.cluster_id.borrow();
         let Some(cluster_id) = cluster_id.filter(|_| !self.changing) else {
             return;
@@ -135,6 +137,7 @@ impl RaftActor {
         self.stability.note(&state, &peers, now);
         let rules = self.setup.voters;
         let own = self.setup.node_id;
+        let peers = self.without_removed(peers, &state);
         let Some(step) = next_step(own, cluster_id, &state, &peers, &self.stability, rules, now) else {
             return;
         };
@@ -147,6 +150,16 @@ impl RaftActor {
                 warn!(actor.setup.logger, "membership not changed; looked at again"; "cause" => error);
             }
         }));
+    }
+
+    /// Without those that were removed: what gossip has of them may be an old word, by which they still wish to join.
+    fn without_removed(&self, peers: PeerTable, state: &ClusterState) -> PeerTable {
+        let is_removed = |node: &NodeId| self.belonged.contains(node) && !state.members.contains_key(node);
+        if !peers.iter().any(|(node, _)| is_removed(&node)) {
+            return peers;
+        }
+        let others = peers.iter().filter(|(node, _)| !is_removed(node));
+        others.map(|(_, peer)| peer.clone()).collect()
     }
 
     pub(super) fn change_member(&mut self, message: ChangeMember, context: &mut Context<Self>) {

@@ -148,6 +148,8 @@ pub struct RaftActor {
     announcer: Announcer,
     opening: Option<Reply<(), StartError>>,
     stability: Stability,
+    /// All who were members for certain while this node ran, those among them that were removed.
+    belonged: BTreeSet<NodeId>,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
     /// Segments that are being repaired, by their first entries.
@@ -247,6 +249,7 @@ impl RaftActor {
             consensus: None,
             opening: Some(opening),
             stability: Stability::default(),
+            belonged: BTreeSet::new(),
             changing: false,
             repairing: BTreeSet::new(),
             scrub: None,

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Request, Response, Status};
 
+use super::cluster_watch::Changes;
 use crate::{
     actors::{
         committer::ProposeError,
@@ -25,8 +26,6 @@ use crate::{
     types::{NodeId, Offset},
 };
 
-/// How often a watch looks for what nobody tells it of: whether each node answers, and what it says.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When the leader is asked again that could not answer yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long a node that hands leadership over in order to go waits for the one that takes it.
@@ -246,12 +245,7 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
         self.context.check_log(&request.into_inner().log)?;
         let port = self.port()?.clone();
         let place = self.context.admit_consumer()?;
-        let changes = Changes {
-            peers: port.directory.subscribe(),
-            leadership: self.context.parts.leadership.clone(),
-            looks: interval(LOOK_EVERY),
-            told: None,
-        };
+        let changes = Changes::new(&self.context, &port);
         let begin = (Arc::clone(&self.context), port, changes, place);
         let views = stream::unfold(begin, |(context, port, mut changes, place)| async move {
             let draining = context.draining.clone();
@@ -439,48 +433,4 @@ fn supervised(status: &PartStatus) -> v1::SupervisedPart {
         since_ms: status.since.0,
         dependants: status.dependants.iter().map(ToString::to_string).collect(),
     }
-}
-
-/// What a watch waits for.
-struct Changes {
-    peers: tokio::sync::watch::Receiver<crate::actors::membership::PeerTable>,
-    leadership: tokio::sync::watch::Receiver<crate::actors::committer::Leadership>,
-    looks: tokio::time::Interval,
-    /// Without what changes all the time.
-    told: Option<v1::GetClusterResponse>,
-}
-
-impl Changes {
-    /// The cluster, as soon as it differs from what was told last.
-    async fn next(&mut self, context: &Context, port: &ClusterPort) -> v1::GetClusterResponse {
-        loop {
-            // Nobody who publishes goes before the node does, and then the watch ends by the drain.
-            tokio::select! {
-                _ = self.looks.tick() => {}
-                Ok(()) = self.peers.changed() => {}
-                Ok(()) = self.leadership.changed() => {}
-            }
-            let view = cluster::view(context, port, false).await;
-            let lasting = lasting(view.clone());
-            if self.told.as_ref() != Some(&lasting) {
-                self.told = Some(lasting);
-                return view;
-            }
-        }
-    }
-}
-
-/// What of a view does not change from moment to moment.
-fn lasting(mut view: v1::GetClusterResponse) -> v1::GetClusterResponse {
-    if let Some(header) = &mut view.header {
-        header.high_watermark = 0;
-    }
-    view.last_log_index = 0;
-    for server in &mut view.servers {
-        server.applied = None;
-        server.matched = None;
-        server.lag = None;
-        server.last_contact_ms = None;
-    }
-    view
 }

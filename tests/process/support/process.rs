@@ -174,6 +174,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("process {} said:\n{}", self.id(), self.err.text());
+        }
         // It fails only when it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
