@@ -32,6 +32,10 @@ proof-real-input *ARGS:
 proof-disk-fault:
     .ci/proof-disk-fault
 
+# Three real nodes, the leader killed again and again: how long until another one leads; see the script for its arguments.
+proof-elections:
+    .ci/proof-elections
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev

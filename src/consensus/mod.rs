@@ -5,6 +5,7 @@
 
 pub mod types;
 
+mod gather;
 pub mod log_port;
 mod log_store;
 mod shared;

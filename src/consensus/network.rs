@@ -191,8 +191,8 @@ impl PeerNetwork {
         let responses = self.call(RPCTypes::AppendEntries, within, taken).await?;
         let results = responses.map(move |response| {
             let _wanted = &responses_wanted;
-            channel.heard();
             let response = response.map_err(|status| rpc_error(&status))?;
+            channel.heard();
             codec::decode_append_result(response).map_err(|error| unusable(&error))
         });
         Ok(results.boxed())

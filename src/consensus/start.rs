@@ -10,9 +10,13 @@ use openraft::{
 
 use super::{
     LogStore, Raft, Recovered, StateMachine,
+    gather::Gather,
     log_port::{ApplyObserver, SharedLogPort},
     shared::Shared,
-    types::{RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, entry_of, raft_index},
+    types::{
+        OnComplete, Proposal, RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, WriteResult, entry_of,
+        raft_index,
+    },
 };
 use crate::{
     error::causes,
@@ -79,6 +83,7 @@ pub struct Consensus {
     /// openraft.
     pub raft: Raft,
     shared: Arc<Shared>,
+    gather: Arc<Gather>,
 }
 
 /// Consensus could not be started.
@@ -132,7 +137,14 @@ impl Consensus {
             state_machine,
         );
         let raft = raft.await.map_err(|error| failed(&error))?;
-        Ok(Self { raft, shared })
+        let gather = Gather::start(raft.clone(), shared.clone());
+        Ok(Self { raft, shared, gather })
+    }
+
+    /// Proposes, as the leader. Proposals are numbered in the order of these calls; `then` is called once, or dropped when consensus
+    /// ends before it knows.
+    pub fn propose(&self, proposal: Proposal, then: OnComplete<WriteResult>) {
+        self.gather.propose(proposal, then);
     }
 
     /// The last entry applied here, and its changes.

@@ -70,6 +70,17 @@ pub enum ProposalContent {
     Control(Bytes),
 }
 
+impl ProposalContent {
+    /// How many bytes it carries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Records(batch) => batch.records.len(),
+            Self::Control(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.content {

@@ -33,7 +33,7 @@ pub(super) struct Window {
 
 /// How far syncs have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Progress {
+pub(super) struct Progress {
     /// The entry behind the last one that is synced here.
     to: LogIndex,
     /// An append has failed: it will come no further.
@@ -143,6 +143,20 @@ impl Window {
         let is_decided = |progress: &Progress| progress.failed || progress.to > log_index;
         let decided = progress.wait_for(is_decided).await.ok()?;
         (decided.to > log_index).then_some(())
+    }
+
+    /// Whether something was appended that is not synced yet, and may still be.
+    pub(super) fn is_syncing(&self) -> bool {
+        let busy = {
+            let inner = self.lock();
+            inner.synced_to < inner.next()
+        };
+        busy && !self.progress.borrow().failed
+    }
+
+    /// Changes with each sync, and when there will be no more.
+    pub(super) fn watch_syncs(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// What became of an entry; `None` when it is not here any more.
@@ -357,6 +371,7 @@ mod tests {
         window.push(&[entry(1, 1), entry(2, 1)]);
         window.synced(&[stored(1, 0)]);
         let wait = window.wait_synced(LogIndex(2));
+        assert!(window.is_syncing());
         let failure = async { window.fail() };
         assert_eq!(futures::join!(wait, failure).0, None);
         assert_eq!(

@@ -71,7 +71,10 @@ impl Founding {
         loop {
             let table = peers.borrow_and_update().clone();
             match decide(&self.applicant(&address), &table) {
-                Bootstrap::Nothing => return,
+                Bootstrap::Nothing => {
+                    self.waiting.send_replace(None);
+                    return;
+                }
                 Bootstrap::Found { members } => {
                     self.found(members);
                     return;

@@ -221,7 +221,15 @@ async fn changes_are_the_leaders_and_a_removed_node_serves_no_more() {
     assert_eq!(metadata["leader_id"], old.node_id.to_string());
     let transferred = within(old.cluster().await.transfer_leader(to)).await.unwrap();
     assert_eq!(transferred.into_inner().leader.unwrap().node_id, follower.node_id);
-    let sees_it = async { while leader(&next(&mut watched).await.unwrap()).node_id != follower.node_id {} };
+    // For a moment nobody leads.
+    let leads = |cluster: &GetClusterResponse| {
+        let leader = cluster
+            .servers
+            .iter()
+            .find(|server| server.role() == Role::Leader);
+        leader.is_some_and(|leader| leader.node_id == follower.node_id)
+    };
+    let sees_it = async { while !leads(&next(&mut watched).await.unwrap()) {} };
     within(sees_it).await;
 
     until(follower, all_are_known).await;

@@ -72,8 +72,9 @@ pub fn decide(applicant: &Applicant, peers: &PeerTable) -> Bootstrap {
         // It was about to found the cluster when it ended. Only the founder's own id shows that: a node that was wiped has
         // another one, and what it adopted must never be founded again.
         Some(own) if own.is_founded_by(applicant.node_id) => match found(applicant, peers, Some(own)) {
-            founding @ Bootstrap::Found { .. } => founding,
-            _ => Bootstrap::Nothing,
+            // Others have data: the cluster is there, and what is missing here is that of this node.
+            Bootstrap::Refuse { .. } => Bootstrap::Nothing,
+            founds_or_waits => founds_or_waits,
         },
         Some(_) => Bootstrap::Nothing,
         None if applicant.has_data => Bootstrap::Refuse {
@@ -457,7 +458,16 @@ mod tests {
         let heard = with(1, |peer| peer.tags.cluster_id = Some(own));
         let all = [heard.clone(), peer(2)];
         assert_eq!(decide_with(&cut_short, &all), founders(&[0, 1, 2]));
-        assert_eq!(decide_with(&cut_short, &[heard]), Bootstrap::Nothing);
+        // As at the start, when nobody is seen yet.
+        waits(
+            &decide_with(&cut_short, &[heard]),
+            "waiting for node-2, not seen yet",
+        );
+        let founded = with(1, |peer| {
+            peer.tags.cluster_id = Some(own);
+            peer.tags.has_data = true;
+        });
+        assert_eq!(decide_with(&cut_short, &[founded]), Bootstrap::Nothing);
         let alone = Applicant {
             cluster_id: Some(own),
             ..applicant(0, &["node-0"])

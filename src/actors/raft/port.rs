@@ -11,7 +11,6 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use futures::FutureExt;
 use openraft::ReadPolicy;
 use tokio::{runtime::Handle, sync::watch};
 
@@ -154,10 +153,8 @@ impl RaftPort {
             timestamp: clock::wall(),
             content: ProposalContent::Records(batch),
         };
-        let write = consensus.raft.client_write_ff(proposal, Some(on_complete));
-        // The queue has room for more than `PROPOSALS_MAX`, so this is done at once, but for the runtime's own budget of
-        // a task, which must not count here. When consensus has ended the reply is dropped: nobody knows.
-        let _sent = tokio::task::unconstrained(write).now_or_never();
+        // When consensus has ended the reply is dropped: nobody knows.
+        consensus.propose(proposal, on_complete);
         Ok(())
     }
 
