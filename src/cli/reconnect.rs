@@ -60,11 +60,13 @@ impl Backoff {
         clock::now() - self.last_progress
     }
 
-    /// The pause before the next try, at least `at_least`; `None` when it is time to give up.
+    /// The pause before the next try, at least `at_least` and then not much more, since whoever said that knows better than a guess;
+    /// `None` when it is time to give up.
     pub(super) fn pause(&mut self, at_least: Option<Duration>) -> Option<Duration> {
         // Jitter, so that those who lost the same node do not come back as one.
         let pause = self
             .next
+            .min(at_least.map_or(LONGEST, |at_least| at_least * 2))
             .mul_f64(rand::rng().random_range(0.5..1.0))
             .max(at_least.unwrap_or_default());
         self.next = (self.next * 2).min(LONGEST);
@@ -148,6 +150,16 @@ mod tests {
         assert!(pauses[11] >= LONGEST / 2 && pauses[11] <= LONGEST);
         backoff.progress();
         assert!(backoff.pause(None).expect("it never gives up") <= FIRST);
+    }
+
+    #[test]
+    fn who_is_told_when_to_come_back_comes_about_then() {
+        let mut backoff = Backoff::new(None);
+        let told = Duration::from_millis(250);
+        for _ in 0..12 {
+            let pause = backoff.pause(Some(told)).expect("it never gives up");
+            assert!(pause >= told && pause <= 2 * told, "{pause:?}");
+        }
     }
 
     #[test]
