@@ -40,6 +40,8 @@ const SNAPSHOT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Rests of openraft after a failure. The link has rests of its own, so these only keep openraft from spinning, and are
 /// short: replication should go on soon after the connection is back.
 const REST_MIN: Duration = Duration::from_millis(25);
+/// How long a peer to which no stream can be begun is left alone: little beside its restart.
+const STREAM_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// See [`REST_MIN`].
 const REST_MAX: Duration = Duration::from_millis(400);
 
@@ -228,8 +230,15 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             match self.appends {
                 Lane::Control => Ok(self.append_one_by_one(requests, within)),
                 Lane::Bulk => {
-                    self.append_pipelined(requests, within.max(STREAM_TAKEN_WITHIN))
-                        .await
+                    let begun = self
+                        .append_pipelined(requests, within.max(STREAM_TAKEN_WITHIN))
+                        .await;
+                    if begun.is_err() {
+                        // openraft rests after an append that failed, and not after a stream that never began: where a peer is away
+                        // it would be asked again at once, and for ever.
+                        tokio::time::sleep(STREAM_AGAIN_AFTER).await;
+                    }
+                    begun
                 }
             }
         })

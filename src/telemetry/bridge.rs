@@ -18,7 +18,13 @@ const NOISY: [&str; 5] = ["openraft", "h2", "hyper", "mio", "tower"];
 
 /// Libraries whose lines say in many words what we say in one: to them a peer that is down is an error at every probe, and a
 /// packet that they cannot read is one too, so that anybody could fill a disk. Heard only by those who look for details.
-const TALKATIVE: [&str; 2] = ["memberlist_core", "memberlist_net"];
+const TALKATIVE: [&str; 5] = [
+    "memberlist_core",
+    "memberlist_net",
+    "openraft::core::heartbeat",
+    "openraft::core::raft_core",
+    "openraft::replication",
+];
 
 /// Sends both facades of this process to `logger`, for good.
 ///
