@@ -40,10 +40,10 @@ const SNAPSHOT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Rests of openraft after a failure. The link has rests of its own, so these only keep openraft from spinning, and are
 /// short: replication should go on soon after the connection is back.
 const REST_MIN: Duration = Duration::from_millis(25);
-/// How long a peer to which no stream can be begun is left alone: little beside its restart.
-const STREAM_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// See [`REST_MIN`].
 const REST_MAX: Duration = Duration::from_millis(400);
+/// How long a peer to which no stream can be begun is left alone: little beside its restart.
+const STREAM_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 type RpcError = RPCError<TypeConfig>;
 type AppendResults<'s> = BoxStream<'s, Result<AppendResult, RpcError>>;

@@ -172,10 +172,13 @@ async fn a_node_without_consensus_says_that_it_is_not_ready_and_answers_when_it_
         .unwrap_err();
     assert!(matches!(error, RPCError::Unreachable(_)), "{error:?}");
     assert!(error.to_string().contains("not ready"), "{error}");
+    // Openraft asks again at once: a leader wrote a hundred thousand lines a second about a follower that was away.
+    let began = tokio::time::Instant::now();
     let refused = network
         .stream_append(futures::stream::iter([request(1)]), option())
         .await;
     assert!(matches!(refused.err(), Some(RPCError::Unreachable(_))));
+    assert!(began.elapsed() >= Duration::from_millis(200), "it rests first");
     two.handlers.set(two.fake.clone());
     let mut results = within(
         "the stream",
