@@ -7,7 +7,7 @@ use std::{
 
 use actix::prelude::*;
 use openraft::{
-    ChangeMembers,
+    ChangeMembers, RaftMetrics,
     async_runtime::WatchReceiver,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
 };
@@ -26,7 +26,10 @@ use crate::{
         supervision::{Reply, Unanswered},
     },
     clock,
-    consensus::{Consensus, types::Member},
+    consensus::{
+        Consensus,
+        types::{Member, TypeConfig},
+    },
     types::NodeId,
 };
 
@@ -311,6 +314,16 @@ async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), Str
             let added = consensus.raft.add_learner(node.get(), member, voter).await;
             added.map_err(|error| error.to_string())?;
             if voter {
+                // A log of few entries counts as received before anything is.
+                let answered = |metrics: &RaftMetrics<TypeConfig>| {
+                    let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.get()));
+                    matched.is_some_and(Option::is_some)
+                };
+                let wait = consensus.raft.wait(Some(CHANGE_WAITS_FOR));
+                let heard = wait.metrics(answered, "an answer of the learner");
+                heard.await.map_err(|_| {
+                    format!("node {node} has not answered within {CHANGE_WAITS_FOR:?}; it stays a learner, and does not vote")
+                })?;
                 let voters = BTreeSet::from([node.get()]);
                 change(&consensus, ChangeMembers::AddVoterIds(voters)).await?;
             }

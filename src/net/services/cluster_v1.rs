@@ -23,7 +23,7 @@ use crate::{
         status::Refusal,
     },
     proto::raw::annals::v1,
-    types::{NodeId, Offset},
+    types::{ClusterId, NodeId, Offset},
 };
 
 /// When the leader is asked again that could not answer yet.
@@ -192,7 +192,11 @@ fn member(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<NodeId, Ref
 }
 
 /// The node that a request wants to add, with its name and address: one that gossip reaches.
-fn candidate(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<(NodeId, Member), Refusal> {
+fn candidate(
+    port: &ClusterPort,
+    named: Option<&v1::NodeRef>,
+    cluster_id: Option<ClusterId>,
+) -> Result<(NodeId, Member), Refusal> {
     let state = port.board.state();
     let table = port.directory.table();
     let of_members = state
@@ -212,6 +216,11 @@ fn candidate(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<(NodeId,
     match tags {
         Some(tags) if tags.standing != Standing::Joining => Err(refused(format!(
             "{} was removed, so its data counts for nothing: stop it, wipe its data directory, and start it anew",
+            tags.node_name
+        ))),
+        // Also one that has none yet: it may be about to come to another cluster of the same name.
+        Some(tags) if tags.cluster_id.is_none() || tags.cluster_id != cluster_id => Err(refused(format!(
+            "{} does not belong to this cluster, or not yet; see what its own log says it waits for",
             tags.node_name
         ))),
         Some(tags) => {
@@ -266,7 +275,11 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
         self.context.check_log(&request.log)?;
         require_leader(&self.context)?;
         let port = self.port()?;
-        let (node, member) = candidate(port, request.node.as_ref())?;
+        let (node, member) = candidate(
+            port,
+            request.node.as_ref(),
+            self.context.parts.identity.peer.cluster_id(),
+        )?;
         let state = port.board.state();
         let is_done = |known: &crate::actors::raft::MemberState| known.voter || request.learner;
         if !state.members.get(&node).is_some_and(is_done) {
