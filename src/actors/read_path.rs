@@ -1,6 +1,9 @@
 //! What LogActor and the committer publish for readers; a read takes no message and no lock.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -12,6 +15,18 @@ use crate::{storage::LogView, types::Offset};
 pub struct ReadPath {
     view: Arc<ArcSwap<LogView>>,
     high_watermark: watch::Receiver<Offset>,
+    /// Readers, of all clones, that wait for the next commit.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A reader waits for the next commit for as long as this is held.
+#[derive(Debug)]
+pub struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The committer's end: moves the high watermark. Outlives restarts of the committer, so that the watermark never
@@ -72,7 +87,11 @@ impl ReadPath {
     /// A handle on what LogActor (the view) and the committer (the high watermark) publish.
     #[must_use]
     pub fn new(view: Arc<ArcSwap<LogView>>, high_watermark: watch::Receiver<Offset>) -> Self {
-        Self { view, high_watermark }
+        Self {
+            view,
+            high_watermark,
+            waiting: Arc::default(),
+        }
     }
 
     /// The log as it is now.
@@ -91,8 +110,22 @@ impl ReadPath {
     ///
     /// Cancel: safe, nothing is consumed.
     pub async fn wait_above(&self, offset: Offset) -> Option<Offset> {
+        let _waiting = self.begin_to_wait();
         let mut high_watermark = self.high_watermark.clone();
         let reached = high_watermark.wait_for(|watermark| *watermark > offset).await;
         reached.ok().map(|watermark| *watermark)
+    }
+
+    /// Somebody waits for the next commit from now on: it should be heard of as soon as it is known.
+    #[must_use]
+    pub fn begin_to_wait(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self.waiting.clone())
+    }
+
+    /// Whether somebody does.
+    #[must_use]
+    pub fn is_waited_on(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }

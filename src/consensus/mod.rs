@@ -6,6 +6,7 @@
 pub mod types;
 
 mod gather;
+mod hold;
 pub mod log_port;
 mod log_store;
 mod shared;

@@ -22,6 +22,7 @@ use tonic::{Code, Response, Status};
 
 use super::{
     codec::{self, CodecError, Snapshot},
+    hold::{Awaited, HeldCommits},
     links::{Lane, LinkError, PeerChannel, PeerLinks},
     messages::{
         AppendRequest, AppendResponse, AppendResult, SnapshotResponse, TransferRequest, TransferResponse,
@@ -184,9 +185,8 @@ impl PeerNetwork {
         let channel = self.channel(Lane::Bulk).await?;
         // The transport goes on to poll the requests when the responses are dropped; this ends them.
         let (responses_wanted, dropped) = oneshot::channel::<()>();
-        let log = Arc::clone(&self.log);
-        let requests = requests
-            .take_until(dropped)
+        let (log, awaited) = (Arc::clone(&self.log), Awaited::default());
+        let requests = HeldCommits::new(requests.take_until(dropped), awaited.clone())
             .map(move |request| codec::append_request(&log, request));
         let mut client = channel.client();
         let taken = client.stream_append(requests);
@@ -195,6 +195,7 @@ impl PeerNetwork {
             let _wanted = &responses_wanted;
             let response = response.map_err(|status| rpc_error(&status))?;
             channel.heard();
+            awaited.set(response.commits_awaited);
             codec::decode_append_result(response).map_err(|error| unusable(&error))
         });
         Ok(results.boxed())

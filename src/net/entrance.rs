@@ -18,6 +18,7 @@ use slog::{Logger, warn};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout},
 };
@@ -109,6 +110,8 @@ pub struct Side {
     pub accepted: Accepted,
     /// Closes those that are open.
     pub kill: CancellationToken,
+    /// Drives them.
+    pub runtime: Handle,
 }
 
 #[derive(Clone, Debug)]
@@ -234,8 +237,30 @@ impl Side {
         slot: OwnedSemaphorePermit,
         spent: Duration,
     ) -> Result<(), Closed> {
-        let connection = Connection::new(stream, slot, &self.kill, Greeting::HTTP2.after(spent));
-        self.accepted.send(Ok(connection)).await.map_err(|_| Closed)
+        let connection = self.connection(stream, slot, spent);
+        self.accepted.send(connection).await.map_err(|_| Closed)
+    }
+
+    /// The connection, with its reads, writes and timers woken by the runtime that drives it.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+        spent: Duration,
+    ) -> io::Result<Connection> {
+        let is_there = Handle::current().id() == self.runtime.id();
+        let _inside = self.runtime.enter();
+        let stream = if is_there {
+            stream
+        } else {
+            TcpStream::from_std(stream.into_std()?)?
+        };
+        Ok(Connection::new(
+            stream,
+            slot,
+            &self.kill,
+            Greeting::HTTP2.after(spent),
+        ))
     }
 }
 
@@ -259,7 +284,15 @@ mod tests {
             let side = || {
                 let (accepted, incoming) = mpsc::channel(8);
                 let kill = CancellationToken::new();
-                (Side { accepted, kill }, incoming)
+                let runtime = Handle::current();
+                (
+                    Side {
+                        accepted,
+                        kill,
+                        runtime,
+                    },
+                    incoming,
+                )
             };
             let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
             let connections = Arc::new(Connections::new(connections_max));

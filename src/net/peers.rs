@@ -8,7 +8,7 @@ use std::{
 };
 
 use slog::{Logger, error, warn};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -46,6 +46,8 @@ pub struct PeerServing {
     pub handlers: HandlerSlot,
     /// Told when a peer greets: then it can be reached too.
     pub replicators: Replicators,
+    /// Where peers' connections are driven: where consensus runs, so that what comes wakes no other thread.
+    pub runtime: Handle,
 }
 
 /// Serves peers on the connections that come, until `kill`.

@@ -179,11 +179,11 @@ impl RunningServers {
         door: Door,
     ) {
         let log = context.parts.log.clone();
-        let (clients, incoming) = side();
+        let (clients, incoming) = side(runtime);
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
         let peers = context.parts.peers.clone().map(|serving| {
-            let (peers, incoming) = side();
-            runtime.spawn(peers::serve(
+            let (peers, incoming) = side(&serving.runtime);
+            serving.runtime.clone().spawn(peers::serve(
                 serving,
                 Arc::clone(context),
                 incoming,
@@ -263,11 +263,19 @@ impl Servers for RunningServers {
     }
 }
 
-/// A server's side of the entrance, and its other end.
-fn side() -> (Side, mpsc::Receiver<std::io::Result<Connection>>) {
+/// The side of the entrance of a server on `runtime`, and its other end.
+fn side(runtime: &Handle) -> (Side, mpsc::Receiver<std::io::Result<Connection>>) {
     let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
     let kill = CancellationToken::new();
-    (Side { accepted, kill }, incoming)
+    let runtime = runtime.clone();
+    (
+        Side {
+            accepted,
+            kill,
+            runtime,
+        },
+        incoming,
+    )
 }
 
 fn address_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, BindError> {

@@ -48,22 +48,22 @@ struct Published {
     view: Arc<ArcSwap<LogView>>,
     board: ConditionBoard,
     high_watermark: HighWatermark,
+    read_path: ReadPath,
     leadership: (Arc<watch::Sender<Leadership>>, watch::Receiver<Leadership>),
 }
 
 impl Published {
     fn new() -> Self {
         let (sender, receiver) = watch::channel(Leadership::default());
+        let view = Arc::new(ArcSwap::from_pointee(LogView::unopened()));
+        let high_watermark = HighWatermark::new();
         Self {
-            view: Arc::new(ArcSwap::from_pointee(LogView::unopened())),
+            read_path: ReadPath::new(view.clone(), high_watermark.subscribe()),
+            view,
             board: ConditionBoard::new(),
-            high_watermark: HighWatermark::new(),
+            high_watermark,
             leadership: (Arc::new(sender), receiver),
         }
-    }
-
-    fn read_path(&self) -> ReadPath {
-        ReadPath::new(self.view.clone(), self.high_watermark.subscribe())
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn assemble(
         fence: cluster.fence.clone(),
         leadership: published.leadership.1.clone(),
         board: published.board.clone(),
-        read_path: published.read_path(),
+        read_path: published.read_path.clone(),
         route: Arc::new(cluster.route()),
         runtime: runtime.clone(),
     });
@@ -124,7 +124,7 @@ pub(super) fn assemble(
         directory: cluster.directory.clone(),
         gossip: cluster.membership.as_ref().map(|child| child.address()),
         cluster: cluster.board.clone(),
-        read_path: published.read_path(),
+        read_path: published.read_path.clone(),
     };
     let raft_setup = raft_setup(
         &options,
@@ -184,7 +184,7 @@ fn gateway_parts(
             node_name: options.node_name.clone(),
         },
         committer: CommitterPort(Arc::new(port.clone())),
-        read_path: published.read_path(),
+        read_path: published.read_path.clone(),
         leadership: published.leadership.1.clone(),
         readiness,
         vitals,
@@ -226,6 +226,7 @@ fn raft_setup(
         retention: options.retention,
         retention_every: options.retention_every,
         runtime: runtime.clone(),
+        consensus: cluster.consensus.clone(),
         logger: logger.clone(),
     }
 }

@@ -64,11 +64,17 @@ pub(super) struct ClusterParts {
     name: String,
     addresses: AddressOf,
     runtime: Handle,
+    pub(super) consensus: Handle,
 }
 
 impl ClusterParts {
-    /// Starts nothing yet.
-    pub(super) fn new(options: &NodeOptions, data_dir: &DataDir, runtime: &Handle, logger: &Logger) -> Self {
+    /// Starts nothing yet. Of the runtimes the first is the pool's, the second that of consensus.
+    pub(super) fn new(
+        options: &NodeOptions,
+        data_dir: &DataDir,
+        (runtime, consensus): (&Handle, &Handle),
+        logger: &Logger,
+    ) -> Self {
         let (node_id, cluster_id) = (data_dir.identity().node_id, data_dir.identity().cluster_id);
         let identity = PeerIdentity::new(node_id, cluster_id);
         let membership = options.cluster.listen.map(|listen| {
@@ -96,7 +102,7 @@ impl ClusterParts {
         let setup = ReplicatorSetup::new(
             identity.clone(),
             Directory::new(move |node| dialled(node)),
-            runtime.clone(),
+            consensus.clone(),
             logger.clone(),
         );
         #[cfg(feature = "fault-injection")]
@@ -125,6 +131,7 @@ impl ClusterParts {
             name: options.cluster.gossip.name.clone(),
             addresses,
             runtime: runtime.clone(),
+            consensus: consensus.clone(),
         }
     }
 
@@ -167,6 +174,7 @@ impl ClusterParts {
             identity: self.identity.clone(),
             handlers: self.handlers.clone(),
             replicators: self.links.clone(),
+            runtime: self.consensus.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod announce;
 mod assembly;
 mod cluster;
+mod consensus_thread;
 mod descriptors;
 mod founding;
 mod options;
@@ -22,6 +23,7 @@ mod several;
 mod vitals;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -53,7 +55,7 @@ use crate::{
     storage::data_dir::{DataDir, Identity},
 };
 
-use self::{cluster::ClusterParts, founding::Founding, removal::Removal};
+use self::{cluster::ClusterParts, consensus_thread::ConsensusThread, founding::Founding, removal::Removal};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -92,12 +94,19 @@ pub struct NodeRefs {
 }
 
 impl Node {
-    /// Starts the node's actors in the current System, and its servers on `runtime`, a multi-thread one. It is ready some
-    /// milliseconds later: see [`Node::ready`].
-    #[must_use]
-    pub fn start(options: NodeOptions, data_dir: DataDir, runtime: &Handle, logger: &Logger) -> Self {
+    /// Starts the node's actors in the current System, its servers on `runtime`, a multi-thread one, and consensus on a thread of its
+    /// own. It is ready some milliseconds later: see [`Node::ready`].
+    ///
+    /// Errors: the system gives no more threads or descriptors.
+    pub fn start(
+        options: NodeOptions,
+        data_dir: DataDir,
+        runtime: &Handle,
+        logger: &Logger,
+    ) -> io::Result<Self> {
         let logger = logger.new(o!("node" => options.node_name.clone()));
-        let cluster = ClusterParts::new(&options, &data_dir, runtime, &logger);
+        let consensus = ConsensusThread::start()?;
+        let cluster = ClusterParts::new(&options, &data_dir, (runtime, consensus.handle()), &logger);
         let cluster_id = data_dir.identity().cluster_id.map(|id| id.to_string());
         info!(logger, "node starts"; "node_id" => data_dir.identity().node_id.get(), "cluster_id" => cluster_id,
             "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
@@ -113,15 +122,15 @@ impl Node {
         actix::spawn(founding.run());
         let removal = removal(assembled.port, assembled.refs.membership.clone());
         runtime.spawn(removal.run());
-        Self {
+        Ok(Self {
             agent,
-            ending: publish(end, assembled.thread),
+            ending: publish(end, assembled.thread, consensus),
             addresses,
             readiness: assembled.readiness,
             refs: assembled.refs,
             stopping: assembled.stopping,
             data_dir,
-        }
+        })
     }
 
     /// Waits until the node serves: its addresses are bound, and it knows who leads, or that its log is only
@@ -222,13 +231,14 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Publishes how the node ends, and lets go of the log's thread then. The thread may be stuck in the disk, which is why
+/// Publishes how the node ends, and lets go of its threads then. The log's may be stuck in the disk, which is why
 /// the node ended: it is not waited for.
-fn publish(end: EndOfProcess, thread: Arbiter) -> watch::Receiver<Option<Ending>> {
+fn publish(end: EndOfProcess, log: Arbiter, consensus: ConsensusThread) -> watch::Receiver<Option<Ending>> {
     let (sender, receiver) = watch::channel(None);
     actix::spawn(async move {
         sender.send_replace(Some(end.wait().await));
-        thread.stop();
+        log.stop();
+        drop(consensus);
     });
     receiver
 }

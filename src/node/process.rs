@@ -1,6 +1,6 @@
 //! A node as a process: from its configuration to its exit code.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, num::NonZeroUsize, path::Path, sync::Arc};
 
 use actix::prelude::*;
 use slog::{Logger, info, warn};
@@ -48,6 +48,7 @@ pub fn run(
             "stored" => name, "configured" => &options.node_name);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(pool_threads())
         .enable_all()
         .build()
         .map_err(ProcessError::Runtime)?;
@@ -56,7 +57,7 @@ pub fn run(
     let logger = logger.clone();
     let ending = system.block_on(async move {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
-        let node = Node::start(options, data_dir, &handle, &logger);
+        let node = Node::start(options, data_dir, &handle, &logger).map_err(ProcessError::Runtime)?;
         let control = node.control();
         actix::spawn(async move {
             let name = signals.first().await;
@@ -74,6 +75,12 @@ pub fn run(
     // Dropping the runtime would wait for reads and for a log thread that may be stuck in the disk; the process ends now.
     std::mem::forget(system);
     ending
+}
+
+/// Threads of the pool: one for each core but the one that consensus keeps busy. More would only wake one another.
+fn pool_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.saturating_sub(1).max(1)
 }
 
 /// The signals that ask a process to end.

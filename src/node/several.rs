@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Threads of each node's pool: all of them share the machine.
-const POOL_THREADS: usize = 2;
+const POOL_THREADS: usize = 1;
 
 /// How the first of several nodes ended that did.
 #[derive(Clone, Debug)]
@@ -151,8 +151,14 @@ async fn start(options: NodeOptions, data_dir: DataDir, logger: &Logger) -> Resu
         let handle = runtime.handle().clone();
         let system = System::with_tokio_rt(move || runtime);
         let ending = system.block_on(async move {
-            let node = Node::start(options, data_dir, &handle, &node_logger);
-            drop(control_sender.send(node.control()));
+            let node = match Node::start(options, data_dir, &handle, &node_logger) {
+                Ok(node) => node,
+                Err(error) => {
+                    drop(control_sender.send(Err(error)));
+                    return None;
+                }
+            };
+            drop(control_sender.send(Ok(node.control())));
             if let Some(addresses) = node.ready().await {
                 // Nobody waits any more when another node has ended.
                 let _told: Result<(), Addresses> = ready_sender.send(addresses);
@@ -160,19 +166,21 @@ async fn start(options: NodeOptions, data_dir: DataDir, logger: &Logger) -> Resu
             let ending = node.wait().await;
             // As in a process of its own: the log's thread may still be writing.
             std::mem::forget(node);
-            ending
+            Some(ending)
         });
         std::mem::forget(system);
-        drop(ended_sender.send(ending));
+        if let Some(ending) = ending {
+            drop(ended_sender.send(ending));
+        }
     };
     let thread = thread::Builder::new().name(name.clone()).spawn(run);
     let thread = thread.map_err(ProcessError::Runtime)?;
-    let Ok(control) = control.await else {
+    let died = || {
         warn!(logger, "a node died before it began"; "node" => &name);
-        return Err(ProcessError::Runtime(io::Error::other(format!(
-            "{name} died before it began"
-        ))));
+        Err(io::Error::other(format!("{name} died before it began")))
     };
+    let control = control.await.unwrap_or_else(|_| died());
+    let control = control.map_err(ProcessError::Runtime)?;
     Ok(Running {
         name,
         control,

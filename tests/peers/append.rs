@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::support::{Event, Stage, id, option, request, within};
+use crate::support::{Event, Node, Stage, id, option, request, within};
 
 /// A stream that the test feeds, and whether it is still polled.
 fn fed() -> (
@@ -175,6 +175,44 @@ async fn a_stream_breaks_with_the_peer_and_openraft_is_told() {
     );
 }
 
+/// A request without entries: tells how far the log is committed, here up to entry `index`.
+fn commit(index: u64) -> AppendRequest {
+    AppendRequest {
+        leader_commit: Some(id(index)),
+        entries: Vec::new(),
+        ..request(index + 1)
+    }
+}
+
+/// How many answers come to an entry, and to a commit with another entry right behind it.
+async fn answers_to_a_commit_with_an_entry_behind(one: &Node, two: &Node) -> usize {
+    let mut network = one.network(two, Lane::Bulk);
+    let (feed, requests) = mpsc::unbounded_channel();
+    let requests = UnboundedReceiverStream::new(requests).flat_map(stream::iter);
+    let mut results = open(&mut network, requests).await;
+    feed.send(vec![request(1)]).unwrap();
+    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
+    feed.send(vec![commit(1), request(2)]).unwrap();
+    drop(feed);
+    let mut answers = 0;
+    while let Some(result) = next(&mut results).await {
+        answers += 1;
+        assert!(result.is_ok());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_commit_goes_with_the_next_entry_unless_readers_at_the_follower_wait_for_it() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 1);
+    let reader = two.read_path.begin_to_wait();
+    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 2);
+    drop(reader);
+    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 1);
+}
+
 /// A request with a megabyte of records.
 fn large(index: u64) -> AppendRequest {
     let batch = Batch {
@@ -210,9 +248,12 @@ async fn heartbeats_pass_streams_that_stand_still_with_all_that_they_can_hold() 
         });
         stalled.spawn(async move { open(&mut bulk, requests).await.next().await });
     }
-    within("the stall", taken.wait_for(|taken| *taken >= fills_the_connection))
-        .await
-        .unwrap();
+    within(
+        "the stall",
+        taken.wait_for(|taken| *taken >= fills_the_connection),
+    )
+    .await
+    .unwrap();
     let member = Member::default();
     let mut heartbeats = one.networks().new_heartbeat_client(two.id.get(), &member).await;
     for _ in 0..20 {

@@ -272,7 +272,7 @@ impl TestNode {
             let handle = runtime.handle().clone();
             let system = System::with_tokio_rt(move || runtime);
             let ending = system.block_on(async move {
-                let node = Node::start(options, data_dir, &handle, &logger);
+                let node = Node::start(options, data_dir, &handle, &logger).unwrap();
                 let lives = async {
                     drop(bound_sender.send((node.control(), node.refs().clone(), node.bound().await)));
                     if node.ready().await.is_some() {

@@ -120,8 +120,10 @@ pub struct RaftSetup {
     pub retention: Retention,
     /// How often that is looked at.
     pub retention_every: Duration,
-    /// Consensus runs here.
+    /// What takes time is done here.
     pub runtime: Handle,
+    /// Consensus runs here.
+    pub consensus: Handle,
     /// Where to write what happens.
     pub logger: Logger,
 }

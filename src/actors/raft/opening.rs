@@ -46,8 +46,8 @@ impl RaftActor {
         }
         let start = async move {
             let standing = standing.await.map_err(|error| error.to_string())?;
-            let runtime = setup.runtime.clone();
-            let started = runtime.spawn(start(setup, observer, standing)).await;
+            let consensus = setup.consensus.clone();
+            let started = consensus.spawn(start(setup, observer, standing)).await;
             let started = started.map_err(|error| error.to_string())?;
             started.map_err(|error| error.to_string())
         };

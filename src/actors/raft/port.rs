@@ -195,6 +195,7 @@ impl RaftPort {
     /// Waits until this node has applied an entry, and answers the high watermark then.
     async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
         let consensus = self.running().ok_or(ProposeError::Unavailable)?;
+        let _waiting = self.read_path.begin_to_wait();
         let mut applied = consensus.watch_applied();
         tokio::select! {
             biased;

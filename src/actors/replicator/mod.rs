@@ -60,7 +60,7 @@ pub struct ReplicatorSetup {
     pub identity: PeerIdentity,
     /// Where peers are.
     pub directory: Directory,
-    /// Where connections are driven: a multi-thread runtime.
+    /// Where connections are driven: where consensus runs, so that what it sends wakes no other thread.
     pub runtime: Handle,
     /// How long a connection may take to be opened, the greeting included.
     pub connect_within: Duration,

@@ -73,7 +73,10 @@ pub fn append_result(result: AppendResult) -> peer::AppendResponse {
         }),
         Err(StreamAppendError::HigherVote(higher)) => Answer::HigherVote(vote(&higher)),
     };
-    peer::AppendResponse { result: Some(answer) }
+    peer::AppendResponse {
+        result: Some(answer),
+        commits_awaited: false,
+    }
 }
 
 /// The result of one request of a stream that travelled.
@@ -120,7 +123,10 @@ pub fn append_response(
         }),
         AppendResponse::HigherVote(higher) => Answer::HigherVote(vote(&higher)),
     };
-    peer::AppendResponse { result: Some(answer) }
+    peer::AppendResponse {
+        result: Some(answer),
+        commits_awaited: false,
+    }
 }
 
 /// The response to `request` that travelled.

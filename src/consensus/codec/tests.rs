@@ -377,6 +377,7 @@ fn a_conflict_before_the_first_entry_is_refused() {
     let conflict = peer::Conflict { at: None };
     let response = peer::AppendResponse {
         result: Some(peer::append_response::Result::Conflict(conflict)),
+        commits_awaited: false,
     };
     assert_eq!(
         decode_append_result(response),

@@ -82,9 +82,11 @@ impl PeerService for PeerV1 {
         let handler = self.handler()?;
         let broken = Broken::default();
         let requests = appends(request.into_inner(), broken.clone());
-        let results = handler.stream_append(requests).map(|result| match result {
-            Ok(result) => Ok(codec::append_result(result)),
-            Err(error) => Err(peer_status(&error)),
+        let read_path = self.context.parts.read_path.clone();
+        let results = handler.stream_append(requests).map(move |result| {
+            let mut response = codec::append_result(answered(result)?);
+            response.commits_awaited = read_path.is_waited_on();
+            Ok(response)
         });
         let results = results.chain(stream::iter(iter::from_fn(move || broken.take().map(Err))));
         Ok(Response::new(results.boxed()))

@@ -115,7 +115,7 @@ async fn run(config: Config, started: oneshot::Sender<Doors>, stopped: oneshot::
     node_options.log.segment_bytes = SEGMENT_BYTES;
     node_options.log.tail_cache_bytes = TAIL_CACHE_BYTES;
     let logger = Logger::root(Discard, o!());
-    let node = node::Node::start(node_options, data_dir, &Handle::current(), &logger);
+    let node = node::Node::start(node_options, data_dir, &Handle::current(), &logger).unwrap();
     let addresses = node.ready().await.unwrap();
     started
         .send(Doors {

@@ -126,6 +126,7 @@ pub struct Node {
     pub handlers: HandlerSlot,
     pub fake: Arc<Fake>,
     pub lines: Lines,
+    pub read_path: ReadPath,
     agent: Addr<AgentActor>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,6 +136,7 @@ type Started = (
     Replicators,
     ActorRef<ReplicatorsActor>,
     Addr<AgentActor>,
+    ReadPath,
 );
 
 impl Node {
@@ -172,7 +174,7 @@ impl Node {
                 started_sender,
             ));
         });
-        let (rpc, replicators, set, agent) = within("the node's start", started).await.unwrap();
+        let (rpc, replicators, set, agent, read_path) = within("the node's start", started).await.unwrap();
         Self {
             id,
             rpc,
@@ -181,6 +183,7 @@ impl Node {
             handlers,
             fake,
             lines,
+            read_path,
             agent,
             thread: Some(thread),
         }
@@ -267,6 +270,7 @@ async fn run(
     let (replicators, set) = (replicators_child.replicators(), replicators_child.actor());
     let high_watermark = HighWatermark::new();
     let view = Arc::new(arc_swap::ArcSwap::from_pointee(LogView::unopened()));
+    let read_path = ReadPath::new(view, high_watermark.subscribe());
     let parts = Parts {
         options,
         identity: Identity {
@@ -275,7 +279,7 @@ async fn run(
             node_name: format!("node-{}", identity.node_id()),
         },
         committer: CommitterPort(Arc::new(Nobody)),
-        read_path: ReadPath::new(view, high_watermark.subscribe()),
+        read_path: read_path.clone(),
         leadership: watch::channel(Leadership::default()).1,
         readiness: watch::channel(Readiness::Ready).1,
         vitals: Arc::new(NoVitals),
@@ -284,6 +288,7 @@ async fn run(
             identity,
             handlers,
             replicators: replicators.clone(),
+            runtime: runtime.clone(),
         }),
         log: logger.clone(),
     };
@@ -301,7 +306,7 @@ async fn run(
     let agent = agent.start();
     until("the gateway's start", async || launcher.ports().rpc.is_some()).await;
     let rpc = launcher.ports().rpc.unwrap();
-    assert!(started.send((rpc, replicators, set, agent)).is_ok());
+    assert!(started.send((rpc, replicators, set, agent, read_path)).is_ok());
     assert_eq!(end.wait().await.exit_code, 0);
 }
 
