@@ -8,7 +8,10 @@ use slog::Logger;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Addresses, NodeOptions, NodeRefs, announce::AnnouncedGateway, cluster::ClusterParts, readiness,
+    Addresses, NodeOptions, NodeRefs,
+    announce::{AnnouncedGateway, RaftAmongPeers},
+    cluster::ClusterParts,
+    readiness,
     vitals::NodeVitals,
 };
 use crate::{
@@ -148,7 +151,10 @@ pub(super) fn assemble(
     let mut children: Vec<Box<dyn Child>> = membership.into_iter().collect();
     children.push(Box::new(cluster.replicators));
     children.push(Box::new(LogChild::new(log_setup, shared)));
-    children.push(Box::new(RaftChild::new(raft_setup, raft.clone())));
+    children.push(Box::new(RaftAmongPeers {
+        raft: RaftChild::new(raft_setup, raft.clone()),
+        peers_door: gateway.peers_door(),
+    }));
     children.push(Box::new(AnnouncedGateway {
         gateway,
         launcher,
