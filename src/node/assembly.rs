@@ -92,7 +92,7 @@ pub(super) fn assemble(
         leadership: published.leadership.1.clone(),
         board: published.board.clone(),
         read_path: published.read_path(),
-        route: Arc::new(cluster.route()),
+        route: Arc::new(cluster.route(published.leadership.1.clone())),
         runtime: runtime.clone(),
     });
     let signs = readiness::Signs {
@@ -134,7 +134,7 @@ pub(super) fn assemble(
         &cluster,
         &published,
         &shared,
-        port.clone(),
+        (&port, &stopping),
         runtime,
         logger,
     );
@@ -205,7 +205,7 @@ fn raft_setup(
     cluster: &ClusterParts,
     published: &Published,
     shared: &LogShared,
-    port: RaftPort,
+    (port, stopping): (&RaftPort, &Arc<AtomicBool>),
     runtime: &Handle,
     logger: &Logger,
 ) -> RaftSetup {
@@ -222,7 +222,8 @@ fn raft_setup(
         board: published.board.clone(),
         high_watermark: published.high_watermark.clone(),
         leadership: published.leadership.0.clone(),
-        port,
+        port: port.clone(),
+        stopping: stopping.clone(),
         cluster: cluster.board.clone(),
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,

@@ -1,4 +1,4 @@
-//! The disk of one node fails or hangs.
+//! The disk of one node fails, hangs or is full.
 
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
@@ -8,8 +8,9 @@ use annals::{
 };
 
 use crate::support::{
-    cluster::{AT_WORK, Cluster},
+    cluster::{AT_WORK, Cluster, Port, TIMING},
     hooked_fs::{Gate, HookedFileSystem},
+    load::Kinds,
     node::{Place, until},
     sim_fs::{CallKind, SimFileSystem},
 };
@@ -89,6 +90,147 @@ async fn a_leader_whose_disk_hangs_for_too_long_ends_and_another_one_leads() {
     cluster.until_led().await;
     load.progresses(AT_WORK).await;
     gates[leader].open();
+    cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_leads_soon_when_the_leader_s_disk_hangs_and_the_leader_comes_back_as_a_follower() {
+    // The story: heartbeats do not need the disk, so a leader whose disk hung led on, and nobody was answered, for half a minute.
+    let gates: Vec<_> = (0..3).map(|_| Gate::new()).collect();
+    let place = |gate: &Arc<Gate>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, gate.clone())));
+    let cluster = Cluster::found_at(gates.iter().map(place).collect(), 3).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    // Clients of the others, who wait for every answer: it would come by way of the leader whose disk hangs.
+    let others = cluster.others(leader);
+    let patient = Kinds {
+        patience: None,
+        ..Kinds::of_a_cluster()
+    };
+    let at_others = [0, 1].map(|other| cluster.load_at(others[other], patient));
+    for load in &at_others {
+        load.progresses(AT_WORK).await;
+    }
+    let since = cluster.recorder.now();
+    gates[leader].close();
+    let next = cluster.until_led_among(&others).await;
+    load.progresses(AT_WORK).await;
+    for load in &at_others {
+        load.progresses(AT_WORK).await;
+    }
+    let silence = cluster
+        .recorder
+        .history()
+        .longest_silence(since, cluster.recorder.now());
+    println!("{silence:?} without acknowledgements");
+    assert!(silence < 4 * TIMING.election_timeout, "{silence:?}");
+    assert!(gates[leader].waiting() > 0, "its disk was to hang all the time");
+    gates[leader].open();
+    assert_eq!(cluster.until_led().await, next);
+    for load in at_others {
+        load.finish().await;
+    }
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+/// Room on each disk that is kept free.
+const FLOOR: u64 = 1 << 20;
+
+async fn with_floors() -> (Vec<SimFileSystem>, Cluster) {
+    let disks: Vec<_> = (1..=3).map(SimFileSystem::new).collect();
+    let places = disks
+        .iter()
+        .map(|disk| Place::on(Arc::new(disk.clone())))
+        .collect();
+    let cluster = Cluster::found_at_with(places, 3, |options| options.free_bytes_min = FLOOR).await;
+    (disks, cluster)
+}
+
+/// Leaves too little room on a node's disk, and waits until it has seen that.
+async fn fill(disks: &[SimFileSystem], cluster: &Cluster, number: usize) {
+    disks[number].set_free_bytes(FLOOR - 1);
+    until("the node to see that its disk is full", async || {
+        cluster
+            .node(number)
+            .get("/readyz")
+            .await
+            .1
+            .contains("nearly full")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_full_lets_one_with_room_lead_and_clients_write_on() {
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    let (also_full, roomy) = (others[0], others[1]);
+    let since = cluster.recorder.now();
+    for full in [also_full, leader] {
+        fill(&disks, &cluster, full).await;
+    }
+    cluster.until_led_among(&[roomy]).await;
+    load.progresses(AT_WORK).await;
+    let silence = cluster
+        .recorder
+        .history()
+        .longest_silence(since, cluster.recorder.now());
+    println!("{silence:?} without acknowledgements");
+    assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
+    assert_eq!(cluster.until_led().await, roomy);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_whose_disks_are_full_wait_for_others_to_stand_and_lead_when_there_are_none() {
+    let (disks, mut cluster) = with_floors().await;
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    for full in &others {
+        fill(&disks, &cluster, *full).await;
+    }
+    let since = cluster.recorder.now();
+    cluster.kill(leader).await;
+    cluster.until_led_among(&others).await;
+    let leaderless = cluster.recorder.now().since(since);
+    println!("{leaderless:?} without a leader");
+    assert!(leaderless > 3 * TIMING.election_timeout, "{leaderless:?}");
+    cluster.start(leader, Port::Other).await;
+    assert_eq!(
+        cluster.until_led_among(&[leader]).await,
+        leader,
+        "it has room, and is let lead"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is() {
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let term = async || cluster.header(leader).await.unwrap().term;
+    for full in cluster.others(leader).into_iter().chain([leader]) {
+        fill(&disks, &cluster, full).await;
+    }
+    let term_then = term().await;
+    // So many come in several election timeouts.
+    let refused = load.answers("STORAGE_FULL") + 2000;
+    until("refusals", async || load.answers("STORAGE_FULL") >= refused).await;
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    assert!(cluster.linearizable_read(leader).await.is_ok());
+    for disk in &disks {
+        disk.set_free_bytes(FLOOR);
+    }
+    load.progresses(AT_WORK).await;
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
     cluster.judge(load).await;
     cluster.stop().await;
 }

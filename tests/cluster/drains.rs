@@ -64,6 +64,13 @@ async fn a_leader_that_drains_votes_and_appends_until_its_clients_are_gone() {
     until("the connections to break", async || !links.is_connected(to)).await;
     cluster.faults.heal_all();
     load.progresses(AT_WORK).await;
+    // One that comes anew finds it open too, and is elected by the node that stops, which does not stand itself.
+    cluster.start(gone, Port::Other).await;
+    load.finish().await;
+    cluster.until_level().await;
+    cluster.kill(next).await;
+    assert_eq!(cluster.until_led_among(&[gone]).await, gone);
+    let load = cluster.load().await;
     assert_eq!(
         cluster.node(old).status_of(Part::Gateway).await.state,
         State::Stopping,
@@ -73,7 +80,7 @@ async fn a_leader_that_drains_votes_and_appends_until_its_clients_are_gone() {
     drop(reads_nothing);
     let ending = cluster.ended(old).await;
     assert_eq!(ending.exit_code, EXIT_GRACEFUL, "{ending:?}");
-    cluster.start(gone, Port::Other).await;
+    cluster.start(next, Port::Other).await;
     cluster.start(old, Port::Other).await;
     load.progresses(AT_WORK).await;
     let (_, summary) = cluster.judge(load).await;

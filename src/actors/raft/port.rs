@@ -42,6 +42,8 @@ pub struct RaftPort {
     in_flight: Arc<AtomicUsize>,
     /// This node is its cluster, and its log is only read: nobody can have committed more.
     lone_reader: Arc<AtomicBool>,
+    /// It stands for no election any more, whatever its disk says.
+    stood_down: Arc<AtomicBool>,
     fence: Fence,
     leadership: watch::Receiver<Leadership>,
     board: ConditionBoard,
@@ -86,6 +88,7 @@ impl RaftPort {
             running: Arc::default(),
             in_flight: Arc::default(),
             lone_reader: Arc::default(),
+            stood_down: Arc::default(),
             fence: parts.fence,
             leadership: parts.leadership,
             board: parts.board,
@@ -180,8 +183,15 @@ impl RaftPort {
 
     /// This node was removed: it stands for no election any more, where others would only have to refuse it.
     pub fn stand_down(&self) {
+        self.stood_down.store(true, Ordering::Release);
+        self.set_stands(false);
+    }
+
+    /// Whether this node stands for election when it hears of no leader. A leader leads on all the same.
+    pub(super) fn set_stands(&self, stands: bool) {
         if let Some(consensus) = self.running() {
-            consensus.raft.runtime_config().elect(false);
+            let stands = stands && !self.stood_down.load(Ordering::Acquire);
+            consensus.raft.runtime_config().elect(stands);
         }
     }
 
