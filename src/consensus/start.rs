@@ -157,6 +157,12 @@ impl Consensus {
         self.shared.window.sync_due_for(now)
     }
 
+    /// Bytes of entries that are held in memory, for followers that keep up and because they are not synced yet.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.shared.window.held_bytes()
+    }
+
     /// The last entry applied here, and its changes.
     #[must_use]
     pub fn watch_applied(&self) -> tokio::sync::watch::Receiver<LogIndex> {

@@ -166,6 +166,11 @@ impl Window {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// What all entries here take, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Changes with each sync, and when there will be no more.
     pub(super) fn watch_syncs(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()

@@ -128,6 +128,7 @@ pub(super) fn assemble(
         gossip: cluster.membership.as_ref().map(|child| child.address()),
         cluster: cluster.board.clone(),
         read_path: published.read_path(),
+        consensus: port.clone(),
     };
     let raft_setup = raft_setup(
         &options,

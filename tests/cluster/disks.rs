@@ -1,6 +1,6 @@
-//! The disk of one node fails, hangs or is full.
+//! The disk of one node fails, hangs, is slow or full.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{cell::Cell, io::ErrorKind, sync::Arc, time::Duration};
 
 use annals::{
     actors::supervision::policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
@@ -9,8 +9,8 @@ use annals::{
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, TIMING},
-    hooked_fs::{Gate, HookedFileSystem},
-    load::Kinds,
+    hooked_fs::{Gate, HookedFileSystem, Slowness},
+    load::{Kinds, Load},
     node::{Place, until},
     sim_fs::{CallKind, SimFileSystem},
 };
@@ -232,5 +232,66 @@ async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is
     load.progresses(AT_WORK).await;
     assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
     cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_slow_holds_nobody_up_takes_no_memory_and_catches_up() {
+    /// As long as a cheap disk takes that others use too.
+    const SYNC_TAKES: Duration = Duration::from_millis(50);
+    /// Few of these make many bytes, and three of them one batch.
+    const RECORD_BYTES: usize = 20 << 10;
+    /// More than a leader holds in memory for those that keep up.
+    const WRITTEN: u64 = 40 << 20;
+    /// What it may hold: 32 MiB of what is synced, and what it was just given.
+    const HELD_MAX: usize = 36 << 20;
+    /// Clients who wait for one answer before they ask for the next.
+    const PRODUCERS: u64 = 4;
+    let disks: Vec<_> = (0..3).map(|_| Slowness::new(SYNC_TAKES)).collect();
+    let place =
+        |disk: &Arc<Slowness>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, disk.clone())));
+    let cluster = Cluster::found_at(disks.iter().map(place).collect(), 3).await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    let kinds = Kinds {
+        unary: PRODUCERS / 2,
+        unary_stamped: PRODUCERS / 2,
+        streams: 0,
+        streams_stamped: 0,
+        tails: 1,
+        readers: 1,
+        lease_readers: 0,
+        record_bytes: RECORD_BYTES,
+        ..Kinds::of_a_cluster()
+    };
+    let load = Load::begin_on(&cluster.nodes, &cluster.recorder, kinds);
+    load.progresses(20).await;
+    disks[follower].set(true);
+    let (lacked, held) = (Cell::new(0), Cell::new(0));
+    let from = cluster.high_watermark(leader);
+    until("much to be written", async || {
+        let refs = &cluster.node(leader).refs;
+        let state = refs.cluster.state();
+        let matched = state.members[&cluster.id(follower)].matched.unwrap_or_default();
+        let behind = state.applied.distance_from(matched.min(state.applied));
+        lacked.set(lacked.get().max(behind));
+        held.set(held.get().max(refs.consensus.running().unwrap().held_bytes()));
+        (cluster.high_watermark(leader) - from) * RECORD_BYTES as u64 >= WRITTEN
+    })
+    .await;
+    let slowed = disks[follower].slowed();
+    println!(
+        "{slowed} syncs were slow; up to {} committed entries behind; {} bytes held",
+        lacked.get(),
+        held.get()
+    );
+    assert!(slowed > 10, "{slowed}");
+    // Had anybody waited for it, it would lack nothing that is committed; and nobody sends more than one batch at a time.
+    assert!(lacked.get() > 4 * PRODUCERS, "{lacked:?}");
+    assert!(held.get() < HELD_MAX, "{held:?}");
+    assert_eq!(cluster.until_led().await, leader);
+    disks[follower].set(false);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }
