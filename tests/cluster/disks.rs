@@ -212,6 +212,34 @@ async fn nodes_whose_disks_are_full_wait_for_others_to_stand_and_lead_when_there
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_with_hardly_any_room_takes_no_entries_disturbs_nobody_and_catches_up_when_there_is_some()
+{
+    // Else it would write on to the last byte of its disk, where a write fails and the node ends.
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let term = async || cluster.header(leader).await.unwrap().term;
+    let (follower, term_then) = (cluster.follower(leader), term().await);
+    fill(&disks, &cluster, follower).await;
+    disks[follower].set_free_bytes(FLOOR / 2 - 1);
+    until("the node to take no more", async || {
+        let stood_at = cluster.high_watermark(follower);
+        load.progresses(AT_WORK).await;
+        cluster.high_watermark(follower) == stood_at
+    })
+    .await;
+    let stood_at = cluster.high_watermark(follower);
+    load.progresses(5 * AT_WORK).await;
+    assert_eq!(cluster.high_watermark(follower), stood_at);
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    disks[follower].set_free_bytes(FLOOR);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    assert!(cluster.high_watermark(follower) > stood_at);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is() {
     let (disks, cluster) = with_floors().await;
     let load = cluster.load().await;

@@ -195,6 +195,18 @@ impl RaftPort {
         }
     }
 
+    /// Whether this node takes entries from a leader. While its disk is nearly full it does, since trims come among them; but it
+    /// lets half of what is kept free be: at the last byte a write fails, and the node ends.
+    pub(super) fn takes_entries(&self) -> bool {
+        match self.board.refusal() {
+            Some(Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            }) => free_bytes >= floor_bytes / 2,
+            _ => true,
+        }
+    }
+
     fn removed(&self) -> Option<ProposeError> {
         let removed_at = self.fence.removed_at()?;
         Some(ProposeError::Removed {
