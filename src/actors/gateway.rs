@@ -10,7 +10,7 @@
 //! The servers run on the multi-thread runtime; this actor only starts and ends them, and knows of them no more than
 //! [`Servers`] says: the network is above the actors.
 
-use std::{fmt, rc::Rc};
+use std::{cell::RefCell, fmt, rc::Rc};
 
 use actix::prelude::*;
 use futures::future::{self, LocalBoxFuture};
@@ -19,12 +19,14 @@ use super::supervision::{ActorRef, Child, Heartbeat, Lifeline, Part, Reply, Star
 
 /// Servers that are running.
 pub trait Servers: fmt::Debug {
-    /// Takes no more connections, and waits for the calls in flight, for a limited time; then gives the addresses up.
+    /// Takes no more clients, and waits for the calls in flight, for a limited time. Peers are served as before, until
+    /// [`Servers::close`].
     ///
     /// Cancel: the drain goes on in the background.
     fn drain(&self) -> LocalBoxFuture<'static, ()>;
 
-    /// Gives the addresses up at once; calls in flight end in the background. More than once is as once.
+    /// Gives the addresses up at once; calls in flight end in the background, those of peers after those of clients. More
+    /// than once is as once.
     fn close(&self);
 }
 
@@ -36,7 +38,7 @@ pub trait Launch: fmt::Debug {
     fn launch(&mut self) -> Result<Rc<dyn Servers>, StartError>;
 }
 
-/// Take no more connections, let the calls in flight end, and stop. Answered when the last connection has ended.
+/// Take no more clients, let the calls in flight end, and stop. Answered when the last client has gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
@@ -48,6 +50,8 @@ pub struct Drain {
 #[derive(Debug)]
 pub struct GrpcGatewayActor {
     servers: Rc<dyn Servers>,
+    /// Clients have gone in good order; peers are not this actor's to send away.
+    drained: bool,
     lifeline: Lifeline,
 }
 
@@ -57,7 +61,9 @@ impl Actor for GrpcGatewayActor {
 
 impl Drop for GrpcGatewayActor {
     fn drop(&mut self) {
-        self.servers.close();
+        if !self.drained {
+            self.servers.close();
+        }
     }
 }
 
@@ -90,16 +96,39 @@ impl GrpcGatewayActor {
     /// The actor of servers that are running.
     #[must_use]
     pub fn new(servers: Rc<dyn Servers>, lifeline: Lifeline) -> Self {
-        Self { servers, lifeline }
+        Self {
+            servers,
+            drained: false,
+            lifeline,
+        }
     }
 
     fn drain(&mut self, reply: Reply<(), Unanswered>, ctx: &mut Context<Self>) {
         self.lifeline.retire();
         let drained = self.servers.drain();
-        ctx.spawn(drained.into_actor(self).map(|(), _, ctx| {
+        ctx.spawn(drained.into_actor(self).map(|(), actor, ctx| {
+            actor.drained = true;
             reply.send(Ok(()));
             ctx.stop();
         }));
+    }
+}
+
+/// What a gateway that is stopped leaves open: the door to peers, who need consensus for as long as it runs.
+#[derive(Clone, Debug, Default)]
+pub struct PeersDoor(Rc<RefCell<Option<Rc<dyn Servers>>>>);
+
+impl PeersDoor {
+    /// Ends the connections of peers, and gives the address up. Does nothing while the gateway runs.
+    pub fn close(&self) {
+        if let Some(servers) = self.0.borrow_mut().take() {
+            servers.close();
+        }
+    }
+
+    fn leave_open(&self, servers: Rc<dyn Servers>) {
+        self.close();
+        *self.0.borrow_mut() = Some(servers);
     }
 }
 
@@ -109,6 +138,7 @@ pub struct GatewayChild {
     launcher: Box<dyn Launch>,
     /// Of the present instance. Kept here too, since an instance that is stuck never lets go of its listeners.
     servers: Option<Rc<dyn Servers>>,
+    peers_door: PeersDoor,
     actor: ActorRef<GrpcGatewayActor>,
 }
 
@@ -119,6 +149,7 @@ impl GatewayChild {
         Self {
             launcher,
             servers: None,
+            peers_door: PeersDoor::default(),
             actor: ActorRef::new(),
         }
     }
@@ -129,9 +160,18 @@ impl GatewayChild {
         self.actor.clone()
     }
 
+    /// What is left open when it is stopped, until it is closed there or the next instance starts.
+    #[must_use]
+    pub fn peers_door(&self) -> PeersDoor {
+        self.peers_door.clone()
+    }
+
     /// Stops as a child does, when `before` is done; the servers go on until then.
     pub fn stop_after(&mut self, before: LocalBoxFuture<'static, ()>) -> LocalBoxFuture<'static, ()> {
         let servers = self.servers.take();
+        if let Some(servers) = &servers {
+            self.peers_door.leave_open(Rc::clone(servers));
+        }
         let actor = self.actor.clone();
         Box::pin(async move {
             before.await;
@@ -149,6 +189,7 @@ impl GatewayChild {
     fn start_actor(&mut self, lifeline: Lifeline) -> Result<(), StartError> {
         // What an instance that died, or is stuck, left behind would be in the way.
         self.actor.clear();
+        self.peers_door.close();
         if let Some(servers) = self.servers.take() {
             servers.close();
         }
@@ -279,6 +320,15 @@ mod tests {
                 .unwrap()
         }
 
+        /// Waits until the stopped instance itself is gone: the door alone has the servers then.
+        async fn dropped(&self) {
+            let door = self.child.peers_door();
+            let holders = || door.0.borrow().as_ref().map_or(0, Rc::strong_count);
+            while holders() > 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+
         fn story(&self) -> Vec<String> {
             self.story.borrow().clone()
         }
@@ -293,11 +343,42 @@ mod tests {
             assert!(futures::poll!(&mut stop).is_pending());
             stage.drained.notify_one();
             stop.await;
-            while stage.story().len() < 3 {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(stage.story(), ["launch 1", "drain 1", "close 1"]);
+            stage.dropped().await;
+            assert_eq!(stage.story(), ["launch 1", "drain 1"], "peers are served on");
+            stage.child.peers_door().close();
+            stage.child.peers_door().close();
+            assert_eq!(stage.story()[2..], ["close 1"]);
             assert!(stage.deaths.try_recv().is_err(), "a planned end is not told");
+        });
+    }
+
+    #[test]
+    fn an_instance_that_was_drained_is_closed_before_the_next_one_starts() {
+        System::new().block_on(async {
+            let mut stage = Stage::new();
+            stage.start(1).await;
+            stage.drained.notify_one();
+            stage.child.stop().await;
+            stage.start(2).await;
+            stage.child.peers_door().close();
+            assert_eq!(stage.story(), ["launch 1", "drain 1", "close 1", "launch 2"]);
+        });
+    }
+
+    #[test]
+    fn a_drain_that_is_passed_over_is_closed_with_the_door() {
+        System::new().block_on(async {
+            let mut stage = Stage::new();
+            stage.start(1).await;
+            let mut stop = stage.child.stop();
+            assert!(futures::poll!(&mut stop).is_pending());
+            drop(stop);
+            stage.child.peers_door().close();
+            assert!(
+                stage.story().contains(&"close 1".to_owned()),
+                "{:?}",
+                stage.story()
+            );
         });
     }
 

@@ -1,6 +1,10 @@
 //! Puts a log's consensus together: recovered state in, a running openraft out.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use futures::{Stream, stream};
@@ -145,6 +149,18 @@ impl Consensus {
     /// ends before it knows.
     pub fn propose(&self, proposal: Proposal, then: OnComplete<WriteResult>) {
         self.gather.propose(proposal, then);
+    }
+
+    /// For how long, at `now`, this node's disk has owed a sync: none has come back, and something waits for one.
+    #[must_use]
+    pub fn sync_due_for(&self, now: Instant) -> Duration {
+        self.shared.window.sync_due_for(now)
+    }
+
+    /// Bytes of entries that are held in memory, for followers that keep up and because they are not synced yet.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.shared.window.held_bytes()
     }
 
     /// The last entry applied here, and its changes.

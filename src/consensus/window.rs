@@ -6,11 +6,13 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 
 use crate::{
+    clock,
     storage::{
         Placed,
         entry::{Entry, Outcome, Payload},
@@ -47,6 +49,8 @@ struct Inner {
     slots: VecDeque<Slot>,
     bytes: usize,
     synced_to: LogIndex,
+    /// Since when the next sync is due: the last one, or when there was something to sync again. `None` while nothing waits.
+    sync_due_since: Option<Instant>,
     applied_to: LogIndex,
 }
 
@@ -74,6 +78,7 @@ impl Window {
                 slots: VecDeque::new(),
                 bytes: 0,
                 synced_to: next,
+                sync_due_since: None,
                 applied_to: next,
             }),
             progress: watch::Sender::new(Progress {
@@ -106,6 +111,9 @@ impl Window {
                 outcome: None,
             });
         }
+        if inner.is_syncing() {
+            inner.sync_due_since.get_or_insert_with(clock::now);
+        }
     }
 
     /// The entries up to the last of `placed` are synced.
@@ -120,6 +128,7 @@ impl Window {
             }
             // A log that was replaced meanwhile by an installed one is further already.
             inner.synced_to = inner.synced_to.max(last.log_index.plus(1));
+            inner.sync_due_since = inner.is_syncing().then(clock::now);
             inner.evict();
             inner.synced_to
         };
@@ -147,11 +156,19 @@ impl Window {
 
     /// Whether something was appended that is not synced yet, and may still be.
     pub(super) fn is_syncing(&self) -> bool {
-        let busy = {
-            let inner = self.lock();
-            inner.synced_to < inner.next()
-        };
+        let busy = self.lock().is_syncing();
         busy && !self.progress.borrow().failed
+    }
+
+    /// For how long, at `now`, no sync has come back while something waited for one.
+    pub(super) fn sync_due_for(&self, now: Instant) -> Duration {
+        let since = self.lock().sync_due_since;
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// What all entries here take, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Changes with each sync, and when there will be no more.
@@ -216,6 +233,9 @@ impl Window {
             }
         }
         inner.synced_to = inner.synced_to.min(from);
+        if !inner.is_syncing() {
+            inner.sync_due_since = None;
+        }
         let to = inner.synced_to;
         drop(inner);
         self.progress.send_modify(|progress| progress.to = to);
@@ -228,6 +248,7 @@ impl Window {
             slots: VecDeque::new(),
             bytes: 0,
             synced_to: next,
+            sync_due_since: None,
             applied_to: next,
         };
         self.progress.send_modify(|progress| progress.to = next);
@@ -237,6 +258,11 @@ impl Window {
 impl Inner {
     fn next(&self) -> LogIndex {
         self.first.plus(self.slots.len() as u64)
+    }
+
+    /// Whether something waits for a sync.
+    fn is_syncing(&self) -> bool {
+        self.synced_to < self.next()
     }
 
     fn slot(&mut self, log_index: LogIndex) -> Option<&mut Slot> {
@@ -354,6 +380,29 @@ mod tests {
         let before_the_window = Window::new(LogIndex(9));
         before_the_window.truncate(LogIndex(4));
         assert_eq!(before_the_window.next(), LogIndex(4));
+    }
+
+    #[test]
+    fn a_sync_is_due_since_the_last_one_or_since_there_was_something_to_sync() {
+        let window = Window::new(LogIndex(1));
+        let much_later = || clock::now() + Duration::from_secs(3600);
+        let is_due = |window: &Window| window.sync_due_for(much_later()) > Duration::ZERO;
+        assert!(!is_due(&window), "nothing waits");
+        let before = clock::now();
+        window.push(&[entry(1, 1)]);
+        window.push(&[entry(2, 1)]);
+        let since_the_first = window.sync_due_for(before + Duration::from_secs(3600));
+        window.synced(&[stored(1, 0)]);
+        assert!(window.sync_due_for(before + Duration::from_secs(3600)) < since_the_first);
+        assert!(is_due(&window), "the second waits for another sync");
+        window.synced(&[stored(2, 2)]);
+        assert!(!is_due(&window));
+        window.push(&[entry(3, 1)]);
+        window.truncate(LogIndex(3));
+        assert!(!is_due(&window), "what is gone waits for nothing");
+        window.push(&[entry(3, 1)]);
+        window.reset(LogIndex(9));
+        assert!(!is_due(&window));
     }
 
     #[tokio::test]

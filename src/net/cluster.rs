@@ -101,6 +101,7 @@ pub(super) fn describe(context: &Context, port: &ClusterPort) -> PeerDescription
         address: context.rpc_address.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         problem: parts.readiness.borrow().problem().unwrap_or_default(),
+        unfit: unfit(context),
         membership_at: state.committed.0,
         progress: match leader == Some(own) {
             true => others.map(progress).collect(),
@@ -108,6 +109,18 @@ pub(super) fn describe(context: &Context, port: &ClusterPort) -> PeerDescription
         },
         members: state.committed.1,
     }
+}
+
+/// Why this node should not lead: it is on its way out, or would refuse what the others could take.
+fn unfit(context: &Context) -> String {
+    if context.draining.is_cancelled() {
+        return "it is being stopped".to_owned();
+    }
+    let checks = context.parts.vitals.checks();
+    checks
+        .into_iter()
+        .find_map(|check| check.problem)
+        .unwrap_or_default()
 }
 
 /// The whole cluster. `local`: only what this node knows by itself.

@@ -90,6 +90,8 @@ pub struct Entrance {
     connections: Arc<Connections>,
     /// `None` when this node has no peers: then everybody is a client.
     peers: Option<Peers>,
+    /// Once it is cancelled, peers alone are let in.
+    draining: CancellationToken,
     patience: Patience,
     log: Logger,
 }
@@ -122,12 +124,19 @@ struct Peers {
 }
 
 impl Entrance {
-    /// To `clients`, counted by `connections`, and to `peers`.
+    /// To `clients`, counted by `connections`, until `draining`, and to `peers`.
     #[must_use]
-    pub fn new(clients: Side, connections: Arc<Connections>, peers: Option<Side>, log: Logger) -> Self {
+    pub fn new(
+        clients: Side,
+        connections: Arc<Connections>,
+        peers: Option<Side>,
+        draining: CancellationToken,
+        log: Logger,
+    ) -> Self {
         Self {
             clients,
             connections,
+            draining,
             peers: peers.map(|side| Peers {
                 side,
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
@@ -141,7 +150,8 @@ impl Entrance {
         }
     }
 
-    /// Takes a connection that was accepted. It is dropped when there is no room, and when it says nothing before `stop`.
+    /// Takes a connection that was accepted. It is dropped when there is no room, when it is a client's and clients are asked
+    /// to go, and when it says nothing before `stop`.
     ///
     /// Errors: nobody serves any more.
     pub async fn enter(
@@ -152,12 +162,15 @@ impl Entrance {
     ) -> Result<(), Closed> {
         // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
         drop(stream.set_nodelay(true));
-        let slot = Arc::clone(&self.connections.slots).try_acquire_owned().ok();
+        let slot = match self.draining.is_cancelled() {
+            true => None,
+            false => Arc::clone(&self.connections.slots).try_acquire_owned().ok(),
+        };
         let Some(peers) = self.peers.clone() else {
             return match slot {
                 Some(slot) => self.to_clients(stream, slot, Duration::ZERO).await,
                 None => {
-                    self.connections.refuse(from, &self.log);
+                    self.turn_away(from);
                     Ok(())
                 }
             };
@@ -167,7 +180,7 @@ impl Entrance {
             None => match Arc::clone(&peers.unknown).try_acquire_owned() {
                 Ok(place) => Some(place),
                 Err(_) => {
-                    self.connections.refuse(from, &self.log);
+                    self.turn_away(from);
                     return Ok(());
                 }
             },
@@ -201,10 +214,10 @@ impl Entrance {
             return Ok(());
         };
         if first != [FIRST_BYTE] {
-            return match slot {
+            return match slot.filter(|_| !self.draining.is_cancelled()) {
                 Some(slot) => self.to_clients(stream, slot, began.elapsed()).await,
                 None => {
-                    self.connections.refuse(from, &self.log);
+                    self.turn_away(from);
                     Ok(())
                 }
             };
@@ -218,6 +231,13 @@ impl Entrance {
             return Ok(());
         }
         peers.side.take(stream, slot, began.elapsed()).await
+    }
+
+    /// A client is one too many, or comes when all of them are asked to go, which is no reason to tell of it.
+    fn turn_away(&self, from: SocketAddr) {
+        if !self.draining.is_cancelled() {
+            self.connections.refuse(from, &self.log);
+        }
     }
 
     async fn to_clients(
@@ -275,6 +295,7 @@ mod tests {
         entrance: Entrance,
         clients: mpsc::Receiver<io::Result<Connection>>,
         peers: mpsc::Receiver<io::Result<Connection>>,
+        draining: CancellationToken,
         stop: CancellationToken,
         listener: TcpListener,
     }
@@ -297,7 +318,8 @@ mod tests {
             let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
             let connections = Arc::new(Connections::new(connections_max));
             let log = Logger::root(Discard, o!());
-            let mut entrance = Entrance::new(clients, connections, Some(peers), log);
+            let draining = CancellationToken::new();
+            let mut entrance = Entrance::new(clients, connections, Some(peers), draining.clone(), log);
             entrance.patience = Patience {
                 client: Duration::from_millis(100),
                 unknown: Duration::from_millis(50),
@@ -306,6 +328,7 @@ mod tests {
                 entrance,
                 clients: clients_incoming,
                 peers: peers_incoming,
+                draining,
                 stop: CancellationToken::new(),
                 listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
             }
@@ -379,6 +402,21 @@ mod tests {
         assert!(closed(stage.enter(b"").await).await, "it had its time");
         let _peer = stage.enter(&[FIRST_BYTE]).await;
         next(&mut stage.peers).await;
+    }
+
+    #[tokio::test]
+    async fn peers_alone_get_in_when_clients_are_asked_to_go() {
+        let mut stage = Stage::new(1).await;
+        stage.entrance.patience.client = Duration::from_secs(3600);
+        let mut late = stage.enter(b"").await;
+        stage.draining.cancel();
+        late.write_all(b"x").await.unwrap();
+        assert!(closed(late).await, "it came before, and speaks too late");
+        assert!(closed(stage.enter(b"x").await).await);
+        let _peer = stage.enter(&[FIRST_BYTE]).await;
+        next(&mut stage.peers).await;
+        assert!(stage.clients.try_recv().is_err());
+        assert_eq!(stage.entrance.connections.refused(), 0, "they were not too many");
     }
 
     #[tokio::test]

@@ -97,20 +97,31 @@ impl Launch for Launcher {
 /// The servers, for whoever starts and ends them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RunningServers {
-    /// Taken when the addresses are given up. Nobody else owns the listeners.
-    listeners: Arc<Mutex<Option<Listeners>>>,
+    rpc: OwnedListener,
+    admin: OwnedListener,
     addresses: (SocketAddr, SocketAddr),
+    /// Asks clients to go, and turns away those who come.
     draining: CancellationToken,
+    /// Set when the last client has gone.
+    finished: CancellationToken,
     /// Ends the admin server.
     closing: CancellationToken,
-    /// Set when the last connection has ended.
-    finished: CancellationToken,
+    /// Ends the connections of peers, and shuts the door to them.
+    parting: CancellationToken,
 }
 
-#[derive(Debug)]
-struct Listeners {
-    rpc: Arc<TcpListener>,
-    admin: Arc<TcpListener>,
+/// A listener that nobody else owns; taken when its address is given up.
+#[derive(Clone, Debug)]
+struct OwnedListener(Arc<Mutex<Option<Arc<TcpListener>>>>);
+
+impl OwnedListener {
+    fn new(listener: Arc<TcpListener>) -> Self {
+        Self(Arc::new(Mutex::new(Some(listener))))
+    }
+
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl RunningServers {
@@ -121,12 +132,10 @@ impl RunningServers {
     pub fn start(runtime: &Handle, parts: &Parts, ports: &mut Ports) -> Result<Self, BindError> {
         let _inside = runtime.enter();
         let options = &parts.options;
-        let listeners = Listeners {
-            rpc: bind(ports.rpc.unwrap_or(options.rpc_address), "clients")?,
-            admin: bind(ports.admin.unwrap_or(options.admin_address), "administration")?,
-        };
-        let rpc_address = address_of(&listeners.rpc, options.rpc_address)?;
-        let admin_address = address_of(&listeners.admin, options.admin_address)?;
+        let rpc = bind(ports.rpc.unwrap_or(options.rpc_address), "clients")?;
+        let admin = bind(ports.admin.unwrap_or(options.admin_address), "administration")?;
+        let rpc_address = address_of(&rpc, options.rpc_address)?;
+        let admin_address = address_of(&admin, options.admin_address)?;
         *ports = Ports {
             rpc: Some(rpc_address),
             admin: Some(admin_address),
@@ -135,26 +144,18 @@ impl RunningServers {
         let draining = CancellationToken::new();
         let context = Arc::new(Context::new(parts.clone(), rpc_address, draining.clone()));
         let connections = Arc::new(Connections::new(options.connections_max));
+        let (rpc_door, admin_door) = (Door::new(&rpc, rpc_address), Door::new(&admin, admin_address));
         let servers = Self {
             addresses: (rpc_address, admin_address),
             draining,
-            closing: CancellationToken::new(),
             finished: CancellationToken::new(),
-            listeners: Arc::new(Mutex::new(None)),
+            closing: CancellationToken::new(),
+            parting: CancellationToken::new(),
+            rpc: OwnedListener::new(rpc),
+            admin: OwnedListener::new(admin),
         };
-        servers.spawn_rpc(
-            runtime,
-            &context,
-            &connections,
-            Door::new(&listeners.rpc, rpc_address),
-        );
-        servers.spawn_admin(
-            runtime,
-            context,
-            connections,
-            Door::new(&listeners.admin, admin_address),
-        );
-        *servers.listeners.lock().unwrap_or_else(PoisonError::into_inner) = Some(listeners);
+        servers.spawn_rpc(runtime, &context, &connections, rpc_door);
+        servers.spawn_admin(runtime, context, connections, admin_door);
         info!(parts.log, "listening"; "rpc" => %rpc_address, "admin" => %admin_address);
         Ok(servers)
     }
@@ -196,10 +197,12 @@ impl RunningServers {
             clients.kill.clone(),
             peers.as_ref().map(|peers| peers.kill.clone()),
         );
-        let entrance = Entrance::new(clients, Arc::clone(connections), peers, log.clone());
-        runtime.spawn(accept_loop(door, entrance, self.draining.clone(), log.clone()));
+        let draining = self.draining.clone();
+        let entrance = Entrance::new(clients, Arc::clone(connections), peers, draining, log.clone());
+        runtime.spawn(accept_loop(door, entrance, self.parting.clone(), log.clone()));
 
-        let (draining, finished) = (self.draining.clone(), self.finished.clone());
+        let (draining, finished, parting) =
+            (self.draining.clone(), self.finished.clone(), self.parting.clone());
         let drain_timeout = context.options.drain_timeout;
         runtime.spawn(async move {
             draining.cancelled().await;
@@ -212,6 +215,7 @@ impl RunningServers {
             }
             // Peers last, since what clients wait for is committed with their help; and at once, since what they have open
             // here ends by their wish alone.
+            parting.cancelled().await;
             if let Some(kill_peers) = kill_peers {
                 kill_peers.cancel();
             }
@@ -240,26 +244,24 @@ impl RunningServers {
 }
 
 impl Servers for RunningServers {
-    /// Stops accepting, says NOT_SERVING, ends consumers that follow, answers what producers have sent, and waits for the
-    /// calls in flight, up to `drain_timeout`; then closes what is left, the admin server last.
+    /// Turns clients away, says NOT_SERVING, ends consumers that follow, answers what producers have sent, and waits for the
+    /// calls in flight, up to `drain_timeout`; then closes what is left of clients', and the admin server.
     fn drain(&self) -> LocalBoxFuture<'static, ()> {
         let servers = self.clone();
         Box::pin(async move {
             servers.draining.cancel();
             servers.finished.cancelled().await;
-            servers.close();
+            servers.closing.cancel();
+            servers.admin.close();
         })
     }
 
     fn close(&self) {
         self.draining.cancel();
         self.closing.cancel();
-        let listeners = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(listeners);
+        self.parting.cancel();
+        self.rpc.close();
+        self.admin.close();
     }
 }
 

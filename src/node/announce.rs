@@ -1,4 +1,5 @@
-//! The gateway as the last part up, which is told, and the first one down, after leadership was handed over.
+//! The gateway as the last part up, which is told, and the first one down, after leadership was handed over; and consensus,
+//! with which the connections of peers end.
 
 use std::sync::{
     Arc,
@@ -11,8 +12,8 @@ use tokio::sync::watch;
 use super::Addresses;
 use crate::{
     actors::{
-        gateway::GatewayChild,
-        raft::{HandOver, RaftActor},
+        gateway::{GatewayChild, PeersDoor},
+        raft::{HandOver, RaftActor, RaftChild},
         supervision::{ActorRef, Child, Lifeline, Part, Reply, StartError},
     },
     net::server::Launcher,
@@ -65,5 +66,44 @@ impl Child for AnnouncedGateway {
 
     fn ping(&self) {
         self.gateway.ping();
+    }
+}
+
+/// Consensus, which needs its peers for as long as it runs: those who follow the next leader commit with this node's help while
+/// its clients drain. Where the gateway was stopped before, peers' connections end with it.
+#[derive(Debug)]
+pub(super) struct RaftAmongPeers {
+    pub(super) raft: RaftChild,
+    pub(super) peers_door: PeersDoor,
+}
+
+/// Closes the door when it is dropped: also when the stop is passed over.
+struct Closes(PeersDoor);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Child for RaftAmongPeers {
+    fn part(&self) -> Part {
+        self.raft.part()
+    }
+
+    fn start(&mut self, lifeline: Lifeline) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        self.raft.start(lifeline)
+    }
+
+    fn stop(&mut self) -> LocalBoxFuture<'static, ()> {
+        let (closes, stopped) = (Closes(self.peers_door.clone()), self.raft.stop());
+        FutureExt::boxed_local(async move {
+            stopped.await;
+            drop(closes);
+        })
+    }
+
+    fn ping(&self) {
+        self.raft.ping();
     }
 }

@@ -8,7 +8,10 @@ use slog::Logger;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Addresses, NodeOptions, NodeRefs, announce::AnnouncedGateway, cluster::ClusterParts, readiness,
+    Addresses, NodeOptions, NodeRefs,
+    announce::{AnnouncedGateway, RaftAmongPeers},
+    cluster::ClusterParts,
+    readiness,
     vitals::NodeVitals,
 };
 use crate::{
@@ -89,7 +92,7 @@ pub(super) fn assemble(
         leadership: published.leadership.1.clone(),
         board: published.board.clone(),
         read_path: published.read_path.clone(),
-        route: Arc::new(cluster.route()),
+        route: Arc::new(cluster.route(published.leadership.1.clone())),
         runtime: runtime.clone(),
     });
     let signs = readiness::Signs {
@@ -125,13 +128,14 @@ pub(super) fn assemble(
         gossip: cluster.membership.as_ref().map(|child| child.address()),
         cluster: cluster.board.clone(),
         read_path: published.read_path.clone(),
+        consensus: port.clone(),
     };
     let raft_setup = raft_setup(
         &options,
         &cluster,
         &published,
         &shared,
-        port.clone(),
+        (&port, &stopping),
         runtime,
         logger,
     );
@@ -148,7 +152,10 @@ pub(super) fn assemble(
     let mut children: Vec<Box<dyn Child>> = membership.into_iter().collect();
     children.push(Box::new(cluster.replicators));
     children.push(Box::new(LogChild::new(log_setup, shared)));
-    children.push(Box::new(RaftChild::new(raft_setup, raft.clone())));
+    children.push(Box::new(RaftAmongPeers {
+        raft: RaftChild::new(raft_setup, raft.clone()),
+        peers_door: gateway.peers_door(),
+    }));
     children.push(Box::new(AnnouncedGateway {
         gateway,
         launcher,
@@ -199,7 +206,7 @@ fn raft_setup(
     cluster: &ClusterParts,
     published: &Published,
     shared: &LogShared,
-    port: RaftPort,
+    (port, stopping): (&RaftPort, &Arc<AtomicBool>),
     runtime: &Handle,
     logger: &Logger,
 ) -> RaftSetup {
@@ -216,7 +223,8 @@ fn raft_setup(
         board: published.board.clone(),
         high_watermark: published.high_watermark.clone(),
         leadership: published.leadership.0.clone(),
-        port,
+        port: port.clone(),
+        stopping: stopping.clone(),
         cluster: cluster.board.clone(),
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,

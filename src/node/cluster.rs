@@ -8,6 +8,7 @@ use tokio::{runtime::Handle, sync::watch};
 use super::NodeOptions;
 use crate::{
     actors::{
+        committer::Leadership,
         membership::{
             ClusterOptions, GossipTiming, MembershipChild, MembershipSetup, NodeIdentity, OwnTags, PeerBoard,
             PeerDirectory,
@@ -141,10 +142,11 @@ impl ClusterParts {
     }
 
     /// The way of clients' batches to a leader that is another node.
-    pub(super) fn route(&self) -> PeerRoute {
+    pub(super) fn route(&self, leadership: watch::Receiver<Leadership>) -> PeerRoute {
         PeerRoute::new(
             Arc::new(self.links.clone()),
             self.addresses.clone(),
+            leadership,
             self.runtime.clone(),
         )
     }

@@ -91,6 +91,8 @@ pub struct NodeRefs {
     pub cluster: ClusterBoard,
     /// The log, for reading.
     pub read_path: ReadPath,
+    /// Consensus, while it runs.
+    pub consensus: RaftPort,
 }
 
 impl Node {

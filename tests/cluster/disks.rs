@@ -1,6 +1,6 @@
-//! The disk of one node fails or hangs.
+//! The disk of one node fails, hangs, is slow or full.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{cell::Cell, io::ErrorKind, sync::Arc, time::Duration};
 
 use annals::{
     actors::supervision::policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
@@ -8,8 +8,9 @@ use annals::{
 };
 
 use crate::support::{
-    cluster::{AT_WORK, Cluster},
-    hooked_fs::{Gate, HookedFileSystem},
+    cluster::{AT_WORK, Cluster, Port, TIMING},
+    hooked_fs::{Gate, HookedFileSystem, Slowness},
+    load::{Kinds, Load},
     node::{Place, until},
     sim_fs::{CallKind, SimFileSystem},
 };
@@ -90,5 +91,235 @@ async fn a_leader_whose_disk_hangs_for_too_long_ends_and_another_one_leads() {
     load.progresses(AT_WORK).await;
     gates[leader].open();
     cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_leads_soon_when_the_leader_s_disk_hangs_and_the_leader_comes_back_as_a_follower() {
+    // The story: heartbeats do not need the disk, so a leader whose disk hung led on, and nobody was answered, for half a minute.
+    let gates: Vec<_> = (0..3).map(|_| Gate::new()).collect();
+    let place = |gate: &Arc<Gate>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, gate.clone())));
+    let cluster = Cluster::found_at(gates.iter().map(place).collect(), 3).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    // Clients of the others, who wait for every answer: it would come by way of the leader whose disk hangs.
+    let others = cluster.others(leader);
+    let patient = Kinds {
+        patience: None,
+        ..Kinds::of_a_cluster()
+    };
+    let at_others = [0, 1].map(|other| cluster.load_at(others[other], patient));
+    for load in &at_others {
+        load.progresses(AT_WORK).await;
+    }
+    let since = cluster.recorder.now();
+    gates[leader].close();
+    let next = cluster.until_led_among(&others).await;
+    load.progresses(AT_WORK).await;
+    for load in &at_others {
+        load.progresses(AT_WORK).await;
+    }
+    let silence = cluster
+        .recorder
+        .history()
+        .longest_silence(since, cluster.recorder.now());
+    println!("{silence:?} without acknowledgements");
+    assert!(silence < 4 * TIMING.election_timeout, "{silence:?}");
+    assert!(gates[leader].waiting() > 0, "its disk was to hang all the time");
+    gates[leader].open();
+    assert_eq!(cluster.until_led().await, next);
+    for load in at_others {
+        load.finish().await;
+    }
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+/// Room on each disk that is kept free.
+const FLOOR: u64 = 1 << 20;
+
+async fn with_floors() -> (Vec<SimFileSystem>, Cluster) {
+    let disks: Vec<_> = (1..=3).map(SimFileSystem::new).collect();
+    let places = disks
+        .iter()
+        .map(|disk| Place::on(Arc::new(disk.clone())))
+        .collect();
+    let cluster = Cluster::found_at_with(places, 3, |options| options.free_bytes_min = FLOOR).await;
+    (disks, cluster)
+}
+
+/// Leaves too little room on a node's disk, and waits until it has seen that.
+async fn fill(disks: &[SimFileSystem], cluster: &Cluster, number: usize) {
+    disks[number].set_free_bytes(FLOOR - 1);
+    until("the node to see that its disk is full", async || {
+        cluster
+            .node(number)
+            .get("/readyz")
+            .await
+            .1
+            .contains("nearly full")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_full_lets_one_with_room_lead_and_clients_write_on() {
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    let (also_full, roomy) = (others[0], others[1]);
+    let since = cluster.recorder.now();
+    for full in [also_full, leader] {
+        fill(&disks, &cluster, full).await;
+    }
+    cluster.until_led_among(&[roomy]).await;
+    load.progresses(AT_WORK).await;
+    let silence = cluster
+        .recorder
+        .history()
+        .longest_silence(since, cluster.recorder.now());
+    println!("{silence:?} without acknowledgements");
+    assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
+    assert_eq!(cluster.until_led().await, roomy);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_whose_disks_are_full_wait_for_others_to_stand_and_lead_when_there_are_none() {
+    let (disks, mut cluster) = with_floors().await;
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    for full in &others {
+        fill(&disks, &cluster, *full).await;
+    }
+    let since = cluster.recorder.now();
+    cluster.kill(leader).await;
+    cluster.until_led_among(&others).await;
+    let leaderless = cluster.recorder.now().since(since);
+    println!("{leaderless:?} without a leader");
+    assert!(leaderless > 3 * TIMING.election_timeout, "{leaderless:?}");
+    cluster.start(leader, Port::Other).await;
+    assert_eq!(
+        cluster.until_led_among(&[leader]).await,
+        leader,
+        "it has room, and is let lead"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_with_hardly_any_room_takes_no_entries_disturbs_nobody_and_catches_up_when_there_is_some()
+{
+    // Else it would write on to the last byte of its disk, where a write fails and the node ends.
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let term = async || cluster.header(leader).await.unwrap().term;
+    let (follower, term_then) = (cluster.follower(leader), term().await);
+    fill(&disks, &cluster, follower).await;
+    disks[follower].set_free_bytes(FLOOR / 2 - 1);
+    until("the node to take no more", async || {
+        let stood_at = cluster.high_watermark(follower);
+        load.progresses(AT_WORK).await;
+        cluster.high_watermark(follower) == stood_at
+    })
+    .await;
+    let stood_at = cluster.high_watermark(follower);
+    load.progresses(5 * AT_WORK).await;
+    assert_eq!(cluster.high_watermark(follower), stood_at);
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    disks[follower].set_free_bytes(FLOOR);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    assert!(cluster.high_watermark(follower) > stood_at);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is() {
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let term = async || cluster.header(leader).await.unwrap().term;
+    for full in cluster.others(leader).into_iter().chain([leader]) {
+        fill(&disks, &cluster, full).await;
+    }
+    let term_then = term().await;
+    // So many come in several election timeouts.
+    let refused = load.answers("STORAGE_FULL") + 2000;
+    until("refusals", async || load.answers("STORAGE_FULL") >= refused).await;
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    assert!(cluster.linearizable_read(leader).await.is_ok());
+    for disk in &disks {
+        disk.set_free_bytes(FLOOR);
+    }
+    load.progresses(AT_WORK).await;
+    assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_slow_holds_nobody_up_takes_no_memory_and_catches_up() {
+    /// As long as a cheap disk takes that others use too.
+    const SYNC_TAKES: Duration = Duration::from_millis(50);
+    /// Few of these make many bytes, and three of them one batch.
+    const RECORD_BYTES: usize = 20 << 10;
+    /// More than a leader holds in memory for those that keep up.
+    const WRITTEN: u64 = 40 << 20;
+    /// What it may hold: 32 MiB of what is synced, and what it was just given.
+    const HELD_MAX: usize = 36 << 20;
+    /// Clients who wait for one answer before they ask for the next.
+    const PRODUCERS: u64 = 4;
+    let disks: Vec<_> = (0..3).map(|_| Slowness::new(SYNC_TAKES)).collect();
+    let place =
+        |disk: &Arc<Slowness>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, disk.clone())));
+    let cluster = Cluster::found_at(disks.iter().map(place).collect(), 3).await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    let kinds = Kinds {
+        unary: PRODUCERS / 2,
+        unary_stamped: PRODUCERS / 2,
+        streams: 0,
+        streams_stamped: 0,
+        tails: 1,
+        readers: 1,
+        lease_readers: 0,
+        record_bytes: RECORD_BYTES,
+        ..Kinds::of_a_cluster()
+    };
+    let load = Load::begin_on(&cluster.nodes, &cluster.recorder, kinds);
+    load.progresses(20).await;
+    disks[follower].set(true);
+    let (lacked, held) = (Cell::new(0), Cell::new(0));
+    let from = cluster.high_watermark(leader);
+    until("much to be written", async || {
+        let refs = &cluster.node(leader).refs;
+        let state = refs.cluster.state();
+        let matched = state.members[&cluster.id(follower)].matched.unwrap_or_default();
+        let behind = state.applied.distance_from(matched.min(state.applied));
+        lacked.set(lacked.get().max(behind));
+        held.set(held.get().max(refs.consensus.running().unwrap().held_bytes()));
+        (cluster.high_watermark(leader) - from) * RECORD_BYTES as u64 >= WRITTEN
+    })
+    .await;
+    let slowed = disks[follower].slowed();
+    println!(
+        "{slowed} syncs were slow; up to {} committed entries behind; {} bytes held",
+        lacked.get(),
+        held.get()
+    );
+    assert!(slowed > 10, "{slowed}");
+    // Had anybody waited for it, it would lack nothing that is committed; and nobody sends more than one batch at a time.
+    assert!(lacked.get() > 4 * PRODUCERS, "{lacked:?}");
+    assert!(held.get() < HELD_MAX, "{held:?}");
+    assert_eq!(cluster.until_led().await, leader);
+    disks[follower].set(false);
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }

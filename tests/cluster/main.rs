@@ -15,6 +15,7 @@ mod one_process;
 mod support;
 
 mod disks;
+mod drains;
 mod founding;
 mod leaders;
 mod links;

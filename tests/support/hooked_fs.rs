@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use annals::storage::fs::{File, FileSystem, Mapping, OpenMode};
@@ -133,6 +134,49 @@ impl Hook for Gate {
             .wait_while(state, |state| state.closed)
             .expect("no call panics while it has the lock");
         state.waiting -= 1;
+    }
+}
+
+/// Makes each sync take longer while it is on, as a disk that has much else to do.
+#[derive(Debug)]
+pub(crate) struct Slowness {
+    by: Duration,
+    on: AtomicBool,
+    slowed: AtomicU64,
+    /// Nobody ever tells of a change: whoever waits here waits as long as he likes.
+    nothing: (Mutex<()>, Condvar),
+}
+
+impl Slowness {
+    pub(crate) fn new(by: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            by,
+            on: AtomicBool::new(false),
+            slowed: AtomicU64::new(0),
+            nothing: (Mutex::new(()), Condvar::new()),
+        })
+    }
+
+    pub(crate) fn set(&self, on: bool) {
+        self.on.store(on, Ordering::SeqCst);
+    }
+
+    /// How many syncs have taken longer.
+    pub(crate) fn slowed(&self) -> u64 {
+        self.slowed.load(Ordering::SeqCst)
+    }
+}
+
+impl Hook for Slowness {
+    fn before(&self, point: Point, _: &Path) {
+        if point != Point::Sync || !self.on.load(Ordering::SeqCst) {
+            return;
+        }
+        let (nothing, change) = &self.nothing;
+        let nothing = nothing.lock().expect("no call panics while it has the lock");
+        let waited = change.wait_timeout_while(nothing, self.by, |()| true);
+        drop(waited.expect("no call panics while it has the lock"));
+        self.slowed.fetch_add(1, Ordering::SeqCst);
     }
 }
 

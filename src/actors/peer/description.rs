@@ -24,6 +24,8 @@ pub struct PeerDescription {
     pub version: String,
     /// Why it does not serve reads and writes; empty when it does.
     pub problem: String,
+    /// Why it should not lead now; empty when it may.
+    pub unfit: String,
     /// The newest membership that it knows to be committed: its entry.
     pub membership_at: LogIndex,
     /// Who belongs by that.
@@ -70,6 +72,7 @@ impl From<PeerDescription> for peer::DescribeResponse {
             membership_log_index: of.membership_at.get(),
             member_ids: of.members.into_iter().map(NodeId::get).collect(),
             progress: progress.collect(),
+            unfit: of.unfit,
         }
     }
 }
@@ -91,6 +94,7 @@ impl From<peer::DescribeResponse> for PeerDescription {
             problem: of.problem,
             membership_at: LogIndex(of.membership_log_index),
             members: of.member_ids.into_iter().map(NodeId).collect(),
+            unfit: of.unfit,
             progress: progress.collect(),
         }
     }
@@ -115,6 +119,7 @@ mod tests {
             address: "127.0.0.1:8400".to_owned(),
             version: "0.1.0".to_owned(),
             problem: "none".to_owned(),
+            unfit: "its disk".to_owned(),
             membership_at: LogIndex(1),
             members: BTreeSet::from([NodeId(1), NodeId(2)]),
             progress: vec![

@@ -15,6 +15,9 @@ pub enum PeerError {
     /// Consensus is being started, or restarted; nothing was done.
     #[error("the node is not ready yet")]
     Unavailable,
+    /// The disk is so full that no entries are taken; nothing was done.
+    #[error("the disk is nearly full, and takes no entries until there is room")]
+    NoRoom,
     /// Consensus has ended while it worked on the request.
     #[error("consensus has stopped: {cause}")]
     Stopped {
@@ -71,6 +74,7 @@ impl PeerError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Unavailable
+            | Self::NoRoom
             | Self::Stopped { .. }
             | Self::NotLeader { .. }
             | Self::Call { .. }

@@ -1,12 +1,18 @@
 //! What other nodes ask of this one's consensus.
 
-use std::sync::Arc;
+use std::{
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
     FutureExt, StreamExt,
-    future::BoxFuture,
+    future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
 use openraft::errors::{Fatal, RaftError};
@@ -48,6 +54,11 @@ impl Answers {
         self.port.running().ok_or(PeerError::Unavailable)
     }
 
+    /// Whether there is room for what it carries; a heartbeat carries nothing.
+    fn takes(&self, request: &AppendRequest) -> bool {
+        request.entries.is_empty() || self.port.takes_entries()
+    }
+
     fn raft(&self) -> Result<Raft, PeerError> {
         Ok(self.consensus()?.raft)
     }
@@ -70,16 +81,32 @@ fn ended(error: RaftError<TypeConfig>) -> PeerError {
 impl PeerHandler for Answers {
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
         self.heard.heard();
+        if !self.takes(&request) {
+            return Err(PeerError::NoRoom);
+        }
         self.raft()?.append_entries(request).await.map_err(ended)
     }
 
     fn stream_append(&self, requests: BoxStream<'static, AppendRequest>) -> AppendResults {
         match self.raft() {
             Ok(raft) => {
-                let heard = self.heard.clone();
-                raft.stream_append(requests.inspect(move |_| heard.heard()))
-                    .map(|result| result.map_err(|fatal| stopped(&fatal)))
-                    .boxed()
+                let (answers, refused) = (self.clone(), Arc::new(AtomicBool::new(false)));
+                let refuses = refused.clone();
+                let taken = requests.take_while(move |request| {
+                    answers.heard.heard();
+                    let takes = answers.takes(request);
+                    refuses.store(!takes, Ordering::Release);
+                    future::ready(takes)
+                });
+                let results = raft.stream_append(taken);
+                let results = results.map(|result| result.map_err(|fatal| stopped(&fatal)));
+                // Behind the answers to what came before.
+                let refusal = move || {
+                    refused
+                        .swap(false, Ordering::AcqRel)
+                        .then_some(Err(PeerError::NoRoom))
+                };
+                results.chain(stream::iter(iter::from_fn(refusal))).boxed()
             }
             Err(error) => stream::iter([Err(error)]).boxed(),
         }

@@ -1,4 +1,4 @@
-//! Changes of who belongs to the cluster, and who leads: by gossip's suggestion, or by an operator's command.
+//! Changes of who belongs to the cluster: by gossip's suggestion, or by an operator's command.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,14 +35,8 @@ use crate::{
 
 /// How often the leader compares the membership with what gossip says.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The one who is to lead is asked again after this: it gives up when what it lacks is not on its disk within some hundred
-/// milliseconds, and meanwhile this node takes nothing new, so that the next time it lacks less.
-const HAND_OVER_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// A change waits this long for the one before it, which takes a round trip and a sync, or two.
 const CHANGE_WAITS_FOR: Duration = Duration::from_secs(5);
-/// How long a hand-over may take: a round trip, a sync and an election that is not contested.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
-
 /// Change who belongs to the cluster. Only the leader can.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -70,16 +64,6 @@ pub enum MemberChange {
         /// The node.
         node: NodeId,
     },
-}
-
-/// Let another node lead.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct HandOver {
-    /// Which; `None`: whoever is furthest.
-    pub to: Option<NodeId>,
-    /// Answered when this node leads no more, with who leads then.
-    pub reply: Reply<Option<NodeId>, ChangeFailed>,
 }
 
 /// A change was not made.
@@ -214,77 +198,11 @@ impl RaftActor {
     }
 
     /// Whether a node answered lately.
-    fn is_heard(&self, node: NodeId) -> bool {
+    pub(super) fn is_heard(&self, node: NodeId) -> bool {
         let patience = self.setup.timing.election_timeout * 2;
         let silent_for = self.setup.links.silent_for(node);
         silent_for.is_some_and(|silent_for| silent_for < patience) && self.setup.links.is_connected(node)
     }
-
-    /// Lets another node lead, unless nobody else can.
-    pub(super) fn hand_over(&mut self, message: HandOver, context: &mut Context<Self>) {
-        let HandOver { to, reply } = message;
-        let own = self.setup.node_id;
-        let leader = self.setup.leadership.borrow().leader;
-        let Some(consensus) = self.consensus.clone().filter(|_| leader == Some(own)) else {
-            let leader = leader.map(NodeId::get);
-            reply.send(Err(not_leader(leader, self.setup.port.route()).into()));
-            return;
-        };
-        let state = self.setup.cluster.state();
-        let peers = self.setup.directory.table();
-        let reachable =
-            |node: NodeId| peers.get(node).is_none_or(|peer| peer.is_reachable()) && self.is_heard(node);
-        let others = state
-            .members
-            .iter()
-            .filter(|(node, member)| **node != own && member.voter);
-        let fit = others.filter(|(node, _)| to.is_none_or(|to| to == **node) && reachable(**node));
-        let Some((target, _)) = fit.max_by_key(|(_, member)| member.matched) else {
-            let why = match to {
-                Some(to) => format!("node {to} cannot lead now: it is no voter, or out of reach"),
-                None => "no other voter is within reach".to_owned(),
-            };
-            reply.send(Err(ChangeFailed::Refused { why }));
-            return;
-        };
-        info!(self.setup.logger, "handing leadership over"; "to" => target.get());
-        let transferred = self.setup.runtime.spawn(transfer(consensus, own, *target));
-        context.spawn(
-            transferred
-                .into_actor(self)
-                .map(|transferred, _, _| match transferred {
-                    Ok(Ok(leader)) => reply.send(Ok(leader)),
-                    Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
-                    Err(_) => {}
-                }),
-        );
-    }
-}
-
-/// Waits until this node leads no more, and as long for the new leader to show.
-async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Option<NodeId>, String> {
-    let mut metrics = consensus.raft.server_metrics();
-    let mut asks = tokio::time::interval(HAND_OVER_AGAIN_AFTER);
-    let led = async {
-        loop {
-            tokio::select! {
-                _ = asks.tick() => {
-                    // Where this node leads no more it is not heeded.
-                    let asked = consensus.raft.trigger().transfer_leader(to.get()).await;
-                    asked.map_err(|error| error.to_string())?;
-                }
-                changed = metrics.changed() => if changed.is_err() {
-                    return Ok(None);
-                },
-            }
-            let leader = metrics.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != own.get()) {
-                return Ok(leader.map(NodeId));
-            }
-        }
-    };
-    let in_time = tokio::time::timeout(HAND_OVER_WITHIN, led).await;
-    in_time.unwrap_or_else(|_| Err(format!("node {to} did not take over within {HAND_OVER_WITHIN:?}")))
 }
 
 async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {

@@ -12,6 +12,8 @@ mod answers;
 mod board;
 mod child;
 mod fence;
+mod fitness;
+mod hand_over;
 mod leadership;
 mod log_link;
 mod members;
@@ -26,7 +28,12 @@ mod transfer;
 mod trim_below;
 mod trims;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -36,8 +43,9 @@ use tokio::{runtime::Handle, sync::watch};
 pub use board::{ClusterBoard, ClusterState, MemberState};
 pub use child::RaftChild;
 pub use fence::Fence;
+pub use hand_over::HandOver;
 pub use log_link::LogLink;
-pub use members::{ChangeFailed, ChangeMember, HandOver, MemberChange};
+pub use members::{ChangeFailed, ChangeMember, MemberChange};
 pub use port::{PortParts, RaftPort};
 pub use reconcile::VoterRules;
 pub use repair::ScrubPace;
@@ -46,6 +54,7 @@ pub use trim_below::TrimBelow;
 
 use self::{
     answers::Answers,
+    fitness::Fitness,
     leadership::Announcer,
     observer::Observer,
     reconcile::Stability,
@@ -104,6 +113,8 @@ pub struct RaftSetup {
     pub leadership: Arc<watch::Sender<Leadership>>,
     /// Where consensus is published.
     pub port: RaftPort,
+    /// Set when the node is to stop.
+    pub stopping: Arc<AtomicBool>,
     /// Where the state of the cluster is published.
     pub cluster: ClusterBoard,
     /// Who is there, by gossip.
@@ -157,6 +168,7 @@ pub struct RaftActor {
     /// Segments that are being repaired, by their first entries.
     repairing: BTreeSet<LogIndex>,
     scrub: Option<Ends>,
+    fitness: Fitness,
     lifeline: Lifeline,
 }
 
@@ -167,6 +179,8 @@ impl Actor for RaftActor {
         self.open(context);
         context.run_interval(NOTE_EVERY, |actor, _| actor.note_committed());
         context.run_interval(members::LOOK_EVERY, Self::look_at_members);
+        let look_every = fitness::look_every(self.setup.timing.election_timeout);
+        context.run_interval(look_every, Self::look_at_disk);
         if self.setup.retention != Retention::default() {
             context.run_interval(self.setup.retention_every, Self::look_at_retention);
         }
@@ -255,6 +269,7 @@ impl RaftActor {
             changing: false,
             repairing: BTreeSet::new(),
             scrub: None,
+            fitness: Fitness::default(),
             lifeline,
         }
     }

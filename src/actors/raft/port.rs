@@ -42,6 +42,8 @@ pub struct RaftPort {
     in_flight: Arc<AtomicUsize>,
     /// This node is its cluster, and its log is only read: nobody can have committed more.
     lone_reader: Arc<AtomicBool>,
+    /// It stands for no election any more, whatever its disk says.
+    stood_down: Arc<AtomicBool>,
     fence: Fence,
     leadership: watch::Receiver<Leadership>,
     board: ConditionBoard,
@@ -86,6 +88,7 @@ impl RaftPort {
             running: Arc::default(),
             in_flight: Arc::default(),
             lone_reader: Arc::default(),
+            stood_down: Arc::default(),
             fence: parts.fence,
             leadership: parts.leadership,
             board: parts.board,
@@ -180,8 +183,27 @@ impl RaftPort {
 
     /// This node was removed: it stands for no election any more, where others would only have to refuse it.
     pub fn stand_down(&self) {
+        self.stood_down.store(true, Ordering::Release);
+        self.set_stands(false);
+    }
+
+    /// Whether this node stands for election when it hears of no leader. A leader leads on all the same.
+    pub(super) fn set_stands(&self, stands: bool) {
         if let Some(consensus) = self.running() {
-            consensus.raft.runtime_config().elect(false);
+            let stands = stands && !self.stood_down.load(Ordering::Acquire);
+            consensus.raft.runtime_config().elect(stands);
+        }
+    }
+
+    /// Whether this node takes entries from a leader. While its disk is nearly full it does, since trims come among them; but it
+    /// lets half of what is kept free be: at the last byte a write fails, and the node ends.
+    pub(super) fn takes_entries(&self) -> bool {
+        match self.board.refusal() {
+            Some(Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            }) => free_bytes >= floor_bytes / 2,
+            _ => true,
         }
     }
 

@@ -7,11 +7,15 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{
-        committer::{Propose, ProposeError},
+        committer::{Leadership, Propose, ProposeError},
         peer::{ForwardError, Forwarder, PeerCalls, PeerError},
         supervision::{PostError, Reply},
     },
@@ -23,6 +27,9 @@ use crate::{
 const WAITING_MAX: usize = 16 << 10;
 /// A read index is asked for within this; the leader needs a round trip to a majority.
 const READ_INDEX_WITHIN: Duration = Duration::from_secs(5);
+/// How long answers are waited for from who leads no more. It says at once what became of a batch, unless its disk hangs, which may
+/// last as long as it likes.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Forwards to the leader. Batches to one leader arrive in the order given; answers come in any order.
 pub trait LeaderRoute: Send + Sync + fmt::Debug + 'static {
@@ -47,6 +54,7 @@ pub struct PeerRoute {
     links: Arc<dyn PeerLinks>,
     calls: PeerCalls,
     addresses: AddressOf,
+    leadership: watch::Receiver<Leadership>,
     runtime: Handle,
     /// The stream to whoever was the leader last.
     lane: Arc<Mutex<Option<Lane>>>,
@@ -64,13 +72,19 @@ impl fmt::Debug for PeerRoute {
 }
 
 impl PeerRoute {
-    /// Forwards over `links`, with tasks on `runtime`.
+    /// Forwards over `links`, with tasks on `runtime`; `leadership` is what this node knows of it.
     #[must_use]
-    pub fn new(links: Arc<dyn PeerLinks>, addresses: AddressOf, runtime: Handle) -> Self {
+    pub fn new(
+        links: Arc<dyn PeerLinks>,
+        addresses: AddressOf,
+        leadership: watch::Receiver<Leadership>,
+        runtime: Handle,
+    ) -> Self {
         Self {
             calls: PeerCalls::new(links.clone()),
             links,
             addresses,
+            leadership,
             runtime,
             lane: Arc::default(),
         }
@@ -134,38 +148,86 @@ impl LeaderRoute for PeerRoute {
     }
 }
 
-/// Forwards what comes to one leader, over one stream, until that breaks: then what waits is refused, and whoever comes
-/// next begins anew.
+/// Waits until another node than `leader` is known to lead.
+async fn superseded(mut leadership: watch::Receiver<Leadership>, leader: NodeId) {
+    let by_another = |now: &Leadership| now.leader.is_some_and(|other| other != leader);
+    // An error means that the node is ending.
+    drop(leadership.wait_for(by_another).await);
+}
+
+/// What each batch that was sent holds while it waits for its answer.
+#[derive(Clone)]
+struct Outstanding {
+    /// Nobody waits any longer.
+    given_up: CancellationToken,
+    /// Closed when the last one has its answer.
+    counted: mpsc::Sender<()>,
+}
+
+/// Forwards what comes to one leader, over one stream, until that breaks or another node leads: then what waits is refused, and
+/// whoever comes next begins anew. What was sent is answered, unless its node leads no more and says nothing.
 async fn forward_all(route: PeerRoute, leader: NodeId, mut queue: mpsc::Receiver<Propose>) {
     let opened = Forwarder::open(&*route.links, leader, &route.runtime).await;
+    let given_up = CancellationToken::new();
+    let (counted, mut all_answered) = mpsc::channel(1);
+    let outstanding = Outstanding {
+        given_up: given_up.clone(),
+        counted,
+    };
     if let Ok(stream) = opened {
-        while let Some(propose) = queue.recv().await {
-            if let Some(refused) = forward(&route, &stream, propose) {
+        let superseded = superseded(route.leadership.clone(), leader);
+        tokio::pin!(superseded);
+        loop {
+            let propose = tokio::select! {
+                propose = queue.recv() => propose,
+                () = &mut superseded => break,
+            };
+            let Some(propose) = propose else { break };
+            if let Some(refused) = forward(&route, &stream, &outstanding, propose) {
                 refused.reply.send(Err(route.not_leader(Some(leader))));
                 break;
             }
         }
     }
+    drop(outstanding);
     queue.close();
+    let known = route.leadership.borrow().leader.or(Some(leader));
     while let Ok(propose) = queue.try_recv() {
-        propose.reply.send(Err(route.not_leader(Some(leader))));
+        propose.reply.send(Err(route.not_leader(known)));
+    }
+    let last_answers = async {
+        superseded(route.leadership.clone(), leader).await;
+        tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
+    };
+    tokio::select! {
+        // Nothing is ever sent: it is closed.
+        _ = all_answered.recv() => {}
+        () = last_answers => given_up.cancel(),
     }
 }
 
-/// Gives a batch to the stream; its answer goes to whoever proposed it. `Some`: the stream does not take it.
-fn forward(route: &PeerRoute, stream: &Forwarder, propose: Propose) -> Option<Propose> {
+/// Gives a batch to the stream; its answer goes to whoever proposed it, who hears that the outcome is unknown when it is given
+/// up before. `Some`: the stream does not take it.
+fn forward(
+    route: &PeerRoute,
+    stream: &Forwarder,
+    outstanding: &Outstanding,
+    propose: Propose,
+) -> Option<Propose> {
     let Propose { batch, permit, reply } = propose;
     let (forward_reply, answer) = Reply::<_, ForwardError>::channel();
     match stream.forward(batch, forward_reply) {
         Ok(()) => {
-            let route_back = route.clone();
+            let (route_back, Outstanding { given_up, counted }) = (route.clone(), outstanding.clone());
             route.runtime.spawn(async move {
-                let result = answer.await.map_err(|error| match error {
-                    ForwardError::NotLeader { leader } => route_back.not_leader(leader),
-                    ForwardError::Refused(error) => error,
-                });
+                let result = match given_up.run_until_cancelled(answer).await {
+                    Some(Err(ForwardError::NotLeader { leader })) => Err(route_back.not_leader(leader)),
+                    Some(Err(ForwardError::Refused(error))) => Err(error),
+                    Some(Ok(committed)) => Ok(committed),
+                    None => Err(ProposeError::OutcomeUnknown),
+                };
                 reply.send(result);
-                drop(permit);
+                drop((permit, counted));
             });
             None
         }

@@ -9,6 +9,7 @@ use crate::{actors::peer::PeerError, error::causes};
 pub fn peer_status(error: &PeerError) -> Status {
     let code = match error {
         PeerError::Unavailable
+        | PeerError::NoRoom
         | PeerError::Stopped { .. }
         | PeerError::NotLeader { .. }
         | PeerError::Link(_)

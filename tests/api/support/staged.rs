@@ -238,9 +238,10 @@ async fn run(
                 done.send(()).unwrap();
             }
             Command::Drain(done) => {
-                let stopped = gateway.stop();
+                let (stopped, peers_door) = (gateway.stop(), gateway.peers_door());
                 actix::spawn(async move {
                     stopped.await;
+                    peers_door.close();
                     // A test may have stopped listening.
                     let _done: Result<(), ()> = done.send(());
                 });
