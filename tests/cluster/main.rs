@@ -20,6 +20,7 @@ mod leaders;
 mod links;
 mod members;
 mod panics;
+mod power;
 mod processes;
 mod replication;
 mod restarts;
