@@ -4,7 +4,7 @@
 //! What is counted are the calls that change the log's files, from the moment on when the node is let into what is to be cut short
 //! until it has what the others have.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::{cell::Cell, io::ErrorKind, sync::Arc};
 
 use annals::{
     actors::{
@@ -150,24 +150,28 @@ impl Outage {
         assert_eq!(summary.contents % 3, 0, "{summary:?}");
     }
 
-    /// Who leads; that is not the node.
+    /// Waits until somebody leads who is not the node, and answers who.
     async fn leader(&self) -> usize {
         let leader = self.cluster.until_led().await;
         if leader == self.node {
-            self.hand_over(leader, self.cluster.follower(leader)).await;
+            self.hand_over_to(self.cluster.follower(leader)).await;
         }
         self.cluster.until_led().await
     }
 
-    async fn hand_over(&self, from: usize, to: usize) {
-        let (reply, handed_over) = Reply::channel();
-        let message = HandOver {
-            to: Some(self.cluster.id(to)),
-            reply,
-        };
-        assert!(self.cluster.node(from).refs.raft.post(message).is_ok());
-        let leader = in_time("the other one to lead", handed_over).await.unwrap();
-        assert_eq!(leader, Some(self.cluster.id(to)));
+    /// Lets that node lead, in a new term. On a machine that has no time for it, it is tried again.
+    async fn hand_over_to(&self, to: usize) {
+        until("the other one to lead", async || {
+            let leader = self.cluster.until_led_among(&self.running_others()).await;
+            let (reply, handed_over) = Reply::channel();
+            let message = HandOver {
+                to: Some(self.cluster.id(to)),
+                reply,
+            };
+            let posted = self.cluster.node(leader).refs.raft.post(message).is_ok();
+            leader == to || (posted && handed_over.await.is_ok())
+        })
+        .await;
     }
 
     /// Has so many more batches stored, of records of so many bytes.
@@ -200,51 +204,58 @@ impl Outage {
     /// Ends the node, and lets it come back with entries that nobody else has, and that will not be: the leader of its term
     /// sent them to it alone, and lost them itself when its power went.
     async fn comes_back_with_a_tail(&mut self) {
-        self.until_level().await;
         let old = self.leader().await;
         self.until_level().await;
-        self.cluster.kill(self.node).await;
-        self.disk().kill();
-        let new = self.cluster.others(self.node);
-        let new = new
-            .into_iter()
-            .find(|number| *number != old)
-            .expect("there are three");
-        self.hand_over(old, new).await;
-        self.cluster.until_led_among(&[old, new]).await;
-        let ends_at = self.write_tail().await;
-        let before = self.last(new).expect("it can be read");
-        assert!(
-            before < ends_at || before.1 > ends_at.1,
-            "{before:?}, {ends_at:?}"
-        );
+        self.end().await;
+        let others = self.running_others();
+        let new = others.iter().find(|number| **number != old);
+        self.hand_over_to(*new.expect("there are three")).await;
+        let (first, last, term) = self.write_tail().await;
+        until("the others to have entries of a newer term instead", async || {
+            others.iter().all(|other| {
+                let view = self.cluster.node(*other).refs.read_path.view();
+                let instead = view.log_id_of(first).expect("it can be read");
+                // One of the same term would be the same entry.
+                instead.is_some_and(|instead| instead.1 > term)
+            })
+        })
+        .await;
         self.stores(1, SMALL).await;
         self.begin_parted().await;
-        assert_eq!(self.last(self.node), Some(ends_at));
+        assert_eq!(self.last(self.node), Some((last, term)));
     }
 
     /// Ends the node, and lets it come back when the others do not have any more what it lacks.
     async fn comes_back_behind_the_trim(&mut self) {
-        self.until_level().await;
-        let ended_at = self.last(self.node).expect("it can be read").0;
-        self.cluster.kill(self.node).await;
-        self.disk().kill();
-        let others = self.cluster.others(self.node);
+        self.end().await;
+        let log = self.log_of_the_ended().await;
+        let ended_at = log.standing().await.last_log_index;
+        assert_eq!(log.shut_down().await.exit_code, 0);
+        let others = self.running_others();
         self.cluster.until_led_among(&others).await;
         self.stores(15, LARGE).await;
         until("what it lacks to be trimmed", async || {
-            others
-                .iter()
-                .all(|other| self.begins_at(*other) > ended_at.plus(1))
+            let begins_behind = |other: &usize| self.segment_firsts(*other)[0] > ended_at.plus(1);
+            others.iter().all(begins_behind)
         })
         .await;
         self.begin_parted().await;
-        assert_eq!(self.last(self.node).map(|last| last.0), Some(ended_at));
     }
 
-    /// The first entry that a node has.
-    fn begins_at(&self, number: usize) -> LogIndex {
-        self.cluster.node(number).refs.read_path.view().segment_firsts()[0]
+    /// Ends the node, nobody of whom is told.
+    async fn end(&mut self) {
+        self.cluster.kill(self.node).await;
+        self.disk().kill();
+    }
+
+    /// The others, all of which run.
+    fn running_others(&self) -> Vec<usize> {
+        self.cluster.others(self.node)
+    }
+
+    /// The first entries of the segments that a node has.
+    fn segment_firsts(&self, number: usize) -> Vec<LogIndex> {
+        self.cluster.node(number).refs.read_path.view().segment_firsts()
     }
 
     /// How often the node was done with a trim so far, in all its lives.
@@ -252,41 +263,45 @@ impl Outage {
         self.cluster.node(self.node).lines.beginning(TRIMMED).len()
     }
 
-    /// Has all trimmed that is in sealed segments.
-    async fn trim(&self, leader: usize) {
-        let (reply, trimmed) = Reply::channel();
-        let message = TrimBelow {
-            below: Offset(self.cluster.high_watermark(leader)),
-            reply,
-        };
-        assert!(self.cluster.node(leader).refs.raft.post(message).is_ok());
-        in_time("the trim to be committed", trimmed).await.unwrap();
-        until("the leader to trim", async || {
-            self.cluster
-                .node(leader)
-                .refs
-                .read_path
-                .view()
-                .segment_firsts()
-                .len()
-                == 1
+    /// Has all trimmed that is in sealed segments, and waits until a leader has done so.
+    async fn trim(&self) {
+        let leader = Cell::new(0);
+        until("a trim to be committed", async || {
+            leader.set(self.cluster.until_led_among(&self.running_others()).await);
+            let (reply, trimmed) = Reply::channel();
+            let message = TrimBelow {
+                below: Offset(self.cluster.high_watermark(leader.get())),
+                reply,
+            };
+            let posted = self.cluster.node(leader.get()).refs.raft.post(message);
+            posted.is_ok() && trimmed.await.is_ok()
+        })
+        .await;
+        until("a leader to trim", async || {
+            self.segment_firsts(leader.get()).len() == 1
         })
         .await;
     }
 
-    /// All faults are: what is there in the end is judged, and the cluster stopped.
+    /// There is nothing left to cut: what is there in the end is judged, and the cluster stopped.
     async fn over(self) {
         self.disk().clear_faults();
         self.judge().await;
         self.cluster.stop().await;
     }
 
-    /// Appends some segments of entries to the log of the node, which does not run, in the term of its last one.
-    async fn write_tail(&self) -> (LogIndex, Term) {
+    /// The log of the node, which has ended.
+    async fn log_of_the_ended(&self) -> LoneLog {
         let place = self.cluster.place(self.node);
         let cluster_id = place.identity().cluster_id.expect("it belongs to one");
         let disk = Arc::new(self.disk().clone());
-        let log = LoneLog::open_of(cluster_id, disk, &place.log_directory(), SEGMENT_BYTES).await;
+        LoneLog::open_of(cluster_id, disk, &place.log_directory(), SEGMENT_BYTES).await
+    }
+
+    /// Appends some segments of entries to the log of the node, which has ended, in the term of its last one; answers the first of
+    /// them, the last, and the term.
+    async fn write_tail(&self) -> (LogIndex, LogIndex, Term) {
+        let log = self.log_of_the_ended().await;
         let standing = log.standing().await;
         let (mut last, term) = (standing.last_log_index, standing.last_term);
         for _ in 0..TAIL_APPENDS {
@@ -297,7 +312,7 @@ impl Outage {
             in_time("the tail", log.append(entries)).await.unwrap().unwrap();
         }
         assert_eq!(log.shut_down().await.exit_code, 0);
-        (last, term)
+        (standing.last_log_index.plus(1), last, term)
     }
 }
 
@@ -331,6 +346,7 @@ fn count(calls: &[Call], kind: CallKind, name_ends: &str) -> usize {
 
 /// Says what was cut short, call by call.
 fn tell(cuts: u64, calls: &[Call]) {
+    assert!(calls.len() as u64 <= cuts, "{cuts} are fewer than {calls:#?}");
     println!("{cuts} power cuts, one before each of these calls and of those that followed:");
     for call in calls {
         let name = call.path.file_name().unwrap_or_default();
@@ -400,15 +416,16 @@ async fn a_trim_comes_to_its_end_after_a_power_cut_at_any_of_its_calls() {
     let mut outage = Outage::at_a_follower(small_segments).await;
     let mut cuts = 0;
     loop {
-        // Some segments more than there are to go.
+        // Some segments to go.
         outage.stores(15, LARGE).await;
-        outage.until_level().await;
-        let leader = outage.leader().await;
+        outage.leader().await;
         outage.until_level().await;
         let trims = outage.trims();
+        let is_over =
+            |outage: &Outage| outage.trims() > trims && outage.segment_firsts(outage.node).len() == 1;
         outage.arm(cuts + 1);
-        outage.trim(leader).await;
-        if !outage.power_goes_before(|outage| outage.trims() > trims).await {
+        outage.trim().await;
+        if !outage.power_goes_before(is_over).await {
             break;
         }
         cuts += 1;
