@@ -9,6 +9,7 @@ mod support;
 mod cluster_load_test;
 mod disk_failure;
 mod dummy;
+mod gather;
 mod log_checker_test;
 mod log_messages;
 mod log_store;

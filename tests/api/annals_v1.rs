@@ -5,7 +5,10 @@ use annals::proto::annals::v1::{
 };
 use tonic::{Code, Request};
 
-use crate::support::{code_and_reason, from, node, records, request, staged_node, stamped, told, within};
+use crate::support::{
+    answered_at_the_deadline, code_and_reason, from, node, records, request, staged_node, stamped, told,
+    within,
+};
 
 fn values(values: &[&str], first: u64) -> Vec<(u64, String)> {
     (first..)
@@ -360,12 +363,15 @@ async fn a_read_waits_until_its_minimum_offset_is_there() {
     let response = within(waiting).await.unwrap().unwrap().into_inner();
     assert_eq!(records(&response), values(&["a", "b"], 0));
 
-    let mut impatient = Request::new(ConsumeRequest {
-        min_offset: 3,
-        ..ConsumeRequest::default()
-    });
-    impatient.set_timeout(std::time::Duration::from_millis(600));
-    let status = within(client.consume(impatient)).await.unwrap_err();
+    let impatient = async || {
+        let mut consume = Request::new(ConsumeRequest {
+            min_offset: 3,
+            ..ConsumeRequest::default()
+        });
+        consume.set_timeout(std::time::Duration::from_millis(600));
+        client.clone().consume(consume).await
+    };
+    let status = answered_at_the_deadline(impatient).await;
     assert_eq!(
         code_and_reason(&status),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned())

@@ -150,7 +150,13 @@ async fn the_admin_listener_says_how_the_node_is() {
 
 #[tokio::test]
 async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
-    let node = staged_node().await;
+    // Longer than all of it takes on a busy machine, so that it shows where something was waited for in vain.
+    let drain_timeout = crate::support::PATIENCE;
+    let node = crate::support::staged_node_with(annals::net::Options {
+        drain_timeout,
+        ..crate::support::options()
+    })
+    .await;
     let mut client = node.full().await;
     let mut follower = client
         .consume_stream(ConsumeRequest {
@@ -210,7 +216,6 @@ async fn a_drain_ends_followers_answers_producers_and_gives_the_addresses_up() {
     );
     within(in_flight).await.unwrap().unwrap();
     within(drained).await.unwrap();
-    let drain_timeout = crate::support::options().drain_timeout;
     assert!(
         began.elapsed() < drain_timeout,
         "something had to be closed by force"

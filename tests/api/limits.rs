@@ -15,7 +15,8 @@ use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Counter, code_and_reason, next, options, request, small_request, staged_node, staged_node_with, within,
+    Counter, answered_at_the_deadline, code_and_reason, next, options, request, small_request, staged_node,
+    staged_node_with, within,
 };
 
 fn small_budget() -> Options {
@@ -112,12 +113,17 @@ async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
     })
     .await;
     node.hold(true).await;
-    let mut client = node.full().await;
-    let mut by_client = Request::new(request(&["a"]));
-    // The server answers a little before: a tenth of a second, which is more than a busy machine holds it up.
-    by_client.set_timeout(Duration::from_millis(600));
-    for request in [by_client, Request::new(request(&["b"]))] {
-        let status = within(client.produce(request)).await.unwrap_err();
+    let client = node.full().await;
+    let by_client = async || {
+        let mut produce = Request::new(request(&["a"]));
+        produce.set_timeout(Duration::from_millis(600));
+        client.clone().produce(produce).await
+    };
+    let by_server = async || client.clone().produce(request(&["b"])).await;
+    for status in [
+        answered_at_the_deadline(by_client).await,
+        answered_at_the_deadline(by_server).await,
+    ] {
         assert_eq!(
             code_and_reason(&status),
             (Code::DeadlineExceeded, "OUTCOME_UNKNOWN".to_owned())
@@ -128,6 +134,7 @@ async fn a_deadline_that_passes_says_that_the_outcome_is_unknown() {
             status.message()
         );
     }
+    let mut client = client;
     let requests = stream::iter([request(&["c"])]);
     let mut answers = client.produce_stream(requests).await.unwrap().into_inner();
     let failure = next(&mut answers).await.unwrap().failure.unwrap();

@@ -1,6 +1,13 @@
 //! Links between nodes are cut, and heal.
 
-use annals::actors::replicator::faults::Cut;
+use std::collections::BTreeMap;
+
+use annals::{
+    actors::replicator::faults::Cut,
+    proto::log::v1::{GetServersRequest, log_client::LogClient},
+    types::NodeId,
+};
+use tonic::transport::Endpoint;
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, TIMING},
@@ -71,6 +78,76 @@ async fn a_leader_that_nothing_reaches_acknowledges_nothing_and_steps_down_and_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_links_break_acknowledges_nothing_and_steps_down_and_its_tail_is_cut_off() {
     leader_is_parted(Cut::Fail).await;
+}
+
+/// Whom the small API of a node names as leaders, by their names.
+async fn servers_that_lead(cluster: &Cluster, number: usize) -> Option<Vec<String>> {
+    let address = cluster.node(number).addresses.rpc;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = LogClient::new(endpoint.connect_lazy());
+    let told = client.get_servers(GetServersRequest {}).await.ok()?;
+    let servers = told.into_inner().servers.into_iter();
+    Some(
+        servers
+            .filter(|server| server.is_leader)
+            .map(|server| server.id)
+            .collect(),
+    )
+}
+
+/// Who leads, as a node has announced it, with the term.
+fn announced(cluster: &Cluster, number: usize) -> Vec<(u64, NodeId)> {
+    let lines = cluster.node(number).lines.beginning("a node leads ");
+    let number_of = |line: &str, key: &str| -> u64 {
+        let found = line.split(' ').find_map(|pair| pair.strip_prefix(key));
+        found.unwrap().parse().unwrap()
+    };
+    let told = |line: &String| (number_of(line, "term="), NodeId(number_of(line, "leader=")));
+    lines.iter().map(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_deposed_while_it_was_parted_names_the_new_one_as_all_do() {
+    let cluster = Cluster::found(3).await;
+    let old = cluster.until_led().await;
+    let (old_id, old_term) = (cluster.id(old), cluster.node(old).refs.cluster.state().term.get());
+    cluster.isolate(old, Cut::Hang);
+    let new = cluster.until_led_among(&cluster.others(old)).await;
+    cluster.faults.heal_all();
+    until("every node to name the new leader", async || {
+        for number in 0..3 {
+            if servers_that_lead(&cluster, number).await.as_deref() != Some(&[cluster.name(new).to_owned()]) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    // That is what was so in the end; and this is what was never so.
+    let mut leaders = BTreeMap::new();
+    for number in 0..3 {
+        let mut newest = 0;
+        for (term, leader) in announced(&cluster, number) {
+            assert_eq!(
+                *leaders.entry(term).or_insert(leader),
+                leader,
+                "two lead in term {term}"
+            );
+            assert!(
+                term >= newest,
+                "{} goes back to term {term}",
+                cluster.name(number)
+            );
+            newest = term;
+        }
+    }
+    let later = leaders.range(old_term + 1..).map(|(_, leader)| *leader);
+    let later: Vec<_> = later.collect();
+    assert!(
+        later.contains(&cluster.id(new)) && !later.contains(&old_id),
+        "{leaders:?}"
+    );
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ mod leaders;
 mod links;
 mod members;
 mod panics;
+mod power;
 mod processes;
 mod replication;
 mod restarts;

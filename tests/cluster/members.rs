@@ -1,18 +1,31 @@
 //! Nodes join, leave and move.
 
+use std::sync::Arc;
+
 use annals::{
     actors::{
         membership::Leave,
         raft::{ChangeMember, MemberChange},
         supervision::Reply,
     },
-    types::NodeId,
+    consensus::types::Member,
+    storage::{
+        entry::{Entry, Payload},
+        fs::RealFileSystem,
+    },
+    types::{NodeId, TimestampMs},
 };
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
-    node::{in_time, until},
+    lone_log::LoneLog,
+    node::{Place, in_time, until},
 };
+
+/// A node that there is not.
+const NOBODY: NodeId = NodeId(9);
+/// Entries; openraft takes a learner that lacks 5000 for one that has caught up.
+const MORE_THAN_A_VOTER_MAY_LACK: u64 = 6000;
 
 /// Waits until each node that runs has these voters, and no learners, in a committed membership.
 async fn until_voters(cluster: &Cluster, numbers: &[usize]) {
@@ -122,4 +135,67 @@ async fn remove(cluster: &Cluster, leader: usize, node: NodeId) {
     };
     assert!(cluster.node(leader).refs.raft.post(change).is_ok());
     in_time("the change of the membership", changed).await.unwrap();
+}
+
+/// Makes the log of a cluster of one, whose node does not run, so much longer.
+async fn lengthen(place: &Place, entries: u64) {
+    let cluster_id = place.identity().cluster_id.expect("it belongs to one");
+    let log = LoneLog::open_of(
+        cluster_id,
+        Arc::new(RealFileSystem),
+        &place.log_directory(),
+        1 << 20,
+    )
+    .await;
+    let standing = log.standing().await;
+    let blanks = (1..=entries).map(|number| Entry {
+        log_index: standing.last_log_index.plus(number),
+        term: standing.last_term,
+        timestamp: TimestampMs(1),
+        payload: Payload::Blank,
+    });
+    let appended = in_time("the entries", log.append(blanks.collect())).await;
+    appended.unwrap().unwrap();
+    assert_eq!(log.shut_down().await.exit_code, 0);
+}
+
+/// With a log of few entries, none of which it had to receive, it became a voter whom nobody could reach: of two, so that nothing was
+/// committed any more. With more entries the command waited for it without an end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_never_answers_is_made_no_voter_and_whoever_adds_it_is_told() {
+    let mut cluster = Cluster::found(1).await;
+    for more_entries in [0, MORE_THAN_A_VOTER_MAY_LACK] {
+        if more_entries > 0 {
+            cluster.kill(0).await;
+            lengthen(cluster.place(0), more_entries).await;
+            cluster.start(0, Port::Other).await;
+        }
+        let (reply, changed) = Reply::channel();
+        let add = MemberChange::Add {
+            node: NOBODY,
+            member: Member {
+                name: "nobody".to_owned(),
+                // Nobody listens on port 1.
+                address: "127.0.0.1:1".to_owned(),
+            },
+            voter: true,
+        };
+        let posted = cluster
+            .node(0)
+            .refs
+            .raft
+            .post(ChangeMember { change: add, reply });
+        assert!(posted.is_ok());
+        let refused = in_time("an answer to the command", changed).await.unwrap_err();
+        assert!(refused.to_string().contains("has not answered"), "{refused}");
+        let state = || cluster.node(0).refs.cluster.state();
+        until("it to be known as a learner", async || {
+            state().members.contains_key(&NOBODY)
+        })
+        .await;
+        assert!(!state().joint && !state().members[&NOBODY].voter);
+        // One of one is a majority.
+        assert!(cluster.linearizable_read(0).await.is_ok());
+    }
+    cluster.stop().await;
 }

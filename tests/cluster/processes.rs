@@ -33,22 +33,24 @@ struct Processes {
     _directory: TempDir,
 }
 
-/// A port that nobody uses, for TCP and UDP.
-fn free_port() -> u16 {
-    loop {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address.port();
+/// Addresses that nobody uses, for TCP and UDP. All are held until each is chosen, so that no two are the same.
+fn free_addresses<const COUNT: usize>() -> [String; COUNT] {
+    let held = [(); COUNT].map(|()| {
+        loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+                break (tcp, udp);
+            }
         }
-    }
+    });
+    held.map(|(tcp, _)| tcp.local_addr().unwrap().to_string())
 }
 
 impl Processes {
     /// Starts them, and waits until one leads.
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let gossip: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", free_port())).collect();
+        let gossip: [_; 3] = free_addresses();
         let configurations = (0..3).map(|number| {
             let path = directory.path().join(format!("node-{number}.toml"));
             let data = directory.path().join(format!("node-{number}"));

@@ -1,7 +1,5 @@
 //! Appends in a stream, as openraft sends and receives them.
 
-use std::time::Duration;
-
 use annals::consensus::{
     links::{CONNECTION_WINDOW_BYTES, Lane},
     messages::{AppendRequest, AppendResult},
@@ -14,10 +12,7 @@ use annals::{
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use openraft::{
-    EntryPayload, RaftNetworkFactory, RaftNetworkV2, error::RPCError, network::RPCOption,
-    raft::StreamAppendError,
-};
+use openraft::{EntryPayload, RaftNetworkFactory, RaftNetworkV2, error::RPCError, raft::StreamAppendError};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -259,8 +254,7 @@ async fn heartbeats_pass_streams_that_stand_still_with_all_that_they_can_hold() 
     for _ in 0..20 {
         let mut heartbeat = request(1);
         heartbeat.entries.clear();
-        let soon = RPCOption::new(Duration::from_secs(10));
-        let sent = heartbeats.stream_append(stream::iter([heartbeat]), soon);
+        let sent = heartbeats.stream_append(stream::iter([heartbeat]), option());
         let mut results = within("the heartbeat", sent).await.unwrap();
         assert_eq!(next(&mut results).await, Some(Ok(None)));
         assert_eq!(next(&mut results).await, None);

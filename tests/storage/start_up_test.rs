@@ -147,7 +147,7 @@ fn a_file_that_cannot_be_prepared_is_not_left_behind() {
             .iter()
             .any(|call| call.kind == CallKind::Remove && call.path.ends_with("ahead-1.preparing"))
     };
-    let deadline = clock::now() + Duration::from_secs(10);
+    let deadline = clock::now() + Duration::from_secs(40);
     while !removed() {
         assert!(clock::now() < deadline, "still there: {:?}", fs.paths());
         std::thread::yield_now();

@@ -90,6 +90,11 @@ impl SimFileSystem {
         self.lock().faults.fired()
     }
 
+    /// Whether a fault has cut the power, and nobody has cleared the faults since.
+    pub(crate) fn power_is_off(&self) -> bool {
+        self.lock().faults.power_is_off()
+    }
+
     /// The calls that changed the disk or tried to, in order.
     pub(crate) fn trace(&self) -> Vec<Call> {
         self.lock().faults.trace().to_vec()

@@ -18,6 +18,9 @@ mod repair;
 mod trim;
 mod truncate;
 
+#[cfg(test)]
+mod fence_test;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;

@@ -37,6 +37,9 @@ use crate::{
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A change waits this long for the one before it, which takes a round trip and a sync, or two.
 const CHANGE_WAITS_FOR: Duration = Duration::from_secs(5);
+/// Entries that a learner may lack when it is made a voter: openraft's own bound for what catches up in no time.
+const LACKS_AT_MOST: u64 = 5000;
+
 /// Change who belongs to the cluster. Only the leader can.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -229,19 +232,11 @@ async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
 async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), String> {
     match what {
         MemberChange::Add { node, member, voter } => {
-            let added = consensus.raft.add_learner(node.get(), member, voter).await;
+            let added = consensus.raft.add_learner(node.get(), member, false).await;
             added.map_err(|error| error.to_string())?;
             if voter {
-                // A log of few entries counts as received before anything is.
-                let answered = |metrics: &RaftMetrics<TypeConfig>| {
-                    let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.get()));
-                    matched.is_some_and(Option::is_some)
-                };
-                let wait = consensus.raft.wait(Some(CHANGE_WAITS_FOR));
-                let heard = wait.metrics(answered, "an answer of the learner");
-                heard.await.map_err(|_| {
-                    format!("node {node} has not answered within {CHANGE_WAITS_FOR:?}; it stays a learner, and does not vote")
-                })?;
+                until_answered(&consensus, node).await?;
+                until_caught_up(&consensus, node).await?;
                 let voters = BTreeSet::from([node.get()]);
                 change(&consensus, ChangeMembers::AddVoterIds(voters)).await?;
             }
@@ -249,6 +244,40 @@ async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), Str
         }
         MemberChange::Remove { node } => remove(&consensus, node).await,
     }
+}
+
+/// A log of few entries counts as received before anything is; and one that never answers would be waited for without an end.
+async fn until_answered(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+    let wait = consensus.raft.wait(Some(CHANGE_WAITS_FOR));
+    let heard = wait.metrics(
+        |metrics| matched(metrics, node).is_some(),
+        "an answer of the learner",
+    );
+    heard.await.map(drop).map_err(|_| {
+        format!(
+            "node {node} has not answered within {CHANGE_WAITS_FOR:?}; it stays a learner, and does not vote"
+        )
+    })
+}
+
+/// Waits for as long as it takes, unless the node is removed or this one leads no more: what is asked for next then says so.
+async fn until_caught_up(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+    let is_over = |metrics: &RaftMetrics<TypeConfig>| {
+        let members = metrics.membership_config.membership();
+        let lacks = |last: u64| last.saturating_sub(matched(metrics, node).unwrap_or(0));
+        metrics.replication.is_none()
+            || members.get_node(&node.get()).is_none()
+            || metrics.last_log_index.map(lacks) <= Some(LACKS_AT_MOST)
+    };
+    let wait = consensus.raft.wait(None);
+    let caught_up = wait.metrics(is_over, "the learner to catch up");
+    caught_up.await.map(drop).map_err(|error| error.to_string())
+}
+
+/// How far a node has received the leader's log, which it has said itself.
+fn matched(metrics: &RaftMetrics<TypeConfig>, node: NodeId) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&node.get())?.as_ref()?;
+    Some(matched.index())
 }
 
 /// A voter stops voting and goes in one change.

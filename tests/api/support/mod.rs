@@ -107,6 +107,21 @@ pub async fn next<T>(stream: &mut (impl Stream<Item = Result<T, Status>> + Unpin
     within(stream.next()).await.expect("the stream ended")
 }
 
+/// What a node answers a call that it cannot answer before its client's deadline. The client gives up by itself then, and where the
+/// machine stands still for a tenth of a second that is before the answer comes: it asks again.
+pub async fn answered_at_the_deadline<T>(call: impl AsyncFn() -> Result<T, Status>) -> Status {
+    within(async {
+        loop {
+            match call().await {
+                Err(status) if status.code() == Code::Cancelled => {}
+                Err(status) => return status,
+                Ok(_) => panic!("there was nothing to wait for"),
+            }
+        }
+    })
+    .await
+}
+
 /// A request of the small API.
 pub fn small_request(value: &str) -> small::ProduceRequest {
     let record = small::Record {

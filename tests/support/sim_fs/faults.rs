@@ -83,6 +83,7 @@ pub(crate) struct Fault {
     /// How many calls it lets pass before it strikes.
     passes: u64,
     lasts: bool,
+    cuts_power: bool,
     error: io::ErrorKind,
     leaves: Leaves,
     /// Neither counts nor meets calls on files with one of these in their names.
@@ -99,6 +100,7 @@ impl Fault {
             on: on.into(),
             passes,
             lasts: false,
+            cuts_power: false,
             error,
             leaves: Leaves::Nothing,
             spared: &[],
@@ -125,6 +127,14 @@ impl Fault {
     /// And all after it, as when the process is gone or the disk is.
     pub(crate) fn lasting(self) -> Self {
         Self { lasts: true, ..self }
+    }
+
+    /// And all calls after it, reads too, on whatever file: the power is gone until somebody clears the faults.
+    pub(crate) fn cutting_power(self) -> Self {
+        Self {
+            cuts_power: true,
+            ..self
+        }
     }
 
     /// With an effect all the same.
@@ -188,6 +198,7 @@ impl Verdict {
 pub(super) struct Faults {
     to_come: Vec<Fault>,
     fired: u64,
+    power_is_off: bool,
     trace: Vec<Call>,
 }
 
@@ -198,6 +209,7 @@ impl Faults {
 
     pub(super) fn clear(&mut self) {
         self.to_come.clear();
+        self.power_is_off = false;
     }
 
     pub(super) fn fired(&self) -> u64 {
@@ -208,8 +220,18 @@ impl Faults {
         &self.trace
     }
 
+    pub(super) fn power_is_off(&self) -> bool {
+        self.power_is_off
+    }
+
     /// Decides about a call and notes it. Every fault counts it; the first one that is due meets it.
     pub(super) fn judge(&mut self, mut call: Call) -> Verdict {
+        if self.power_is_off {
+            return Verdict::Fail(
+                io::Error::other("the simulated disk has no power"),
+                Leaves::Nothing,
+            );
+        }
         let mut due: Option<Fault> = None;
         self.to_come.retain_mut(|fault| {
             let counts = match fault.on {
@@ -236,6 +258,7 @@ impl Faults {
             None => Verdict::Go,
             Some(fault) => {
                 self.fired += 1;
+                self.power_is_off = fault.cuts_power;
                 Verdict::Fail(
                     io::Error::new(fault.error, "a fault of the simulated disk"),
                     fault.leaves,
