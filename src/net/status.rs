@@ -342,6 +342,9 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("leader_address", address)
             .retry(RETRY_ROOM),
         ProposeError::NoLeader => Verdict::new(Code::Unavailable, "NO_LEADER").retry(RETRY_RESTART),
+        ProposeError::NoCluster { waiting } => Verdict::new(Code::Unavailable, "NO_CLUSTER")
+            .with("waiting", waiting)
+            .retry(RETRY_RESTART),
         ProposeError::Removed { log_index } => {
             Verdict::new(Code::FailedPrecondition, "REMOVED").with("log_index", log_index)
         }

@@ -329,6 +329,15 @@ fn a_node_that_waits_for_the_others_says_for_whom() {
         ready.starts_with("HTTP/1.1 503 ") && ready.contains(&format!("it belongs to no cluster yet: {why}")),
         "{ready}"
     );
+    let refused = annals()
+        .args(["produce", "--timeout", "1s", "--addr", &node.rpc])
+        .run_with("x\n");
+    let said = refused.refused(3);
+    assert!(
+        said.contains(&format!("this node belongs to no cluster yet: {why}")),
+        "{said}"
+    );
+    assert!(said.contains("cluster.seeds"), "{said}");
     // To start it again would not help.
     assert!(get(&node.admin, "/startupz").starts_with("HTTP/1.1 200 "));
     assert_eq!(node.process.stop().status.code(), Some(0));

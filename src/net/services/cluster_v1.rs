@@ -86,7 +86,10 @@ pub(in crate::net) fn require_leader(context: &Context) -> Result<(), Refusal> {
 
 fn elsewhere(port: &ClusterPort, leader: Option<NodeId>) -> ProposeError {
     let Some(leader) = leader else {
-        return ProposeError::NoLeader;
+        let waiting = port.waiting.borrow().clone();
+        return waiting.map_or(ProposeError::NoLeader, |waiting| ProposeError::NoCluster {
+            waiting,
+        });
     };
     let known = port.directory.rpc_address_of(leader);
     let address = known

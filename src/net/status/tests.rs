@@ -158,6 +158,16 @@ fn table() -> Vec<Row> {
             true,
         ),
         (
+            ProposeError::NoCluster {
+                waiting: "node-1 is not seen yet".to_owned(),
+            }
+            .into(),
+            Unavailable,
+            "NO_CLUSTER",
+            &["waiting"],
+            true,
+        ),
+        (
             ProposeError::Unavailable.into(),
             Unavailable,
             "LOG_NOT_READY",
