@@ -28,6 +28,11 @@ fn until(what: &str, args: &[&str], holds: impl Fn(&serde_json::Value) -> bool) 
     }
 }
 
+/// The output of a command that goes well.
+fn json(args: &[&str]) -> serde_json::Value {
+    serde_json::from_slice(&annals().args(args).run().done()).expect("it is JSON")
+}
+
 fn status(addrs: &str, what: &str, holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
     until(what, &["cluster", "status", "-o", "json", "--addr", addrs], holds)
 }
@@ -267,11 +272,20 @@ fn a_node_that_was_away_while_it_was_removed_fences_itself() {
     let said = ended.refused(5);
     assert!(said.contains("only 1 of 2 voters would be up"), "{said}");
     assert!(said.contains(&format!("Bring {name} back first")), "{said}");
-    let removed = annals()
-        .args(["cluster", "remove", &name, "--addr", &addr])
-        .run()
-        .text();
-    assert!(removed.contains("wipe its data directory"), "{removed}");
+    let removed = json(&["cluster", "remove", &name, "-o", "json", "--addr", &addr]);
+    assert_eq!(removed["node"], name.as_str());
+    assert_eq!(removed["address"], cluster.node(away).rpc.as_str());
+    assert_eq!(
+        (&removed["was"], &removed["is"]),
+        (&"follower".into(), &"removed".into())
+    );
+    let led = json(&["cluster", "transfer-leader", "-o", "json", "--addr", &addr]);
+    let leader_name = format!("node-{leader}");
+    assert_eq!(
+        (&led["node"], &led["led_before"]),
+        (&third.as_str().into(), &leader_name.as_str().into())
+    );
+    assert_eq!((&led["changed"], &led["leader_id"]), (&true.into(), &led["id"]));
     annals()
         .args(["produce", "--addr", &addr])
         .run_with("after\n")
@@ -376,6 +390,22 @@ fn a_node_leaves_for_good_and_a_wiped_one_takes_its_place() {
     assert!(left.contains("has left"), "{left}");
     let node = cluster.nodes[leader].take().unwrap();
     assert_fenced(&node, "");
+    let again = annals()
+        .args(["cluster", "leave", "--addr", &node.rpc])
+        .run()
+        .text();
+    assert!(again.contains("was removed from its cluster already"), "{again}");
+    let again = json(&["cluster", "leave", "-o", "json", "--addr", &node.rpc]);
+    assert_eq!(again["node"], name.as_str());
+    assert_eq!(
+        (&again["changed"], &again["is"]),
+        (&false.into(), &"removed".into())
+    );
+    let old = annals()
+        .args(["cluster", "status", "--addr", &node.rpc])
+        .run()
+        .text();
+    assert!(old.starts_with("removed  this node was removed"), "{old}");
     node.process.stop();
     let gone =
         |cluster: &serde_json::Value| cluster["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2);
@@ -397,6 +427,12 @@ fn a_node_leaves_for_good_and_a_wiped_one_takes_its_place() {
         .run()
         .text();
     assert!(added.contains("votes"), "{added}");
+    let add = ["cluster", "add", &name, "--addr", &other, "--learner"];
+    let again = annals().args(add).run().text();
+    assert!(
+        again.contains("is a voter already; nothing was changed"),
+        "{again}"
+    );
     status(&cluster.addrs(), "three vote", |cluster| {
         is_whole(cluster)
             && cluster["nodes"]
