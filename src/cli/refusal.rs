@@ -154,6 +154,8 @@ impl Refusal {
             }
             "REPEATED_LONG_AGO" => "it is stored; --skip goes past it",
             "SHUTTING_DOWN" => "the node is stopping; try again or try another",
+            // The message says already where to look.
+            "OUTCOME_UNKNOWN" if self.metadata.contains_key("of") => return None,
             "OUTCOME_UNKNOWN" => {
                 "it may or may not be stored; a retry with the same --producer-id stores it once"
             }

@@ -267,6 +267,10 @@ impl Refusal {
                 Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             }
             Self::ShuttingDown => Verdict::new(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_RESTART),
+            // No word of a batch: what a client does about those is no use here.
+            Self::Change(
+                ChangeFailed::NotHere(ProposeError::OutcomeUnknown) | ChangeFailed::Unconfirmed { .. },
+            ) => Verdict::new(Code::Unknown, "OUTCOME_UNKNOWN").with("of", "change"),
             Self::Propose(error) | Self::Change(ChangeFailed::NotHere(error)) => propose_verdict(error),
             Self::Change(ChangeFailed::Refused { .. }) => {
                 Verdict::new(Code::FailedPrecondition, "CHANGE_REFUSED")
