@@ -41,6 +41,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .build_client(false)
+        // What cannot be decoded is the client's fault here.
+        .codec_path("crate::net::codec::ServerCodec")
         .out_dir(raw_out)
         .compile_fds(raw)?;
 

@@ -237,6 +237,56 @@ fn nothing_is_left_for_later() {
     assert_none("write an issue instead, and name it", &left);
 }
 
+/// Keys that a line has before it says anything: those of every line, of every part's logger, of every node's.
+const TAKEN_KEYS: [&str; 5] = ["ts", "level", "msg", "actor", "node"];
+
+/// Speaks of nodes from outside them, by a logger that names none.
+const OUTSIDE_NODES: &str = "node/several.rs";
+
+/// What stands before the parenthesis that closes the one before `code`.
+fn arguments(code: &str) -> &str {
+    let mut open = 1;
+    let closes = code.find(|c| {
+        open += i32::from(c == '(') - i32::from(c == ')');
+        open == 0
+    });
+    &code[..closes.unwrap_or(code.len())]
+}
+
+/// Keys that a line of the log would have twice, in the calls of slog's macros.
+fn doubled_keys(source: &Source) -> Vec<String> {
+    let mut doubled = Vec::new();
+    for level in ["debug!(", "info!(", "warn!(", "error!(", "crit!("] {
+        for (at, _) in source.code.match_indices(level) {
+            let call = arguments(&source.code[at + level.len()..]);
+            let mut keys: Vec<&str> = TAKEN_KEYS.to_vec();
+            keys.retain(|key| *key != "node" || source.path != Path::new(OUTSIDE_NODES));
+            for (at, _) in call.match_indices("\" =>") {
+                let key = call[..at].rsplit('"').next().unwrap_or_default();
+                if keys.contains(&key) {
+                    doubled.push(format!("{}: {key:?} in {call}", source.path.display()));
+                }
+                keys.push(key);
+            }
+        }
+    }
+    doubled
+}
+
+#[test]
+fn no_log_line_has_a_key_twice() {
+    let doubled: Vec<String> = sources().iter().flat_map(doubled_keys).collect();
+    assert_none("a program that reads the line takes one of the two", &doubled);
+    // A line about a stranger had the stranger's name and this node's under one key.
+    let of = |text: &str| doubled_keys(&Source::new(PathBuf::from("actors/a.rs"), text));
+    assert_eq!(of("warn!(log, \"x\"; \"node\" => 1);").len(), 1);
+    assert_eq!(of("warn!(log, \"x\"; \"id\" => 1,\n \"id\" => 2);").len(), 1);
+    assert_eq!(
+        of("warn!(log, \"x\"; \"id\" => 1); warn!(log, \"x\"; \"id\" => 2);").len(),
+        0
+    );
+}
+
 fn wrong_arrows_of(path: &str, text: &str) -> Vec<String> {
     Source::new(PathBuf::from(path), text).wrong_arrows()
 }

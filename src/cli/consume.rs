@@ -15,6 +15,7 @@ use super::{
     connect::Target,
     consumer::{Consumer, Span},
     error::CliError,
+    level::Level,
     output::{RecordFormat, write_batch},
     position::Position,
     runtime,
@@ -37,7 +38,8 @@ const WRITE_BYTES: usize = 256 << 10;
 Examples:
   annals consume
   annals consume --from -10 --follow
-  annals consume --from @2026-11-20T06:00:00Z --count 100 -o json")]
+  annals consume --from @2026-11-20T06:00:00Z --count 100 -o json
+  annals consume --level local --addr 127.0.0.1:8420")]
 pub(super) struct ConsumeArgs {
     #[command(flatten)]
     target: Target,
@@ -60,6 +62,11 @@ pub(super) struct ConsumeArgs {
     /// At the end, wait for more; after a lost connection, go on where it broke off, however long it takes
     #[arg(long)]
     follow: bool,
+    /// How fresh it must be [default: linearizable; with --follow, local]
+    ///
+    /// With local, also a node without a leader, or one that was removed from its cluster, gives what it has.
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<Level>,
     /// How to print a record
     #[arg(short, long, value_name = "FORMAT", default_value = "value")]
     output: RecordFormat,
@@ -80,6 +87,7 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
         from: args.from,
         count: args.count,
         follow: args.follow,
+        level: args.level.unwrap_or(Level::usual(args.follow)),
     };
     let mut consumer = Consumer::new(args.target.addr.clone(), span, args.timeout);
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);

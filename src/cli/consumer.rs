@@ -24,6 +24,7 @@ use super::{
     connect::Connection,
     contact::KnownLog,
     error::{CliError, ProtocolError},
+    level::Level,
     position::Position,
     reconnect::Backoff,
 };
@@ -37,6 +38,8 @@ pub(super) struct Span {
     pub(super) count: Option<u64>,
     /// Whether to wait at the high watermark for more.
     pub(super) follow: bool,
+    /// How fresh it must be.
+    pub(super) level: Level,
 }
 
 /// One reader and how far it is.
@@ -131,17 +134,11 @@ impl Consumer {
     }
 
     fn request(&self) -> ConsumeRequest {
-        // Who reads to the end wants all that was acknowledged before; who follows gets it in any case.
-        let read_level = if self.span.follow {
-            ReadLevel::Local
-        } else {
-            ReadLevel::Linearizable
-        };
         ConsumeRequest {
             start: Some(self.next_offset.map_or(self.span.from, Position::Offset).into()),
             records_max: self.span.count.unwrap_or(0),
             follow: self.span.follow,
-            read_level: read_level.into(),
+            read_level: ReadLevel::from(self.span.level).into(),
             ..Default::default()
         }
     }
@@ -240,6 +237,7 @@ mod tests {
                 from,
                 count,
                 follow: false,
+                level: Level::usual(false),
             },
             Duration::from_secs(1),
         )
@@ -308,6 +306,22 @@ mod tests {
         let gap = ProtocolError::Gap { expected: 6, got: 7 };
         let result = consumer.take(vec![batch(7, 1)]);
         assert!(matches!(result, Err(CliError::Protocol(error)) if error == gap));
+    }
+
+    #[test]
+    fn who_follows_asks_nobody_and_who_reads_to_the_end_asks_the_leader_unless_told_otherwise() {
+        let table = [
+            (false, None, ReadLevel::Linearizable),
+            (true, None, ReadLevel::Local),
+            (false, Some(Level::Local), ReadLevel::Local),
+            (true, Some(Level::Linearizable), ReadLevel::Linearizable),
+            (false, Some(Level::Lease), ReadLevel::Lease),
+        ];
+        for (follow, asked, wanted) in table {
+            let mut consumer = consumer(Position::Earliest, None);
+            consumer.span.level = asked.unwrap_or(Level::usual(follow));
+            assert_eq!(consumer.request().read_level(), wanted, "{follow} {asked:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod argument;
 mod connect;
 mod consumer;
 mod contact;
+mod level;
 mod output;
 mod position;
 mod producer;

@@ -120,8 +120,18 @@ impl Refusal {
                 "`--from earliest` starts at the first readable offset, `--from -10` ten before the end"
             }
             "NOT_LEADER" => "the leader could not be asked; try again, or send it to the leader itself",
-            "REMOVED" => "give --addr another node; `annals cluster servers` there lists who belongs",
-            "NO_LEADER" => "the nodes are choosing a leader, or no majority of them is up; try again",
+            "REMOVED" => {
+                "give --addr another node, where `annals cluster servers` lists who belongs; `annals consume --level local` \
+                 reads the old records of this one"
+            }
+            "NO_LEADER" => {
+                "the nodes are choosing a leader, or no majority of them is up; try again. `annals consume --level local` \
+                 reads what a node has"
+            }
+            "NO_CLUSTER" => {
+                "the first of cluster.initial_members founds a cluster once it sees all of them; a node without that list \
+                 joins the cluster of any node whose gossip address is among its cluster.seeds. Its log says who is missing"
+            }
             "CONDITION_FAILED" => {
                 "somebody else appended first; read on from the offset you expected, then try again"
             }
@@ -144,6 +154,8 @@ impl Refusal {
             }
             "REPEATED_LONG_AGO" => "it is stored; --skip goes past it",
             "SHUTTING_DOWN" => "the node is stopping; try again or try another",
+            // The message says already where to look.
+            "OUTCOME_UNKNOWN" if self.metadata.contains_key("of") => return None,
             "OUTCOME_UNKNOWN" => {
                 "it may or may not be stored; a retry with the same --producer-id stores it once"
             }
@@ -188,6 +200,7 @@ mod tests {
             (Code::Aborted, "CONDITION_FAILED", Exit::Refused),
             (Code::PermissionDenied, "ACL_DENIED", Exit::Refused),
             (Code::Unavailable, "NO_LEADER", Exit::CannotConnect),
+            (Code::Unavailable, "NO_CLUSTER", Exit::CannotConnect),
             (Code::Unavailable, "NOT_LEADER", Exit::CannotConnect),
             (Code::Unavailable, "SHUTTING_DOWN", Exit::CannotConnect),
             (Code::FailedPrecondition, "REMOVED", Exit::Refused),

@@ -55,6 +55,9 @@ pub const FROM_NODE_HEADER: &str = "annals-from-node";
 /// Metadata of every call: whom the caller means, as a decimal number.
 pub const TO_NODE_HEADER: &str = "annals-to-node";
 
+/// The call with which a connection begins, before it is known who is at its other end.
+const GREETING: &str = "/annals.v1.PeerService/Greet";
+
 /// Requests need a scheme and a host, which mean nothing here: the connection is there already.
 const ORIGIN: &str = "http://peer";
 
@@ -258,6 +261,11 @@ impl fmt::Debug for PeerChannel {
     }
 }
 
+/// Whether a call was answered with an error and nothing else: its status is among the headers then.
+fn is_refusal(response: &Response<Incoming>) -> bool {
+    response.headers().contains_key("grpc-status")
+}
+
 impl Service<Request<Body>> for PeerChannel {
     type Response = Response<Incoming>;
     type Error = hyper::Error;
@@ -272,10 +280,14 @@ impl Service<Request<Body>> for PeerChannel {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let contact = Arc::clone(&self.contact);
+        let is_greeting = request.uri().path() == GREETING;
         let response = self.requests.send_request(request);
         Box::pin(async move {
             let response = response.await?;
-            contact.heard();
+            // A greeting is answered by the peer itself, and refused by whoever has its address now.
+            if !(is_greeting && is_refusal(&response)) {
+                contact.heard();
+            }
             Ok(response)
         })
     }

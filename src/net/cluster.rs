@@ -157,6 +157,7 @@ pub(super) async fn view(context: &Context, port: &ClusterPort, local: bool) -> 
         membership_log_index: gathered.state.membership_at.get(),
         last_log_index: of_leader.map_or(0, |said| said.last.get()),
         waiting: port.waiting.borrow().clone().unwrap_or_default(),
+        removed_at: port.fence.removed_at().map(LogIndex::get),
     }
 }
 

@@ -7,6 +7,7 @@ mod options;
 
 pub mod admission;
 pub mod cluster;
+pub mod codec;
 pub mod context;
 pub mod deadline;
 pub mod port;

@@ -267,6 +267,10 @@ impl Refusal {
                 Verdict::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             }
             Self::ShuttingDown => Verdict::new(Code::Unavailable, "SHUTTING_DOWN").retry(RETRY_RESTART),
+            // No word of a batch: what a client does about those is no use here.
+            Self::Change(
+                ChangeFailed::NotHere(ProposeError::OutcomeUnknown) | ChangeFailed::Unconfirmed { .. },
+            ) => Verdict::new(Code::Unknown, "OUTCOME_UNKNOWN").with("of", "change"),
             Self::Propose(error) | Self::Change(ChangeFailed::NotHere(error)) => propose_verdict(error),
             Self::Change(ChangeFailed::Refused { .. }) => {
                 Verdict::new(Code::FailedPrecondition, "CHANGE_REFUSED")
@@ -342,6 +346,9 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("leader_address", address)
             .retry(RETRY_ROOM),
         ProposeError::NoLeader => Verdict::new(Code::Unavailable, "NO_LEADER").retry(RETRY_RESTART),
+        ProposeError::NoCluster { waiting } => Verdict::new(Code::Unavailable, "NO_CLUSTER")
+            .with("waiting", waiting)
+            .retry(RETRY_RESTART),
         ProposeError::Removed { log_index } => {
             Verdict::new(Code::FailedPrecondition, "REMOVED").with("log_index", log_index)
         }

@@ -89,6 +89,7 @@ pub(super) fn assemble(
     let port = RaftPort::new(PortParts {
         node_id: cluster.identity.node_id(),
         fence: cluster.fence.clone(),
+        waiting: cluster.waiting.1.clone(),
         leadership: published.leadership.1.clone(),
         board: published.board.clone(),
         read_path: published.read_path.clone(),

@@ -18,11 +18,12 @@ const NOISY: [&str; 5] = ["openraft", "h2", "hyper", "mio", "tower"];
 
 /// Libraries whose lines say in many words what we say in one: to them a peer that is down is an error at every probe, and a
 /// packet that they cannot read is one too, so that anybody could fill a disk. Heard only by those who look for details.
-const TALKATIVE: [&str; 5] = [
+const TALKATIVE: [&str; 6] = [
     "memberlist_core",
     "memberlist_net",
     "openraft::core::heartbeat",
     "openraft::core::raft_core",
+    "openraft::engine::handler::replication_handler",
     "openraft::replication",
 ];
 
@@ -222,10 +223,11 @@ mod tests {
 
     #[test]
     fn talkative_libraries_are_heard_only_by_those_who_look_for_details() {
-        for (level, heard) in [(LogLevel::Info, 0), (LogLevel::Debug, 1)] {
+        for (level, heard) in [(LogLevel::Info, 0), (LogLevel::Debug, 2)] {
             let (logger, memory) = in_memory();
             tracing::subscriber::with_default(subscriber(&logger, level), || {
                 tracing::error!(target: "memberlist_core::state", "no ack");
+                tracing::warn!(target: "openraft::engine::handler::replication_handler", "update progress error: ...");
             });
             assert_eq!(memory.lines().len(), heard, "{level:?}");
         }

@@ -13,3 +13,4 @@ mod limits;
 mod log_v1;
 mod reads;
 mod receive;
+mod undecodable;

@@ -47,6 +47,13 @@ async fn a_node_at_the_address_of_another_refuses_and_names_both() {
     assert!(cause.contains("this is node 2"), "{cause}");
     assert!(cause.contains("means node 3"), "{cause}");
     assert!(two.fake.is_quiet());
+    let mut link = one.replicators.watch(NodeId(3)).unwrap();
+    link.wait_for(|link| link.failures >= 3).await.unwrap();
+    assert_eq!(
+        one.replicators.silent_for(NodeId(3)),
+        None,
+        "what node 2 says is no word of node 3"
+    );
     // Once the address is right it goes on.
     let three = stage.node(3).await;
     one.until_connected(three.id).await;

@@ -28,6 +28,11 @@ fn until(what: &str, args: &[&str], holds: impl Fn(&serde_json::Value) -> bool) 
     }
 }
 
+/// The output of a command that goes well.
+fn json(args: &[&str]) -> serde_json::Value {
+    serde_json::from_slice(&annals().args(args).run().done()).expect("it is JSON")
+}
+
 fn status(addrs: &str, what: &str, holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
     until(what, &["cluster", "status", "-o", "json", "--addr", addrs], holds)
 }
@@ -229,12 +234,26 @@ fn three_processes_found_a_cluster_and_a_producer_outlives_its_leader() {
     status(&cluster.addrs(), "it is back", is_whole);
 }
 
+/// Produces this, and waits until every node has it.
+fn produce_to_all(cluster: &Cluster, records: &str) {
+    let addrs = cluster.addrs();
+    annals()
+        .args(["produce", "--addr", &addrs])
+        .run_with(records)
+        .done();
+    for node in cluster.nodes.iter().flatten() {
+        let read = ["consume", "--addr", &node.rpc];
+        assert_eq!(annals().args(read).run().text(), records);
+    }
+}
+
 #[test]
 fn a_node_that_was_away_while_it_was_removed_fences_itself() {
     let temp = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start(temp.path());
     status(&cluster.addrs(), "all are there", is_whole);
     let leader = cluster.leader();
+    produce_to_all(&cluster, "before\n");
     let away = (leader + 1) % 3;
     let name = format!("node-{away}");
     cluster.node(away).process.signal("STOP");
@@ -253,11 +272,20 @@ fn a_node_that_was_away_while_it_was_removed_fences_itself() {
     let said = ended.refused(5);
     assert!(said.contains("only 1 of 2 voters would be up"), "{said}");
     assert!(said.contains(&format!("Bring {name} back first")), "{said}");
-    let removed = annals()
-        .args(["cluster", "remove", &name, "--addr", &addr])
-        .run()
-        .text();
-    assert!(removed.contains("wipe its data directory"), "{removed}");
+    let removed = json(&["cluster", "remove", &name, "-o", "json", "--addr", &addr]);
+    assert_eq!(removed["node"], name.as_str());
+    assert_eq!(removed["address"], cluster.node(away).rpc.as_str());
+    assert_eq!(
+        (&removed["was"], &removed["is"]),
+        (&"follower".into(), &"removed".into())
+    );
+    let led = json(&["cluster", "transfer-leader", "-o", "json", "--addr", &addr]);
+    let leader_name = format!("node-{leader}");
+    assert_eq!(
+        (&led["node"], &led["led_before"]),
+        (&third.as_str().into(), &leader_name.as_str().into())
+    );
+    assert_eq!((&led["changed"], &led["leader_id"]), (&true.into(), &led["id"]));
     annals()
         .args(["produce", "--addr", &addr])
         .run_with("after\n")
@@ -269,16 +297,37 @@ fn a_node_that_was_away_while_it_was_removed_fences_itself() {
         line_with(log, "this node was removed from its cluster")
     });
     assert!(log.contains(&name), "{log}");
-    assert_fenced(&node);
+    assert_fenced(&node, "before\n");
     // It knows it after a restart too.
     assert_eq!(node.process.stop().status.code(), Some(0));
     let again = Node::start(&cluster.configs[away]);
-    assert_fenced(&again);
+    assert_fenced(&again, "before\n");
 
     let two = status(&cluster.addrs(), "two are left", |cluster| {
         cluster["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2)
     });
     assert_eq!(two["changing"], false);
+}
+
+#[test]
+fn what_a_minority_has_can_be_read_by_who_asks_for_no_more() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(temp.path());
+    status(&cluster.addrs(), "all are there", is_whole);
+    produce_to_all(&cluster, "kept\n");
+    for gone in [1, 2] {
+        cluster.nodes[gone].take().unwrap().process.kill();
+    }
+    let addr = &cluster.node(0).rpc;
+    status(addr, "nobody leads", |cluster| cluster["leader"].is_null());
+    let refused = annals()
+        .args(["consume", "--timeout", "1s", "--addr", addr])
+        .run();
+    let said = refused.refused(3);
+    assert!(said.contains("the cluster has no leader"), "{said}");
+    assert!(said.contains("annals consume --level local"), "{said}");
+    let read = annals().args(["consume", "--level", "local", "--addr", addr]);
+    assert_eq!(read.run().text(), "kept\n");
 }
 
 #[test]
@@ -294,17 +343,31 @@ fn a_node_that_waits_for_the_others_says_for_whom() {
         ready.starts_with("HTTP/1.1 503 ") && ready.contains(&format!("it belongs to no cluster yet: {why}")),
         "{ready}"
     );
+    let refused = annals()
+        .args(["produce", "--timeout", "1s", "--addr", &node.rpc])
+        .run_with("x\n");
+    let said = refused.refused(3);
+    assert!(
+        said.contains(&format!("this node belongs to no cluster yet: {why}")),
+        "{said}"
+    );
+    assert!(said.contains("cluster.seeds"), "{said}");
     // To start it again would not help.
     assert!(get(&node.admin, "/startupz").starts_with("HTTP/1.1 200 "));
     assert_eq!(node.process.stop().status.code(), Some(0));
 }
 
-fn assert_fenced(node: &Node) {
+/// Refuses everything but its old records, which are these.
+fn assert_fenced(node: &Node, records: &str) {
     let refused = annals().args(["produce", "--addr", &node.rpc]).run_with("x\n");
     let said = refused.refused(5);
     assert!(said.contains("was removed from its cluster"), "{said}");
     let refused = annals().args(["consume", "--addr", &node.rpc]).run();
-    assert!(refused.refused(5).contains("serves only old records"));
+    let said = refused.refused(5);
+    assert!(said.contains("serves only old records"), "{said}");
+    assert!(said.contains("annals consume --level local"), "{said}");
+    let old = ["consume", "--level", "local", "--addr", &node.rpc];
+    assert_eq!(annals().args(old).run().text(), records);
     let ready = get(&node.admin, "/readyz");
     assert!(
         ready.starts_with("HTTP/1.1 503 ") && ready.contains("wipe its data directory"),
@@ -326,7 +389,23 @@ fn a_node_leaves_for_good_and_a_wiped_one_takes_its_place() {
         .text();
     assert!(left.contains("has left"), "{left}");
     let node = cluster.nodes[leader].take().unwrap();
-    assert_fenced(&node);
+    assert_fenced(&node, "");
+    let again = annals()
+        .args(["cluster", "leave", "--addr", &node.rpc])
+        .run()
+        .text();
+    assert!(again.contains("was removed from its cluster already"), "{again}");
+    let again = json(&["cluster", "leave", "-o", "json", "--addr", &node.rpc]);
+    assert_eq!(again["node"], name.as_str());
+    assert_eq!(
+        (&again["changed"], &again["is"]),
+        (&false.into(), &"removed".into())
+    );
+    let old = annals()
+        .args(["cluster", "status", "--addr", &node.rpc])
+        .run()
+        .text();
+    assert!(old.starts_with("removed  this node was removed"), "{old}");
     node.process.stop();
     let gone =
         |cluster: &serde_json::Value| cluster["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2);
@@ -348,6 +427,12 @@ fn a_node_leaves_for_good_and_a_wiped_one_takes_its_place() {
         .run()
         .text();
     assert!(added.contains("votes"), "{added}");
+    let add = ["cluster", "add", &name, "--addr", &other, "--learner"];
+    let again = annals().args(add).run().text();
+    assert!(
+        again.contains("is a voter already; nothing was changed"),
+        "{again}"
+    );
     status(&cluster.addrs(), "three vote", |cluster| {
         is_whole(cluster)
             && cluster["nodes"]

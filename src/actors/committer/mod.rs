@@ -106,6 +106,12 @@ pub enum ProposeError {
         "the cluster has no leader at the moment, as after one has failed or while a majority is away; try again"
     )]
     NoLeader,
+    /// Nothing was stored: this node is new, and belongs to no cluster yet.
+    #[error("this node belongs to no cluster yet: {waiting}")]
+    NoCluster {
+        /// For whom or what it waits.
+        waiting: String,
+    },
     /// Nothing was stored: this node was removed from its cluster.
     #[error(
         "this node was removed from its cluster (at entry {log_index} of the log) and serves only old records; use another \
@@ -127,7 +133,8 @@ impl ProposeError {
             | Self::StorageFull { .. }
             | Self::Unavailable
             | Self::NotLeader { .. }
-            | Self::NoLeader => Disposition::Retry,
+            | Self::NoLeader
+            | Self::NoCluster { .. } => Disposition::Retry,
             Self::Removed { .. } => Disposition::Reject,
             Self::Failsafe { .. } => Disposition::Failsafe,
         }

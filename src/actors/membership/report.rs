@@ -64,7 +64,7 @@ impl Report {
             }
             Change::Left(node_id) => info!(logger, "a peer has left"; "peer_id" => node_id.get()),
             Change::Foreign(node_id, other) if self.is_time(&node_id.to_string(), now) => {
-                error!(self.logger, "a node of another cluster is ignored"; "node_id" => node_id.get(),
+                error!(self.logger, "a node of another cluster is ignored"; "stranger_id" => node_id.get(),
                     "its_cluster_id" => %other, "own_cluster_id" => own_cluster.map(|id| id.to_string()));
             }
             Change::Full(node_id) if self.is_time(&node_id.to_string(), now) => {
@@ -89,8 +89,8 @@ impl Report {
         let shown = |id: Option<ClusterId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         match &stranger.why {
             Strangeness::Foreign(tags) => {
-                warn!(self.logger, "a node of another cluster is ignored"; "node" => &tags.node_name,
-                    "node_id" => tags.node_id.get(), "address" => %stranger.address,
+                warn!(self.logger, "a node of another cluster is ignored"; "stranger" => &tags.node_name,
+                    "stranger_id" => tags.node_id.get(), "address" => %stranger.address,
                     "its_cluster" => &tags.cluster_name, "its_cluster_id" => shown(tags.cluster_id),
                     "own_cluster" => &own.cluster_name, "own_cluster_id" => shown(own.cluster_id));
             }

@@ -136,6 +136,7 @@ fn refused(error: ProposeError) -> Refused {
         ProposeError::Unavailable
         | ProposeError::NotLeader { .. }
         | ProposeError::NoLeader
+        | ProposeError::NoCluster { .. }
         | ProposeError::Removed { .. } => refused(Refusal::Unavailable),
     }
 }

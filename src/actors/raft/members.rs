@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,14 +16,15 @@ use slog::{info, warn};
 
 use super::{
     ClusterState, RaftActor,
+    command::Command,
     port::not_leader,
-    quorum::can_do_without,
     reconcile::{Step, next_step},
 };
 use crate::{
     actors::{
         committer::ProposeError,
         membership::PeerTable,
+        peer::PeerCalls,
         supervision::{Reply, Unanswered},
     },
     clock,
@@ -35,8 +37,9 @@ use crate::{
 
 /// How often the leader compares the membership with what gossip says.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A change waits this long for the one before it, which takes a round trip and a sync, or two.
-const CHANGE_WAITS_FOR: Duration = Duration::from_secs(5);
+/// A change waits this long for the one before it, which takes a round trip and a sync, or two; and who removes a node for its
+/// confirmation, which takes the same.
+pub(super) const CHANGE_WAITS_FOR: Duration = Duration::from_secs(5);
 /// Entries that a learner may lack when it is made a voter: openraft's own bound for what catches up in no time.
 const LACKS_AT_MOST: u64 = 5000;
 
@@ -81,6 +84,26 @@ pub enum ChangeFailed {
         /// Why, and what would be right.
         why: String,
     },
+    /// A majority has not confirmed it in time. It may still be made.
+    #[error("{}", unconfirmed_text(*.waited, .silent))]
+    Unconfirmed {
+        /// How long it was waited for.
+        waited: Duration,
+        /// Names of the voters that do not answer.
+        silent: Vec<String>,
+    },
+}
+
+fn unconfirmed_text(waited: Duration, silent: &[String]) -> String {
+    let who = match silent {
+        [] => "though all voters answer: a disk may hang".to_owned(),
+        [one] => format!("and {one} does not answer"),
+        several => format!("and {} do not answer", several.join(" and ")),
+    };
+    format!(
+        "a majority has not confirmed the change within {waited:?}, {who}. It is made as soon as a majority confirms it, unless \
+         another leader has it undone; `annals cluster status` shows what became of it"
+    )
 }
 
 impl ChangeFailed {
@@ -90,6 +113,7 @@ impl ChangeFailed {
         match self {
             Self::NotHere(error) => error.disposition(),
             Self::Refused { .. } => crate::error::Disposition::Reject,
+            Self::Unconfirmed { .. } => crate::error::Disposition::Retry,
         }
     }
 }
@@ -154,21 +178,28 @@ impl RaftActor {
 
     pub(super) fn change_member(&mut self, message: ChangeMember, context: &mut Context<Self>) {
         let ChangeMember { change, reply } = message;
-        let (consensus, refused) = match self.may_change(&change) {
-            Ok(consensus) => (consensus, None),
-            Err(error) => (None, Some(error)),
+        let consensus = match self.may_change(&change) {
+            Ok(Some(consensus)) => consensus,
+            Ok(None) => return,
+            Err(error) => {
+                reply.send(Err(error));
+                return;
+            }
         };
-        if let Some(error) = refused {
-            reply.send(Err(error));
-            return;
-        }
-        let Some(consensus) = consensus else { return };
-        info!(self.setup.logger, "membership changes by command"; "change" => ?change);
-        let done = self.setup.runtime.spawn(make_change(consensus, change));
-        context.spawn(done.into_actor(self).map(|done, _, _| match done {
-            Ok(Ok(())) => reply.send(Ok(())),
-            Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
-            Err(_) => {}
+        let command = Command {
+            own: self.setup.node_id,
+            consensus,
+            calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
+            cluster: self.setup.cluster.clone(),
+            runtime: self.setup.runtime.clone(),
+            logger: self.setup.logger.clone(),
+        };
+        let done = self.setup.runtime.spawn(command.carry_out(change));
+        context.spawn(done.into_actor(self).map(|done, _, _| {
+            // When it panicked the reply says by itself that nobody knows.
+            if let Ok(done) = done {
+                reply.send(done);
+            }
         }));
     }
 
@@ -180,21 +211,14 @@ impl RaftActor {
             return Err(ChangeFailed::NotHere(not_leader(leader, self.setup.port.route())));
         }
         let state = self.setup.cluster.state();
-        let refuse = |why: String| Err(ChangeFailed::Refused { why });
-        if let MemberChange::Remove { node } = change {
-            let own = self.setup.node_id;
-            let is_up = |other: NodeId| other == own || self.is_heard(other);
-            if let Err(why) = can_do_without(*node, &state, is_up) {
-                return refuse(why);
-            }
-        }
         if let MemberChange::Add { voter: true, .. } = change {
             let voters = state.members.values().filter(|member| member.voter).count();
             let most = self.setup.voters.voters_max;
             if voters >= most {
-                return refuse(format!(
+                let why = format!(
                     "{voters} nodes vote already, and cluster.voters_max is {most}; remove one first, or add it as a learner"
-                ));
+                );
+                return Err(ChangeFailed::Refused { why });
             }
         }
         Ok(self.consensus.clone())
@@ -226,10 +250,12 @@ async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
             change(&consensus, ChangeMembers::AddVoterIds(nodes)).await
         }
         Step::Remove(node) => remove(&consensus, node).await,
+        // From between two sets of voters every change leads to the second one; this adds nobody to it.
+        Step::Finish => change(&consensus, ChangeMembers::AddVoterIds(BTreeSet::new())).await,
     }
 }
 
-async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), String> {
+pub(super) async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), String> {
     match what {
         MemberChange::Add { node, member, voter } => {
             let added = consensus.raft.add_learner(node.get(), member, false).await;

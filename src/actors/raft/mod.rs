@@ -11,6 +11,7 @@
 mod answers;
 mod board;
 mod child;
+mod command;
 mod fence;
 mod fitness;
 mod hand_over;

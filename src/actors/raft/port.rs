@@ -45,6 +45,7 @@ pub struct RaftPort {
     /// It stands for no election any more, whatever its disk says.
     stood_down: Arc<AtomicBool>,
     fence: Fence,
+    waiting: watch::Receiver<Option<String>>,
     leadership: watch::Receiver<Leadership>,
     board: ConditionBoard,
     read_path: ReadPath,
@@ -67,6 +68,8 @@ pub struct PortParts {
     pub node_id: NodeId,
     /// Up once this node was removed from its cluster.
     pub fence: Fence,
+    /// For what the node waits while it belongs to no cluster.
+    pub waiting: watch::Receiver<Option<String>>,
     /// Who leads, as RaftActor publishes it.
     pub leadership: watch::Receiver<Leadership>,
     /// Whether this node's log takes appends.
@@ -90,6 +93,7 @@ impl RaftPort {
             lone_reader: Arc::default(),
             stood_down: Arc::default(),
             fence: parts.fence,
+            waiting: parts.waiting,
             leadership: parts.leadership,
             board: parts.board,
             read_path: parts.read_path,
@@ -214,6 +218,16 @@ impl RaftPort {
         })
     }
 
+    /// Why nobody leads: a new node has nobody to follow, and others are between two leaders.
+    fn no_leader(&self) -> ProposeError {
+        match &*self.waiting.borrow() {
+            Some(waiting) => ProposeError::NoCluster {
+                waiting: waiting.clone(),
+            },
+            None => ProposeError::NoLeader,
+        }
+    }
+
     /// Waits until this node has applied an entry, and answers the high watermark then.
     async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
         let consensus = self.running().ok_or(ProposeError::Unavailable)?;
@@ -245,7 +259,7 @@ impl RaftPort {
         if self.lone_reader.load(Ordering::Acquire) {
             return Ok(self.read_path.high_watermark());
         }
-        let leader = self.leadership().leader.ok_or(ProposeError::NoLeader)?;
+        let leader = self.leadership().leader.ok_or_else(|| self.no_leader())?;
         let entry = if leader == self.node_id {
             self.read_index_here(lease).await?
         } else {
@@ -266,13 +280,15 @@ impl Committer for RaftPort {
             Some(leader) if leader != self.node_id => self.route.propose(leader, propose),
             Some(_) => self.propose_here(propose),
             None => {
-                // Whoever opens or has failed says so before who leads is a question.
-                let error = match self.board.condition() {
-                    condition @ (Condition::Opening
-                    | Condition::Damaged { .. }
-                    | Condition::Failsafe { .. }) => refused(condition),
+                // Whoever opens or has failed says so before who leads is a question. A new node opens nothing yet.
+                let error = match (self.board.condition(), self.no_leader()) {
+                    (condition @ (Condition::Damaged { .. } | Condition::Failsafe { .. }), _) => {
+                        refused(condition)
+                    }
+                    (_, error @ ProposeError::NoCluster { .. }) => error,
+                    (condition @ Condition::Opening, _) => refused(condition),
                     _ if self.running.load().is_none() => ProposeError::Unavailable,
-                    Condition::Writable | Condition::StorageFull { .. } => ProposeError::NoLeader,
+                    (Condition::Writable | Condition::StorageFull { .. }, error) => error,
                 };
                 propose.reply.send(Err(error));
                 Ok(())

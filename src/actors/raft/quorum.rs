@@ -3,7 +3,37 @@
 use super::board::ClusterState;
 use crate::types::NodeId;
 
-/// Whether the voters that are left when `node` is removed could go on: a majority of them must be `up`.
+/// Voters, and who of them is down.
+struct Voters<'a> {
+    count: usize,
+    /// By name.
+    down: Vec<&'a str>,
+}
+
+impl<'a> Voters<'a> {
+    /// All but `without`.
+    fn new(state: &'a ClusterState, without: Option<NodeId>, is_up: &impl Fn(NodeId) -> bool) -> Self {
+        let voters = || {
+            let all = state.members.iter();
+            all.filter(|(id, of)| of.voter && Some(**id) != without)
+        };
+        let down = voters().filter(|(id, _)| !is_up(**id));
+        Self {
+            count: voters().count(),
+            down: down.map(|(_, of)| of.member.name.as_str()).collect(),
+        }
+    }
+
+    fn up(&self) -> usize {
+        self.count - self.down.len()
+    }
+
+    fn majority(&self) -> usize {
+        self.count / 2 + 1
+    }
+}
+
+/// Whether `node` can be removed: a majority of those who vote now must be `up` to decide it, and of those who are left, to go on.
 ///
 /// Errors: why not, and what to do.
 pub(super) fn can_do_without(
@@ -16,29 +46,36 @@ pub(super) fn can_do_without(
             "node {node} does not belong to the cluster; `annals cluster servers` lists who does"
         ));
     };
+    let name = &member.member.name;
+    let now = Voters::new(state, None, &is_up);
+    if now.up() < now.majority() {
+        return Err(format!(
+            "only {} of {} voters answer, and a majority of them, {}, has to decide who belongs. Bring {} back first",
+            now.up(),
+            now.count,
+            now.majority(),
+            now.down.join(" and ")
+        ));
+    }
     if !member.voter {
         return Ok(());
     }
-    let name = &member.member.name;
-    let left = || state.members.iter().filter(|(id, of)| of.voter && **id != node);
-    let voters = left().count();
-    if voters == 0 {
+    let left = Voters::new(state, Some(node), &is_up);
+    if left.count == 0 {
         return Err(format!(
             "{name} is the only voter; without it there is no cluster"
         ));
     }
-    let down: Vec<&str> = left()
-        .filter(|(id, _)| !is_up(**id))
-        .map(|(_, of)| of.member.name.as_str())
-        .collect();
-    let (up, majority) = (voters - down.len(), voters / 2 + 1);
-    if up >= majority {
+    if left.up() >= left.majority() {
         return Ok(());
     }
     Err(format!(
-        "without {name} only {up} of {voters} voters would be up, and a majority is {majority}: nothing could be written. \
+        "without {name} only {} of {} voters would be up, and a majority is {}: nothing could be written. \
          Bring {down} back first, or remove {down} first",
-        down = down.join(" and ")
+        left.up(),
+        left.count,
+        left.majority(),
+        down = left.down.join(" and ")
     ))
 }
 
@@ -80,6 +117,20 @@ mod tests {
         );
         assert!(why.ends_with("remove node-1 first"), "{why}");
         assert_eq!(can_do_without(NodeId(4), &three, only_two_and_three), Ok(()));
+    }
+
+    #[test]
+    fn who_votes_now_has_to_decide_it() {
+        let two = state(2, 1);
+        let only_one = |node: NodeId| node == NodeId(1);
+        for removed in [2, 3] {
+            let why = can_do_without(NodeId(removed), &two, only_one).unwrap_err();
+            assert!(
+                why.starts_with("only 1 of 2 voters answer, and a majority of them, 2, has to decide"),
+                "{why}"
+            );
+            assert!(why.ends_with("Bring node-2 back first"), "{why}");
+        }
     }
 
     #[test]

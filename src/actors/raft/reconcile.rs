@@ -12,7 +12,7 @@ use super::board::ClusterState;
 use crate::{
     actors::membership::{Peer, PeerTable, Presence, Standing},
     consensus::types::Member,
-    types::{ClusterId, NodeId},
+    types::{ClusterId, LogIndex, NodeId},
 };
 
 /// A learner that misses no more entries than this has caught up: what is in flight on a busy log.
@@ -38,11 +38,21 @@ pub(super) enum Step {
     Promote(BTreeSet<NodeId>),
     /// A node left on purpose.
     Remove(NodeId),
+    /// A change stands between its two sets of voters, and whoever began it is gone.
+    Finish,
 }
 
-/// Since when each learner has been caught up and reachable.
+/// Whoever begins a change takes its second step as soon as the first is committed. After this much more nobody will.
+const HALF_MADE_FOR: Duration = Duration::from_secs(2);
+
+/// Since when things have stood as they do.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stability(BTreeMap<NodeId, Instant>);
+pub(super) struct Stability {
+    /// That each learner is caught up and reachable.
+    learners: BTreeMap<NodeId, Instant>,
+    /// That the membership of this entry is between two sets of voters, committed.
+    half_made: Option<(LogIndex, Instant)>,
+}
 
 impl Stability {
     /// Takes note of how things stand.
@@ -59,14 +69,22 @@ impl Stability {
             .map(|(node, _)| *node)
             .filter(|node| is_stable(*node))
             .collect();
-        self.0.retain(|node, _| stable.contains(node));
+        self.learners.retain(|node, _| stable.contains(node));
         for node in stable {
-            self.0.entry(node).or_insert(now);
+            self.learners.entry(node).or_insert(now);
         }
+        let before = self.half_made.filter(|(at, _)| *at == state.membership_at);
+        let half_made = state.joint && state.settled;
+        self.half_made = half_made.then_some(before.unwrap_or((state.membership_at, now)));
+    }
+
+    fn is_left_half_made(&self, now: Instant) -> bool {
+        self.half_made
+            .is_some_and(|(_, since)| now.saturating_duration_since(since) >= HALF_MADE_FOR)
     }
 
     fn for_long(&self, node: NodeId, now: Instant, stable_for: Duration) -> bool {
-        self.0
+        self.learners
             .get(&node)
             .is_some_and(|since| now.saturating_duration_since(*since) >= stable_for)
     }
@@ -82,8 +100,11 @@ pub(super) fn next_step(
     rules: VoterRules,
     now: Instant,
 ) -> Option<Step> {
-    if state.leader != Some(own) || state.joint || !state.settled {
+    if state.leader != Some(own) || !state.settled {
         return None;
+    }
+    if state.joint {
+        return stability.is_left_half_made(now).then_some(Step::Finish);
     }
     let of_us = |peer: &&(NodeId, &Peer)| peer.1.tags.cluster_id == Some(cluster_id);
     for (node, peer) in peers.iter().filter(|peer| of_us(&peer)) {
@@ -128,7 +149,6 @@ mod tests {
     use crate::{
         actors::{membership::Tags, raft::board::MemberState},
         clock,
-        types::LogIndex,
     };
 
     const OWN: NodeId = NodeId(1);
@@ -239,6 +259,28 @@ mod tests {
         ] {
             assert_eq!(step(&unfit, &peers, &Stability::default(), now), None);
         }
+    }
+
+    /// The bug: a leader that failed between the two steps of a change left the cluster between its two sets of voters, for good:
+    /// nobody was taken in or let vote any more.
+    #[test]
+    fn a_change_whose_leader_is_gone_is_finished_by_the_next_one() {
+        let joint = |at| ClusterState {
+            joint: true,
+            membership_at: LogIndex(at),
+            ..state([member(1, true, 10_000), member(2, true, 10_000)])
+        };
+        let (peers, began) = (table([]), clock::now());
+        let mut stability = Stability::default();
+        stability.note(&joint(7), &peers, began);
+        assert_eq!(step(&joint(7), &peers, &stability, began), None);
+        // Another change is another one, however soon it comes.
+        let later = began + HALF_MADE_FOR;
+        stability.note(&joint(9), &peers, later);
+        assert_eq!(step(&joint(9), &peers, &stability, later), None);
+        let at_last = later + HALF_MADE_FOR;
+        stability.note(&joint(9), &peers, at_last);
+        assert_eq!(step(&joint(9), &peers, &stability, at_last), Some(Step::Finish));
     }
 
     #[test]

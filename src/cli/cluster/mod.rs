@@ -1,6 +1,7 @@
 //! `annals cluster`: who belongs to the cluster, how each node is, and how to change that.
 
 pub(super) mod call;
+mod change;
 mod table;
 
 use std::{
@@ -13,6 +14,7 @@ use tonic::Request;
 
 use crate::proto::annals::v1 as proto;
 
+use self::change::Change;
 use super::{
     addresses::Addresses, argument::parse_timeout, connect::Target, contact::FIRST_ANSWER_WITHIN,
     error::CliError, output::Format, runtime,
@@ -45,7 +47,7 @@ Examples:
     Add {
         /// Its name or id
         node: NodeName,
-        /// It only receives the log, and does not vote
+        /// Let it only receive the log: it votes when the leader finds it fit for that
         #[arg(long)]
         learner: bool,
         #[command(flatten)]
@@ -133,6 +135,10 @@ pub(super) fn run(command: &ClusterCommand) -> Result<(), CliError> {
         }
         ClusterCommand::Servers(common) => {
             let cluster = runtime::block_on(call::get_cluster(&common.target.addr, common.timeout))?;
+            if let Some(removed) = table::removed(&cluster) {
+                // On standard error: a program that reads the table is not to take it for a node.
+                drop(writeln!(io::stderr(), "note: {removed}"));
+            }
             print(|out| match common.output {
                 Format::Text => table::write_servers(out, &cluster),
                 Format::Json => table::write_servers_json(out, &cluster),
@@ -161,11 +167,11 @@ pub(super) async fn status_text(addrs: &Addresses) -> Result<String, CliError> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Says what was done, or gives the node that it was done to, for programs.
-fn say(common: &Common, server: &proto::Server, text: &str) -> Result<(), CliError> {
+/// Says what was done.
+fn say(common: &Common, change: &Change) -> Result<(), CliError> {
     print(|out| match common.output {
-        Format::Text => writeln!(out, "{text}"),
-        Format::Json => table::write_server_json(out, server),
+        Format::Text => change.write(out),
+        Format::Json => change.write_json(out),
     })
 }
 
@@ -180,10 +186,7 @@ fn add(common: &Common, node: &NodeName, learner: bool) -> Result<(), CliError> 
         request.set_timeout(within);
         async move { client.add_server(request).await }
     });
-    let server = runtime::block_on(added)?.server.unwrap_or_default();
-    let does = if server.voter { "votes" } else { "receives the log" };
-    let text = format!("{} ({}) {does}", server.name, server.node_id);
-    say(common, &server, &text)
+    say(common, &Change::added(runtime::block_on(added)?, learner))
 }
 
 fn remove(common: &Common, node: &NodeName) -> Result<(), CliError> {
@@ -196,12 +199,7 @@ fn remove(common: &Common, node: &NodeName) -> Result<(), CliError> {
         request.set_timeout(within);
         async move { client.remove_server(request).await }
     });
-    let server = runtime::block_on(removed)?.server.unwrap_or_default();
-    let text = format!(
-        "{} ({}) is removed; stop it, and wipe its data directory before it is started again",
-        server.name, server.node_id
-    );
-    say(common, &server, &text)
+    say(common, &Change::removed(runtime::block_on(removed)?))
 }
 
 fn transfer_leader(common: &Common, node: Option<&NodeName>) -> Result<(), CliError> {
@@ -214,9 +212,7 @@ fn transfer_leader(common: &Common, node: Option<&NodeName>) -> Result<(), CliEr
         request.set_timeout(within);
         async move { client.transfer_leader(request).await }
     });
-    let leader = runtime::block_on(transferred)?.leader.unwrap_or_default();
-    let text = format!("{} ({}) leads", leader.name, leader.node_id);
-    say(common, &leader, &text)
+    say(common, &Change::transferred(runtime::block_on(transferred)?))
 }
 
 fn leave(common: &Common) -> Result<(), CliError> {
@@ -227,15 +223,7 @@ fn leave(common: &Common) -> Result<(), CliError> {
         });
     }
     let left = runtime::block_on(call::leave(&common.target.addr, common.timeout))?;
-    let node_id = left.header.map(|header| header.node_id).unwrap_or_default();
-    let server = proto::Server {
-        node_id,
-        address: common.target.addr.to_string(),
-        ..proto::Server::default()
-    };
-    let text =
-        format!("node {node_id} has left; stop it, and wipe its data directory before it is started again");
-    say(common, &server, &text)
+    say(common, &Change::left(left))
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ const UNKNOWN: &str = "-";
 /// The cluster in a few words, and a line for each node.
 pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
     let header = cluster.header.clone().unwrap_or_default();
+    if let Some(removed) = removed(cluster) {
+        writeln!(out, "removed  {removed}")?;
+    }
     if !cluster.waiting.is_empty() {
         writeln!(
             out,
@@ -111,6 +114,7 @@ pub(super) fn write_status_json(out: &mut impl Write, cluster: &GetClusterRespon
             leader_address: (!cluster.leader_address.is_empty()).then_some(&cluster.leader_address),
             changing: cluster.changing,
             waiting: (!cluster.waiting.is_empty()).then_some(&cluster.waiting),
+            removed_at: cluster.removed_at,
             nodes: cluster.servers.iter().map(JsonServer::from).collect(),
         },
     )
@@ -120,15 +124,21 @@ pub(super) fn write_status_json(out: &mut impl Write, cluster: &GetClusterRespon
 pub(super) fn write_servers_json(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
     #[derive(Serialize)]
     struct Nodes<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        removed_at: Option<u64>,
         nodes: Vec<JsonServer<'a>>,
     }
     let nodes = cluster.servers.iter().map(JsonServer::from).collect();
-    write_json(out, &Nodes { nodes })
+    let removed_at = cluster.removed_at;
+    write_json(out, &Nodes { removed_at, nodes })
 }
 
-/// One node, for programs.
-pub(super) fn write_server_json(out: &mut impl Write, server: &Server) -> io::Result<()> {
-    write_json(out, &JsonServer::from(server))
+/// That the node which answered was removed, so that its word about the others is an old one.
+pub(super) fn removed(cluster: &GetClusterResponse) -> Option<String> {
+    let removed_at = cluster.removed_at?;
+    Some(format!(
+        "this node was removed from the cluster, at entry {removed_at} of the log: who belongs is shown as of then; ask another node"
+    ))
 }
 
 #[derive(Serialize)]
@@ -141,6 +151,9 @@ struct JsonCluster<'a> {
     changing: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<&'a String>,
+    /// The node that answers was removed, by this entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_at: Option<u64>,
     nodes: Vec<JsonServer<'a>>,
 }
 
@@ -187,7 +200,8 @@ impl<'a> From<&'a Server> for JsonServer<'a> {
     }
 }
 
-fn role(server: &Server) -> &'static str {
+/// What a node is in the cluster.
+pub(super) fn role(server: &Server) -> &'static str {
     match server.role() {
         Role::Leader => "leader",
         Role::Follower => "follower",
@@ -339,6 +353,27 @@ cluster  annals, of which this node is not one yet
 waiting  waiting for node-1, not seen yet
 ";
         assert_eq!(written(|out| write_status(out, &waiting)), wanted);
+    }
+
+    #[test]
+    fn a_removed_node_says_first_that_what_it_shows_is_old() {
+        let removed = GetClusterResponse {
+            removed_at: Some(12),
+            ..cluster(vec![server("node-0", Role::Leader)])
+        };
+        let text = written(|out| write_status(out, &removed));
+        assert!(
+            text.starts_with(
+                "removed  this node was removed from the cluster, at entry 12 of the log: who belongs is shown as of then"
+            ),
+            "{text}"
+        );
+        for json in [
+            written(|out| write_status_json(out, &removed)),
+            written(|out| write_servers_json(out, &removed)),
+        ] {
+            assert!(json.contains(r#""removed_at":12,"#), "{json}");
+        }
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! `annals.v1.ClusterService`: the cluster, for clients. The comments of its proto are its law.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tonic::{Code, Request, Response, Status};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status};
 
-use super::cluster_watch::Changes;
+use super::{cluster_watch::Changes, leave::leave};
 use crate::{
     actors::{
         committer::ProposeError,
         membership::Standing,
-        peer::PeerError,
-        raft::{ChangeFailed, ChangeMember, HandOver, MemberChange, TrimBelow},
+        raft::{ChangeFailed, ChangeMember, HandOver, MemberChange, MemberState, TrimBelow},
         supervision::{Answer, PartStatus, PostError, Reply},
     },
     consensus::types::Member,
@@ -25,11 +24,6 @@ use crate::{
     proto::raw::annals::v1,
     types::{ClusterId, NodeId, Offset},
 };
-
-/// When the leader is asked again that could not answer yet.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How long a node that hands leadership over in order to go waits for the one that takes it.
-const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -48,18 +42,26 @@ impl ClusterV1 {
         port_of(&self.context)
     }
 
+    /// A node as it is now, by its own word too.
     async fn server(&self, node: NodeId) -> Result<v1::Server, Refusal> {
         let view = cluster::view(&self.context, self.port()?, false).await;
-        let found = view
-            .servers
-            .into_iter()
-            .find(|server| server.node_id == node.get());
-        Ok(found.unwrap_or_default())
+        Ok(found(view, node).unwrap_or_default())
+    }
+
+    /// A node as this one sees it.
+    async fn server_from_here(&self, node: NodeId) -> Result<v1::Server, Refusal> {
+        let view = cluster::view(&self.context, self.port()?, true).await;
+        Ok(found(view, node).unwrap_or_default())
     }
 
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
         deadline::of_request(request.metadata(), self.context.options.request_timeout)
     }
+}
+
+pub(super) fn found(view: v1::GetClusterResponse, node: NodeId) -> Option<v1::Server> {
+    let mut servers = view.servers.into_iter();
+    servers.find(|server| server.node_id == node.get())
 }
 
 /// The cluster's port.
@@ -84,9 +86,12 @@ pub(in crate::net) fn require_leader(context: &Context) -> Result<(), Refusal> {
     }
 }
 
-fn elsewhere(port: &ClusterPort, leader: Option<NodeId>) -> ProposeError {
+pub(super) fn elsewhere(port: &ClusterPort, leader: Option<NodeId>) -> ProposeError {
     let Some(leader) = leader else {
-        return ProposeError::NoLeader;
+        let waiting = port.waiting.borrow().clone();
+        return waiting.map_or(ProposeError::NoLeader, |waiting| ProposeError::NoCluster {
+            waiting,
+        });
     };
     let known = port.directory.rpc_address_of(leader);
     let address = known
@@ -132,7 +137,7 @@ pub(in crate::net) async fn remove(
     answer(posted, answered, deadline).await
 }
 
-async fn hand_over(
+pub(super) async fn hand_over(
     context: &Context,
     to: Option<NodeId>,
     deadline: Instant,
@@ -280,9 +285,11 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
             request.node.as_ref(),
             self.context.parts.identity.peer.cluster_id(),
         )?;
+        let before = self.server_from_here(node).await?;
         let state = port.board.state();
-        let is_done = |known: &crate::actors::raft::MemberState| known.voter || request.learner;
-        if !state.members.get(&node).is_some_and(is_done) {
+        let is_done = |known: &MemberState| known.voter || request.learner;
+        let unchanged = state.members.get(&node).is_some_and(is_done);
+        if !unchanged {
             let (reply, answered) = Reply::channel();
             let change = MemberChange::Add {
                 node,
@@ -294,6 +301,8 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
         }
         Ok(Response::new(v1::AddServerResponse {
             server: Some(self.server(node).await?),
+            before: Some(before),
+            unchanged,
             header: Some(self.context.header()),
         }))
     }
@@ -328,16 +337,20 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
             Some(named) => Some(member(self.port()?, Some(&named))?),
             None => None,
         };
+        let before = self.server_from_here(own).await?;
         let leader = match to {
             Some(to) if to == own => Some(own),
             to => hand_over(&self.context, to, deadline).await?,
         };
+        let unchanged = leader == Some(own);
         let leader = match leader {
             Some(leader) => Some(self.server(leader).await?),
             None => None,
         };
         Ok(Response::new(v1::TransferLeaderResponse {
             leader,
+            before: Some(before),
+            unchanged,
             header: Some(self.context.header()),
         }))
     }
@@ -345,10 +358,7 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let deadline = self.deadline(&request);
         self.context.check_log(&request.into_inner().log)?;
-        leave(&self.context, deadline).await?;
-        Ok(Response::new(v1::LeaveResponse {
-            header: Some(self.context.header()),
-        }))
+        Ok(Response::new(leave(&self.context, deadline).await?))
     }
 
     async fn trim(&self, request: Request<v1::TrimRequest>) -> Result<Response<v1::TrimResponse>, Status> {
@@ -382,54 +392,6 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
             parts: parts.iter().map(supervised).collect(),
         }))
     }
-}
-
-/// Has this node removed by the leader, which it is not (any more) then. It notices by itself that it was, and goes.
-async fn leave(context: &Context, deadline: Instant) -> Result<(), Status> {
-    let port = port_of(context)?;
-    let own = context.parts.identity.node_id;
-    if port.board.state().members.len() <= 1 {
-        let why = "this node is the whole cluster, so there is nobody to leave; stop it instead".to_owned();
-        return Err(Refusal::Change(ChangeFailed::Refused { why }).into());
-    }
-    let mut leadership = context.parts.leadership.clone();
-    if leadership.borrow().leader == Some(own) {
-        hand_over(context, None, deadline).await?;
-    }
-    let is_other = |leader: Option<NodeId>| leader.is_some_and(|leader| leader != own);
-    loop {
-        let taken = timeout(
-            TAKEN_WITHIN,
-            leadership.wait_for(|leadership| is_other(leadership.leader)),
-        );
-        let leader = match taken.await {
-            Ok(Ok(leadership)) => leadership.leader,
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let Some(leader) = leader else {
-            return Err(Refusal::Propose(ProposeError::NoLeader).into());
-        };
-        let within = deadline.saturating_duration_since(Instant::now());
-        match port.calls.leave(leader, within).await {
-            Ok(()) => break,
-            // One that was just elected says so once it has committed something.
-            Err(PeerError::Call { status, .. }) if status.code() == Code::Unavailable => {
-                if within < AGAIN_AFTER {
-                    return Err(*status);
-                }
-                sleep(AGAIN_AFTER).await;
-            }
-            Err(PeerError::Call { status, .. }) => return Err(*status),
-            Err(PeerError::Deadline { .. }) => {
-                return Err(Refusal::Change(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)).into());
-            }
-            Err(_) => return Err(Refusal::Propose(elsewhere(port, Some(leader))).into()),
-        }
-    }
-    // That it says so in gossip too, and is fenced, is a matter of a moment.
-    let mut removed = port.fence.subscribe();
-    drop(timeout_at(deadline, removed.wait_for(Option::is_some)).await);
-    Ok(())
 }
 
 fn supervised(status: &PartStatus) -> v1::SupervisedPart {

@@ -158,6 +158,33 @@ fn table() -> Vec<Row> {
             true,
         ),
         (
+            Refusal::Change(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)),
+            Unknown,
+            "OUTCOME_UNKNOWN",
+            &["of"],
+            false,
+        ),
+        (
+            Refusal::Change(ChangeFailed::Unconfirmed {
+                waited: Duration::from_secs(5),
+                silent: vec!["node-1".to_owned()],
+            }),
+            Unknown,
+            "OUTCOME_UNKNOWN",
+            &["of"],
+            false,
+        ),
+        (
+            ProposeError::NoCluster {
+                waiting: "node-1 is not seen yet".to_owned(),
+            }
+            .into(),
+            Unavailable,
+            "NO_CLUSTER",
+            &["waiting"],
+            true,
+        ),
+        (
             ProposeError::Unavailable.into(),
             Unavailable,
             "LOG_NOT_READY",
