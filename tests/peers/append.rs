@@ -210,9 +210,12 @@ async fn heartbeats_pass_streams_that_stand_still_with_all_that_they_can_hold() 
         });
         stalled.spawn(async move { open(&mut bulk, requests).await.next().await });
     }
-    within("the stall", taken.wait_for(|taken| *taken >= fills_the_connection))
-        .await
-        .unwrap();
+    within(
+        "the stall",
+        taken.wait_for(|taken| *taken >= fills_the_connection),
+    )
+    .await
+    .unwrap();
     let member = Member::default();
     let mut heartbeats = one.networks().new_heartbeat_client(two.id.get(), &member).await;
     for _ in 0..20 {
