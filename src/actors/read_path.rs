@@ -5,13 +5,18 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{storage::LogView, types::Offset};
+use crate::{
+    consensus::DamageBoard,
+    storage::{LogView, ReadError},
+    types::Offset,
+};
 
 /// A reader's handle on the log. Cheap to clone; outlives restarts of LogActor.
 #[derive(Clone, Debug)]
 pub struct ReadPath {
     view: Arc<ArcSwap<LogView>>,
     high_watermark: watch::Receiver<Offset>,
+    damage: DamageBoard,
 }
 
 /// The committer's end: moves the high watermark. Outlives restarts of the committer, so that the watermark never
@@ -69,10 +74,24 @@ impl Default for HighWatermark {
 }
 
 impl ReadPath {
-    /// A handle on what LogActor (the view) and the committer (the high watermark) publish.
+    /// A handle on what LogActor (the view) and the committer (the high watermark) publish; damage that a reader meets is told to
+    /// `damage`.
     #[must_use]
-    pub fn new(view: Arc<ArcSwap<LogView>>, high_watermark: watch::Receiver<Offset>) -> Self {
-        Self { view, high_watermark }
+    pub fn new(
+        view: Arc<ArcSwap<LogView>>,
+        high_watermark: watch::Receiver<Offset>,
+        damage: DamageBoard,
+    ) -> Self {
+        Self {
+            view,
+            high_watermark,
+            damage,
+        }
+    }
+
+    /// A read has failed: damage is repaired, where another node has what is damaged.
+    pub fn report(&self, error: &ReadError) {
+        self.damage.report(error);
     }
 
     /// The log as it is now.

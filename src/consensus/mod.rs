@@ -5,6 +5,7 @@
 
 pub mod types;
 
+pub mod damage;
 mod gather;
 pub mod log_port;
 mod log_store;
@@ -20,6 +21,7 @@ pub mod network;
 
 pub mod start;
 
+pub use damage::DamageBoard;
 pub use log_store::LogStore;
 pub use network::PeerNetworks;
 pub use shared::Recovered;

@@ -20,6 +20,7 @@ use crate::{
         read_path::{HighWatermark, ReadPath},
         supervision::{ActorRef, Child},
     },
+    consensus::DamageBoard,
     net::{
         context::{Identity, Parts},
         port::CommitterPort,
@@ -49,6 +50,7 @@ struct Published {
     board: ConditionBoard,
     high_watermark: HighWatermark,
     leadership: (Arc<watch::Sender<Leadership>>, watch::Receiver<Leadership>),
+    damage: DamageBoard,
 }
 
 impl Published {
@@ -59,11 +61,16 @@ impl Published {
             board: ConditionBoard::new(),
             high_watermark: HighWatermark::new(),
             leadership: (Arc::new(sender), receiver),
+            damage: DamageBoard::default(),
         }
     }
 
     fn read_path(&self) -> ReadPath {
-        ReadPath::new(self.view.clone(), self.high_watermark.subscribe())
+        ReadPath::new(
+            self.view.clone(),
+            self.high_watermark.subscribe(),
+            self.damage.clone(),
+        )
     }
 }
 
@@ -221,6 +228,7 @@ fn raft_setup(
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,
         scrub: options.scrub,
+        damage: published.damage.clone(),
         links: cluster.links.clone(),
         peers: cluster.handlers.clone(),
         retention: options.retention,

@@ -26,6 +26,7 @@ use annals::{
         supervision::{ActorRef, Child, PartStatus, PostError, Timing},
     },
     consensus::{
+        DamageBoard,
         links::{Lane, LinkError, PeerLinks},
         messages::AppendRequest,
         network::{PeerNetwork, PeerNetworks},
@@ -275,7 +276,7 @@ async fn run(
             node_name: format!("node-{}", identity.node_id()),
         },
         committer: CommitterPort(Arc::new(Nobody)),
-        read_path: ReadPath::new(view, high_watermark.subscribe()),
+        read_path: ReadPath::new(view, high_watermark.subscribe(), DamageBoard::default()),
         leadership: watch::channel(Leadership::default()).1,
         readiness: watch::channel(Readiness::Ready).1,
         vitals: Arc::new(NoVitals),
