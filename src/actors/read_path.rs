@@ -8,7 +8,11 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{storage::LogView, types::Offset};
+use crate::{
+    consensus::DamageBoard,
+    storage::{LogView, ReadError},
+    types::Offset,
+};
 
 /// A reader's handle on the log. Cheap to clone; outlives restarts of LogActor.
 #[derive(Clone, Debug)]
@@ -17,6 +21,7 @@ pub struct ReadPath {
     high_watermark: watch::Receiver<Offset>,
     /// Readers, of all clones, that wait for the next commit.
     waiting: Arc<AtomicUsize>,
+    damage: DamageBoard,
 }
 
 /// A reader waits for the next commit for as long as this is held.
@@ -84,14 +89,25 @@ impl Default for HighWatermark {
 }
 
 impl ReadPath {
-    /// A handle on what LogActor (the view) and the committer (the high watermark) publish.
+    /// A handle on what LogActor (the view) and the committer (the high watermark) publish; damage that a reader meets is told to
+    /// `damage`.
     #[must_use]
-    pub fn new(view: Arc<ArcSwap<LogView>>, high_watermark: watch::Receiver<Offset>) -> Self {
+    pub fn new(
+        view: Arc<ArcSwap<LogView>>,
+        high_watermark: watch::Receiver<Offset>,
+        damage: DamageBoard,
+    ) -> Self {
         Self {
             view,
             high_watermark,
             waiting: Arc::default(),
+            damage,
         }
+    }
+
+    /// A read has failed: damage is repaired, where another node has what is damaged.
+    pub fn report(&self, error: &ReadError) {
+        self.damage.report(error);
     }
 
     /// The log as it is now.

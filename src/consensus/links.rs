@@ -52,6 +52,8 @@ pub const KEEPALIVE_WITHIN: Duration = Duration::from_secs(3);
 pub const CLUSTER_ID_HEADER: &str = "annals-cluster-id";
 /// Metadata of every call: the caller, as a decimal number.
 pub const FROM_NODE_HEADER: &str = "annals-from-node";
+/// Metadata of every call: which process of that node calls, as a decimal number.
+pub const FROM_INCARNATION_HEADER: &str = "annals-from-incarnation";
 /// Metadata of every call: whom the caller means, as a decimal number.
 pub const TO_NODE_HEADER: &str = "annals-to-node";
 
@@ -113,6 +115,16 @@ pub enum LinkError {
         /// What that node says.
         cause: String,
     },
+    /// Peers take another process for this node: it takes no part until they do not.
+    #[error("{address}, where node {target} is, takes another process for this node: {cause}")]
+    Contested {
+        /// The peer.
+        target: NodeId,
+        /// Where it is; empty when it was not asked, since another peer says so.
+        address: String,
+        /// What it says.
+        cause: String,
+    },
     /// This node is not part of a cluster yet, so it has nothing to say to others.
     #[error("this node belongs to no cluster yet")]
     NoCluster,
@@ -135,6 +147,7 @@ impl LinkError {
             Self::NoAddress { .. }
             | Self::Down { .. }
             | Self::Refused { .. }
+            | Self::Contested { .. }
             | Self::NoCluster
             | Self::Overloaded { .. }
             | Self::Gone => Disposition::Retry,
@@ -192,12 +205,12 @@ impl Default for Contact {
 
 /// Who calls whom, ready to be put on every call.
 #[derive(Clone, Debug)]
-pub struct CallStamp([(HeaderName, HeaderValue); 3]);
+pub struct CallStamp([(HeaderName, HeaderValue); 4]);
 
 impl CallStamp {
-    /// Of calls from node `from` to node `to` within `cluster`.
+    /// Of calls from the process `incarnation` of node `from` to node `to` within `cluster`.
     #[must_use]
-    pub fn new(cluster: ClusterId, from: NodeId, to: NodeId) -> Self {
+    pub fn new(cluster: ClusterId, from: NodeId, incarnation: u64, to: NodeId) -> Self {
         let digits = |text: String| HeaderValue::try_from(text).expect("digits may stand in a header");
         Self([
             (
@@ -207,6 +220,10 @@ impl CallStamp {
             (
                 HeaderName::from_static(FROM_NODE_HEADER),
                 digits(from.to_string()),
+            ),
+            (
+                HeaderName::from_static(FROM_INCARNATION_HEADER),
+                digits(incarnation.to_string()),
             ),
             (HeaderName::from_static(TO_NODE_HEADER), digits(to.to_string())),
         ])

@@ -18,9 +18,9 @@ use openraft::{
 };
 
 use super::{
-    codec,
+    DamageBoard, codec,
     log_port::SharedLogPort,
-    shared::{Recovered, Shared},
+    shared::{OnDamage, Recovered, Shared},
     types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, log_index},
 };
 use crate::{
@@ -63,7 +63,8 @@ impl LogStore {
     /// A store by itself, without consensus over it: for openraft's own suite of what a store has to do.
     #[must_use]
     pub fn over(port: SharedLogPort, view: Arc<ArcSwap<LogView>>, recovered: &Recovered) -> Self {
-        Self::new(Arc::new(Shared::new(port, view, recovered)))
+        let damage = DamageBoard::default();
+        Self::new(Arc::new(Shared::new(port, view, damage, recovered)))
     }
 
     /// What openraft may see of the range: what it has purged is gone for it, also where the disk still has it.
@@ -108,7 +109,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let (mut from, below) = self.visible(&range);
         let mut entries = Vec::new();
         while from < below {
-            let more = self.shared.read_raft(from, below, usize::MAX).await?;
+            let more = self
+                .shared
+                .read_raft(from, below, usize::MAX, OnDamage::Wait)
+                .await?;
             let Some(last) = more.last() else { break };
             from = log_index(last.log_id.index()).plus(1);
             entries.extend(more);
@@ -118,7 +122,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let (from, below) = self.visible(&(start..end));
-        self.shared.read_raft(from, below, APPEND_BYTES_MAX).await
+        self.shared
+            .read_raft(from, below, APPEND_BYTES_MAX, OnDamage::Wait)
+            .await
     }
 
     async fn entries_stream<RB>(
@@ -133,7 +139,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
             if from >= below {
                 return Ok(None);
             }
-            let entries = shared.read_raft(from, below, APPLY_BYTES_MAX).await?;
+            let entries = shared
+                .read_raft(from, below, APPLY_BYTES_MAX, OnDamage::Wait)
+                .await?;
             let next = entries
                 .last()
                 .map_or(below, |last| log_index(last.log_id.index()).plus(1));

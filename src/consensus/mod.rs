@@ -5,6 +5,7 @@
 
 pub mod types;
 
+pub mod damage;
 mod gather;
 mod hold;
 pub mod log_port;
@@ -21,6 +22,7 @@ pub mod network;
 
 pub mod start;
 
+pub use damage::DamageBoard;
 pub use log_store::LogStore;
 pub use network::PeerNetworks;
 pub use shared::Recovered;

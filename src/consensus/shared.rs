@@ -12,14 +12,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    codec,
+    DamageBoard, codec,
     log_port::SharedLogPort,
     types::{RaftEntry, RaftLogId, RaftStoredMembership, RaftVote, entry_of},
     window::Window,
 };
 use crate::{
     error::causes,
-    storage::{LogView, ReadEntriesError, entry::Entry},
+    storage::{LogView, ReadEntriesError, ReadError, entry::Entry},
     types::{LogIndex, Offset},
 };
 
@@ -50,6 +50,18 @@ pub(super) struct Shared {
     /// How far the state machine is.
     applied: Mutex<Option<(RaftLogId, RaftStoredMembership)>>,
     applied_to: watch::Sender<LogIndex>,
+    damage: DamageBoard,
+    /// Reads wait for repairs. Only while consensus runs: a repair needs it, to know what is committed.
+    patient: watch::Sender<bool>,
+}
+
+/// What a read does that meets damage. It has that repaired in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnDamage {
+    /// Waits for the repair, where there is one: openraft ends with the first read that fails.
+    Wait,
+    /// Fails at once: another node that asks may find elsewhere what this one lacks.
+    Fail,
 }
 
 /// What openraft is told about the log.
@@ -62,7 +74,12 @@ pub(super) struct Facts {
 }
 
 impl Shared {
-    pub(super) fn new(port: SharedLogPort, view: Arc<ArcSwap<LogView>>, recovered: &Recovered) -> Self {
+    pub(super) fn new(
+        port: SharedLogPort,
+        view: Arc<ArcSwap<LogView>>,
+        damage: DamageBoard,
+        recovered: &Recovered,
+    ) -> Self {
         let last = recovered.last.map_or(LogIndex::ZERO, |last| entry_of(&last).0);
         Self {
             port,
@@ -85,7 +102,14 @@ impl Shared {
                     .committed
                     .map_or(LogIndex::ZERO, |log_id| entry_of(&log_id).0),
             ),
+            damage,
+            patient: watch::Sender::new(false),
         }
+    }
+
+    /// Consensus runs, or ends: from then on reads that meet damage wait for its repair, or no longer do.
+    pub(super) fn set_patient(&self, patient: bool) {
+        self.patient.send_replace(patient);
     }
 
     pub(super) fn watch_applied(&self) -> watch::Receiver<LogIndex> {
@@ -129,10 +153,34 @@ impl Shared {
 
     /// The offset behind an entry that is synced.
     pub(super) async fn offset_behind(&self, log_index: LogIndex) -> io::Result<Offset> {
-        let view = self.view.load_full();
-        let read = tokio::task::spawn_blocking(move || view.next_offset_after(log_index));
-        let offset = read.await.map_err(io::Error::other)?;
-        offset.map_err(|error| io::Error::other(causes(&error)))
+        self.look(move |view| view.next_offset_after(log_index)).await
+    }
+
+    /// What `look` finds in the log on disk.
+    ///
+    /// Cancel: safe. Errors: what `look` says, but for damage that was repaired meanwhile.
+    pub(super) async fn look<T, F>(&self, look: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&LogView) -> Result<T, ReadEntriesError> + Clone + Send + 'static,
+    {
+        let found = self.try_look(look, OnDamage::Wait).await?;
+        found.map_err(|error| io::Error::other(causes(&error)))
+    }
+
+    async fn try_look<T, F>(&self, look: F, on_damage: OnDamage) -> io::Result<Result<T, ReadEntriesError>>
+    where
+        T: Send + 'static,
+        F: Fn(&LogView) -> Result<T, ReadEntriesError> + Clone + Send + 'static,
+    {
+        loop {
+            let (view, look) = (self.view.load_full(), look.clone());
+            let looked = tokio::task::spawn_blocking(move || look(&view)).await;
+            match looked.map_err(io::Error::other)? {
+                Err(ReadEntriesError::Read(error)) if self.is_mended(&error, on_damage).await => {}
+                found => return Ok(found),
+            }
+        }
     }
 
     /// Entries of `[from, below)`, up to about `bytes_max` but at least one; empty when `from` is not appended yet. Where
@@ -144,6 +192,7 @@ impl Shared {
         from: LogIndex,
         below: LogIndex,
         bytes_max: usize,
+        on_damage: OnDamage,
     ) -> io::Result<Vec<Entry>> {
         let mut from = from;
         while from < below {
@@ -151,9 +200,9 @@ impl Shared {
                 Ok(entries) => return Ok(entries),
                 Err(first) => first,
             };
-            let (view, below) = (self.view.load_full(), below.min(first));
-            let read = tokio::task::spawn_blocking(move || view.read_entries(from, below, bytes_max));
-            match read.await.map_err(io::Error::other)? {
+            let below = below.min(first);
+            let read = self.try_look(move |view| view.read_entries(from, below, bytes_max), on_damage);
+            match read.await? {
                 Ok(entries) if entries.is_empty() => {
                     let what = format!("entry {from} is in neither the log nor what waits to be written");
                     return Err(io::Error::other(what));
@@ -166,14 +215,40 @@ impl Shared {
         Ok(Vec::new())
     }
 
-    /// The same as openraft has them.
+    /// Whether a read that failed so is worth another try, once this returns. Has damage repaired.
+    ///
+    /// Cancel: safe.
+    async fn is_mended(&self, error: &ReadError, on_damage: OnDamage) -> bool {
+        let mut patient = self.patient.subscribe();
+        let waits = on_damage == OnDamage::Wait && *patient.borrow();
+        match error {
+            ReadError::Corrupt { .. } => {
+                let Some(first) = self.damage.report(error).filter(|_| waits) else {
+                    return false;
+                };
+                tokio::select! {
+                    settled = self.damage.settled(first) => settled,
+                    _ = patient.wait_for(|patient| !patient) => false,
+                }
+            }
+            // A repaired segment was put in its place, and the next picture of the log shows it.
+            ReadError::Replaced { .. } => {
+                tokio::task::yield_now().await;
+                waits
+            }
+            ReadError::Trimmed { .. } | ReadError::Io { .. } => false,
+        }
+    }
+
+    /// Entries as [`Shared::read`] gives them, as openraft has them.
     pub(super) async fn read_raft(
         self: &Arc<Self>,
         from: LogIndex,
         below: LogIndex,
         bytes_max: usize,
+        on_damage: OnDamage,
     ) -> io::Result<Vec<RaftEntry>> {
-        let entries = self.read(from, below, bytes_max).await?;
+        let entries = self.read(from, below, bytes_max, on_damage).await?;
         let entries = entries.into_iter().map(codec::from_storage_entry);
         entries.collect::<Result<_, _>>().map_err(io::Error::other)
     }

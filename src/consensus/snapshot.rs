@@ -16,7 +16,6 @@ use super::{
     },
 };
 use crate::{
-    error::causes,
     storage::{Checkpoint, LogView, ReadEntriesError},
     types::LogIndex,
 };
@@ -42,10 +41,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             .applied
             .as_ref()
             .map_or(LogIndex::ZERO, |applied| entry_of(applied).0);
-        let view = self.shared.view.load_full();
-        let found = tokio::task::spawn_blocking(move || last_checkpoint(&view, applied)).await;
-        let found = found.map_err(io::Error::other)?;
-        let checkpoint = found.map_err(|error| io::Error::other(causes(&error)))?;
+        let found = self.shared.look(move |view| last_checkpoint(view, applied));
+        let checkpoint = found.await?;
         let meta =
             checkpoint.map_or_else(|| Ok(RaftSnapshotMeta::default()), |checkpoint| meta(&checkpoint))?;
         Ok(RaftSnapshot {

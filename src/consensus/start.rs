@@ -13,10 +13,10 @@ use openraft::{
 };
 
 use super::{
-    LogStore, Raft, Recovered, StateMachine,
+    DamageBoard, LogStore, Raft, Recovered, StateMachine,
     gather::Gather,
     log_port::{ApplyObserver, SharedLogPort},
-    shared::Shared,
+    shared::{OnDamage, Shared},
     types::{
         OnComplete, Proposal, RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, WriteResult, entry_of,
         raft_index,
@@ -73,6 +73,8 @@ pub struct Parts<N> {
     pub port: SharedLogPort,
     /// The log, to read.
     pub view: Arc<ArcSwap<LogView>>,
+    /// Where damage is told that is met in it.
+    pub damage: DamageBoard,
     /// Hears what is committed.
     pub observer: Arc<dyn ApplyObserver>,
     /// What the log was found to hold.
@@ -116,7 +118,12 @@ impl Consensus {
     {
         let failed = StartFailed::new;
         let config = config(&parts.cluster_name, parts.timing).map_err(|error| failed(&error))?;
-        let shared = Arc::new(Shared::new(parts.port, parts.view, &parts.recovered));
+        let shared = Arc::new(Shared::new(
+            parts.port,
+            parts.view,
+            parts.damage,
+            &parts.recovered,
+        ));
         shared.raise_trim_point(shared.view.load().earliest());
         let committed = parts.recovered.committed;
         let committed_index = committed
@@ -142,6 +149,7 @@ impl Consensus {
         );
         let raft = raft.await.map_err(|error| failed(&error))?;
         let gather = Gather::start(raft.clone(), shared.clone());
+        shared.set_patient(true);
         Ok(Self { raft, shared, gather })
     }
 
@@ -181,6 +189,19 @@ impl Consensus {
         }
     }
 
+    /// It ends, or has ended: reads of the log that wait for a repair do not wait any longer.
+    pub fn close(&self) {
+        self.shared.set_patient(false);
+    }
+
+    /// The last entry that is known here to be committed, applied or not.
+    #[must_use]
+    pub fn committed_index(&self) -> LogIndex {
+        let committed = self.shared.facts().committed;
+        let committed = committed.map_or(LogIndex::ZERO, |committed| entry_of(&committed).0);
+        committed.max(self.applied_index())
+    }
+
     /// The last entry applied here.
     #[must_use]
     pub fn applied_index(&self) -> LogIndex {
@@ -205,7 +226,9 @@ impl Consensus {
         stream::try_unfold(from, move |from| {
             let shared = shared.clone();
             async move {
-                let entries = shared.read_raft(from, below, ENTRIES_BYTES).await?;
+                let entries = shared
+                    .read_raft(from, below, ENTRIES_BYTES, OnDamage::Fail)
+                    .await?;
                 let next = entries.last().map(|last| entry_of(&last.log_id).0.plus(1));
                 Ok(next.map(|next| (entries, next)))
             }

@@ -14,7 +14,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::held::Held;
 
 /// How long a client may take for its greeting: the longest round trips have less than a second, and lost packets are sent again.
 pub const GREETING_WITHIN: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ pub struct Connection {
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
     /// `None` once it is over.
     greeting: Option<AwaitedGreeting>,
+    held: Held,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -74,6 +77,7 @@ impl Connection {
         greeting: Greeting,
     ) -> Self {
         Self {
+            held: Held::new(stream.peer_addr().ok()),
             stream,
             greeting: Some(AwaitedGreeting {
                 bytes_left: greeting.bytes,
@@ -86,10 +90,17 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Held;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Held {
+        self.held.clone()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Calls that have not ended yet share it.
+        self.held.close();
     }
 }
 

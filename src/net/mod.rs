@@ -25,6 +25,7 @@ pub mod admin;
 pub mod connection;
 pub mod entrance;
 pub mod health;
+pub mod held;
 pub mod listener;
 pub mod peers;
 pub mod server;

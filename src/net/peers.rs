@@ -12,21 +12,22 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::MetadataMap,
     service::{Interceptor, interceptor::InterceptedService},
     transport::Server,
 };
 
-use super::{connection::Connection, context::Context, services::peer::PeerV1};
+use super::{connection::Connection, context::Context, held::Held, services::peer::PeerV1};
 use crate::{
     actors::{
-        peer::{HandlerSlot, PeerIdentity},
+        peer::{HandlerSlot, Incarnation, PeerIdentity, Rival},
         replicator::Replicators,
     },
     consensus::links::{
-        CLUSTER_ID_HEADER, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, FROM_NODE_HEADER, KEEPALIVE_EVERY,
-        KEEPALIVE_WITHIN, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, TO_NODE_HEADER,
+        CLUSTER_ID_HEADER, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, FROM_INCARNATION_HEADER,
+        FROM_NODE_HEADER, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+        TO_NODE_HEADER,
     },
     proto::peer::peer_service_server::PeerServiceServer,
     types::{ClusterId, NodeId},
@@ -97,31 +98,41 @@ impl Interceptor for Gate {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let own = self.identity.cluster_id();
         let own = own.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))?;
-        match self.check(own, request.metadata()) {
+        let checked = self.check(own, request.metadata());
+        let checked = checked.and_then(|(caller, incarnation)| {
+            self.recognize(request.extensions().get(), caller, incarnation)?;
+            Ok(caller)
+        });
+        match checked {
+            Ok(_) if self.identity.contest().is_on() => Err(Status::unavailable(
+                "peers take another process for this node, so this one answers nobody",
+            )),
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 Ok(request)
             }
             Err(stranger) => {
                 let text = stranger.to_string();
-                self.tell(&text);
-                Err(Status::failed_precondition(text))
+                self.tell(&stranger, &text);
+                Err(Status::new(stranger.code(), text))
             }
         }
     }
 }
 
 impl Gate {
-    fn check(&self, own: ClusterId, metadata: &MetadataMap) -> Result<Caller, Stranger> {
+    fn check(&self, own: ClusterId, metadata: &MetadataMap) -> Result<(Caller, Incarnation), Stranger> {
         let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
-        let number = |name| said(name).and_then(|text| text.parse().ok()).map(NodeId);
-        let (Some(cluster), Some(from), Some(to)) = (
+        let number = |name| said(name).and_then(|text| text.parse().ok());
+        let (Some(cluster), Some(from), Some(incarnation), Some(to)) = (
             said(CLUSTER_ID_HEADER),
             number(FROM_NODE_HEADER),
+            number(FROM_INCARNATION_HEADER),
             number(TO_NODE_HEADER),
         ) else {
             return Err(Stranger::Nobody);
         };
+        let (from, to) = (NodeId(from), NodeId(to));
         let node_id = self.identity.node_id();
         if cluster != own.to_string() {
             let theirs = cluster.chars().take(64).collect();
@@ -135,13 +146,26 @@ impl Gate {
         if to != node_id {
             return Err(Stranger::OtherNode { node_id, to, from });
         }
-        Ok(Caller(from))
+        Ok((Caller(from), Incarnation(incarnation)))
+    }
+
+    /// Whether the process that calls is the node.
+    fn recognize(
+        &self,
+        held: Option<&Held>,
+        Caller(node): Caller,
+        incarnation: Incarnation,
+    ) -> Result<(), Stranger> {
+        let held = held.ok_or(Stranger::Nobody)?;
+        let recognized = held.called_by(self.identity.peers(), node, incarnation);
+        recognized.map_err(Stranger::OtherProcess)
     }
 
     /// Loudly, once for each that is different.
-    fn tell(&self, text: &str) {
+    fn tell(&self, stranger: &Stranger, text: &str) {
+        let key = stranger.key().unwrap_or_else(|| text.to_owned());
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() < STRANGERS_MAX && strangers.insert(text.to_owned()) {
+        if strangers.len() < STRANGERS_MAX && strangers.insert(key) {
             error!(self.log, "refused a peer; nothing is exchanged"; "why" => text);
         }
     }
@@ -162,11 +186,34 @@ enum Stranger {
         to: NodeId,
         from: NodeId,
     },
+    OtherProcess(Rival),
+}
+
+impl Stranger {
+    /// Callers read this, and not the text.
+    fn code(&self) -> Code {
+        match self {
+            Self::Nobody | Self::OtherCluster { .. } | Self::OtherNode { .. } => Code::FailedPrecondition,
+            Self::OtherProcess(_) => Code::AlreadyExists,
+        }
+    }
+
+    /// What makes it the same one again, where that is not all that is said of it: every connection has another port.
+    fn key(&self) -> Option<String> {
+        match self {
+            Self::OtherProcess(rival) => {
+                let host = rival.refused.rsplit_once(':').map_or("", |(host, _)| host);
+                Some(format!("{} {} {host}", rival.node, rival.connected))
+            }
+            Self::Nobody | Self::OtherCluster { .. } | Self::OtherNode { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OtherProcess(rival) => rival.fmt(f),
             Self::Nobody => f.write_str("the call does not say whose it is, of which cluster, and for whom"),
             Self::OtherCluster {
                 own,

@@ -23,6 +23,7 @@ use crate::{
         read_path::{HighWatermark, ReadPath},
         supervision::{ActorRef, Child},
     },
+    consensus::DamageBoard,
     net::{
         context::{Identity, Parts},
         port::CommitterPort,
@@ -53,19 +54,21 @@ struct Published {
     high_watermark: HighWatermark,
     read_path: ReadPath,
     leadership: (Arc<watch::Sender<Leadership>>, watch::Receiver<Leadership>),
+    damage: DamageBoard,
 }
 
 impl Published {
     fn new() -> Self {
         let (sender, receiver) = watch::channel(Leadership::default());
         let view = Arc::new(ArcSwap::from_pointee(LogView::unopened()));
-        let high_watermark = HighWatermark::new();
+        let (high_watermark, damage) = (HighWatermark::new(), DamageBoard::default());
         Self {
-            read_path: ReadPath::new(view.clone(), high_watermark.subscribe()),
+            read_path: ReadPath::new(view.clone(), high_watermark.subscribe(), damage.clone()),
             view,
             board: ConditionBoard::new(),
             high_watermark,
             leadership: (Arc::new(sender), receiver),
+            damage,
         }
     }
 }
@@ -230,6 +233,7 @@ fn raft_setup(
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,
         scrub: options.scrub,
+        damage: published.damage.clone(),
         links: cluster.links.clone(),
         peers: cluster.handlers.clone(),
         retention: options.retention,

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{PlaceError, segment::Damage};
+use super::{PlaceError, names, segment::Damage};
 use crate::{
     error::Disposition,
     types::{ClusterId, LogIndex, Offset, Position, Term},
@@ -81,6 +81,15 @@ impl From<Damage> for ReadError {
 }
 
 impl ReadError {
+    /// The first entry of the segment that is damaged, as the file's name has it; `None` when this is no damage, or not in a segment.
+    #[must_use]
+    pub fn damaged_segment(&self) -> Option<LogIndex> {
+        let Self::Corrupt { path, .. } = self else {
+            return None;
+        };
+        names::first_of_store(path.file_name()?.to_str()?)
+    }
+
     /// What is to be done about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {

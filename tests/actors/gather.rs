@@ -13,7 +13,7 @@ use std::{
 use annals::{
     actors::raft::LogLink,
     consensus::{
-        Consensus, PeerNetworks, Recovered, Timing,
+        Consensus, DamageBoard, PeerNetworks, Recovered, Timing,
         links::{Lane, LinkError, PeerChannel, PeerLinks},
         log_port::{ApplyObserver, LogPort, OnAppended},
         start::Parts,
@@ -131,6 +131,7 @@ impl Leader {
             timing: Timing::default(),
             port: link.clone(),
             view: log.view.clone(),
+            damage: DamageBoard::default(),
             observer: Arc::new(Nobody),
             recovered: Recovered {
                 last: None,

@@ -14,6 +14,7 @@ mod one_process;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod copies;
 mod disks;
 mod drains;
 mod founding;

@@ -10,6 +10,9 @@ use annals::{
         supervision::Reply,
     },
     consensus::types::Member,
+    proto::annals::v1::{
+        AddServerRequest, GetClusterRequest, NodeRef, cluster_service_client::ClusterServiceClient,
+    },
     storage::{
         entry::{Entry, Payload},
         fs::RealFileSystem,
@@ -249,5 +252,43 @@ async fn a_node_that_never_answers_is_made_no_voter_and_whoever_adds_it_is_told(
         // One of one is a majority.
         assert!(cluster.linearizable_read(0).await.is_ok());
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_cluster_of_the_same_name_is_neither_shown_nor_added() {
+    // It was taken for one that waits to join: it never answered, and counted for the majority.
+    let mut other = Cluster::found(1).await;
+    other.kill(0).await;
+    let cluster = Cluster::found(1).await;
+    let stranger = cluster.begin_at(other.place(0)).await;
+    for lines in [&cluster.node(0).lines, &stranger.lines] {
+        until("each to see that the other is of another cluster", async || {
+            !lines.beginning("a node of another cluster is ignored").is_empty()
+        })
+        .await;
+    }
+    let address = format!("http://{}", cluster.node(0).addresses.rpc);
+    let mut client = ClusterServiceClient::connect(address).await.unwrap();
+    let add = AddServerRequest {
+        node: Some(NodeRef {
+            node_id: stranger.id.get(),
+            name: String::new(),
+        }),
+        ..AddServerRequest::default()
+    };
+    let refused = in_time("a refusal", client.add_server(add)).await.unwrap_err();
+    for said in [&stranger.id.to_string(), "belongs to another cluster"] {
+        assert!(refused.message().contains(said), "{refused}");
+    }
+    let shown = client.get_cluster(GetClusterRequest::default()).await.unwrap();
+    let shown = shown
+        .into_inner()
+        .servers
+        .into_iter()
+        .map(|server| server.node_id);
+    assert_eq!(shown.collect::<Vec<_>>(), [cluster.id(0).get()]);
+    let ending = stranger.shut_down().await;
+    assert_eq!(ending.exit_code, 0, "{ending:?}");
     cluster.stop().await;
 }

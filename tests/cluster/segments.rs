@@ -10,12 +10,15 @@ use std::{
 use annals::{
     actors::{raft::ScrubPace, replicator::faults::Cut},
     node::NodeOptions,
+    proto::annals::v1::{ConsumeRequest, ReadLevel, Start, start::Position},
     storage::Retention,
 };
+use futures::future::join_all;
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
-    node::until,
+    load::reason_of,
+    node::{in_time, until},
 };
 
 /// Segments so small that there are many of them soon.
@@ -36,6 +39,15 @@ fn always_looked_through(options: &mut NodeOptions) {
     options.scrub = ScrubPace {
         bytes_per_second: 1 << 30,
         rest: Duration::from_millis(50),
+    };
+}
+
+/// Sealed segments are looked through at the start, when there are none, and then never again.
+fn looked_through_by_readers_only(options: &mut NodeOptions) {
+    options.log.segment_bytes = SEGMENT_BYTES;
+    options.scrub = ScrubPace {
+        bytes_per_second: 1 << 30,
+        rest: Duration::from_secs(24 * 3600),
     };
 }
 
@@ -111,19 +123,21 @@ async fn every_node_of_a_cluster_with_retention_begins_at_the_same_offset() {
     cluster.stop().await;
 }
 
-/// The oldest sealed segment of a log, once there are some.
+/// The stores of a log, oldest first.
+fn stores(directory: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(directory).expect("the log is there");
+    let paths = files.map(|file| file.expect("it can be listed").path());
+    let mut stores: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "store"))
+        .collect();
+    stores.sort();
+    stores
+}
+
+/// The oldest sealed segment but one of a log, once there are some.
 async fn sealed_store(directory: &Path) -> PathBuf {
-    let stores = || {
-        let files = fs::read_dir(directory).expect("the log is there");
-        let paths = files.map(|file| file.expect("it can be listed").path());
-        let mut stores: Vec<_> = paths
-            .filter(|path| path.extension().is_some_and(|extension| extension == "store"))
-            .collect();
-        stores.sort();
-        stores
-    };
-    until("some sealed segments", async || stores().len() > 3).await;
-    stores()[1].clone()
+    until("some sealed segments", async || stores(directory).len() > 3).await;
+    stores(directory)[1].clone()
 }
 
 /// Turns one bit in the middle of a file.
@@ -173,6 +187,126 @@ async fn damage_in_a_sealed_segment_is_found_by_looking_and_repaired_from_anothe
     cluster.stop().await;
 }
 
+/// Reads all that a node has, once; answers how many records that is, or why it ended.
+async fn read_through(cluster: &Cluster, number: usize) -> Result<u64, String> {
+    let request = ConsumeRequest {
+        start: Some(Start {
+            position: Some(Position::Earliest(true)),
+        }),
+        read_level: ReadLevel::Local.into(),
+        ..ConsumeRequest::default()
+    };
+    let mut client = cluster.node(number).client();
+    let stream = client
+        .consume_stream(request)
+        .await
+        .map_err(|status| reason_of(&status))?;
+    let (mut stream, mut next) = (stream.into_inner(), 0);
+    while let Some(response) = stream.message().await.map_err(|status| reason_of(&status))? {
+        next = response.next_offset;
+    }
+    Ok(next)
+}
+
+/// How often a node has begun to repair a segment.
+fn repairs(cluster: &Cluster, number: usize) -> usize {
+    let lines = &cluster.node(number).lines;
+    lines.beginning("a sealed segment is damaged").len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_a_reader_meets_is_repaired_at_once_and_the_reader_goes_on() {
+    // Until there was a way from readers to the repair, damage stood until the next hourly scrub.
+    let cluster = Cluster::found_with(3, looked_through_by_readers_only).await;
+    let load = cluster.load().await;
+    let follower = cluster.follower(cluster.until_led().await);
+    let store = sealed_store(&cluster.place(follower).log_directory()).await;
+    load.finish().await;
+    cluster.until_level().await;
+    damage(&store);
+    let reads: Vec<_> = (0..8).map(|_| read_through(&cluster, follower)).collect();
+    let reads = in_time("the reads", join_all(reads)).await;
+    assert!(reads.contains(&Err("CORRUPT".to_owned())), "{reads:?}");
+    until("the segment to be read again", async || {
+        read_through(&cluster, follower).await == Ok(cluster.high_watermark(follower))
+    })
+    .await;
+    assert_eq!(repairs(&cluster, follower), 1, "however many readers met it");
+    let summary = cluster.judge_all().await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_meets_damage_in_what_a_follower_lacks_repairs_it_and_goes_on_leading() {
+    // A read of the log that fails ends openraft: the leader was restarted until its process ended with 70.
+    let mut cluster = Cluster::found_with(3, looked_through_by_readers_only).await;
+    let load = cluster.load().await;
+    let away = cluster.follower(cluster.until_led().await);
+    cluster.kill(away).await;
+    let before = stores(&cluster.place(away).log_directory()).len();
+    for number in cluster.running() {
+        let directory = cluster.place(number).log_directory();
+        until("segments that the other one lacks", async || {
+            stores(&directory).len() > before + 3
+        })
+        .await;
+    }
+    load.finish().await;
+    // What was appended since the start is sent from memory.
+    let others = cluster.running();
+    for number in &others {
+        cluster.kill(*number).await;
+    }
+    for number in &others {
+        cluster.begin(*number, Port::Other).await;
+    }
+    let leader = cluster.until_led().await;
+    cluster.until_level().await;
+    let sealed = stores(&cluster.place(leader).log_directory());
+    damage(&sealed[sealed.len() - 2]);
+    cluster.begin(away, Port::Other).await;
+    cluster.until_level().await;
+    until("the segment to be repaired", async || {
+        !cluster
+            .node(leader)
+            .lines
+            .beginning("segment repaired")
+            .is_empty()
+    })
+    .await;
+    assert_eq!(repairs(&cluster, leader), 1);
+    assert_eq!(
+        cluster.node(leader).lines.beginning("consensus cannot go on"),
+        [""; 0]
+    );
+    assert_eq!(cluster.until_led().await, leader);
+    let summary = cluster.judge_all().await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_nobody_can_repair_is_looked_at_now_and_then_and_not_at_each_read() {
+    let cluster = Cluster::found_with(1, looked_through_by_readers_only).await;
+    let load = cluster.load().await;
+    let store = sealed_store(&cluster.place(0).log_directory()).await;
+    load.finish().await;
+    damage(&store);
+    until("somebody to look at the damage", async || {
+        assert_eq!(read_through(&cluster, 0).await, Err("CORRUPT".to_owned()));
+        !cluster.node(0).lines.beginning("segment not repaired").is_empty()
+    })
+    .await;
+    let looked = repairs(&cluster, 0);
+    for _ in 0..100 {
+        assert_eq!(read_through(&cluster, 0).await, Err("CORRUPT".to_owned()));
+    }
+    // The rest in between is seconds, and a hundred reads are less, but on a machine that is very slow.
+    assert!(repairs(&cluster, 0) < looked + 10);
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_at_the_end_of_a_log_is_repaired_before_the_node_takes_part_again() {
     let mut cluster = Cluster::found(3).await;
@@ -182,13 +316,7 @@ async fn damage_at_the_end_of_a_log_is_repaired_before_the_node_takes_part_again
     load.progresses(5 * AT_WORK).await;
     cluster.shut_down(follower).await;
     let directory = cluster.place(follower).log_directory();
-    let mut stores: Vec<_> = fs::read_dir(&directory)
-        .expect("the log is there")
-        .map(|file| file.expect("it can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "store"))
-        .collect();
-    stores.sort();
-    let last = stores.pop().expect("there is a segment");
+    let last = stores(&directory).pop().expect("there is a segment");
     let before = cluster.node(leader).refs.read_path.high_watermark();
     damage_where_frames_are(&last);
     cluster.start(follower, Port::Other).await;

@@ -8,6 +8,7 @@ mod support;
 mod append;
 mod calls;
 mod forward;
+mod incarnations;
 mod links;
 mod port;
 mod refusals;

@@ -80,6 +80,7 @@ async fn every_call_is_checked_and_not_the_greeting_alone() {
     for (name, value) in [
         ("annals-cluster-id", CLUSTER.to_string()),
         ("annals-from-node", "2".to_owned()),
+        ("annals-from-incarnation", "1".to_owned()),
         ("annals-to-node", "7".to_owned()),
     ] {
         half.metadata_mut().insert(name, value.parse().unwrap());

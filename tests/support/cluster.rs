@@ -146,6 +146,17 @@ impl Cluster {
         spot.node = Some(node);
     }
 
+    /// Starts a node whose data lies elsewhere, and waits until it listens. It is none of those that are counted here.
+    pub(crate) async fn begin_at(&self, place: &Place) -> TestNode {
+        let seeds = self.gossip_addresses();
+        let (founders, faults, adjust) = (self.founders.clone(), self.faults.clone(), self.adjust);
+        TestNode::begin_with(place, LogLines::new(), move |options| {
+            set_up(options, seeds, founders, faults);
+            adjust(options);
+        })
+        .await
+    }
+
     /// Starts a node that does not run, and waits until it serves.
     pub(crate) async fn start(&mut self, number: usize, port: Port) {
         self.begin(number, port).await;

@@ -1,9 +1,10 @@
 //! A real node in a System on a thread of its own, at ports of its own.
 
 use std::{
+    fs,
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -116,6 +117,18 @@ impl Place {
             .clone()
     }
 
+    /// A copy of the data of a node that does not run.
+    pub(crate) fn copy(&self) -> Self {
+        let directory = tempfile::tempdir().expect("the machine has a disk");
+        copy_files(self.directory.path(), directory.path()).expect("it can be copied");
+        Self {
+            name: self.name.clone(),
+            alone: self.alone,
+            directory,
+            file_system: self.file_system.clone(),
+        }
+    }
+
     /// The same data as another disk shows it.
     pub(crate) fn seen_through(self, file_system: Arc<dyn FileSystem>) -> Self {
         Self { file_system, ..self }
@@ -176,6 +189,20 @@ impl Place {
         };
         (options, data_dir)
     }
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        let copy = to.join(file.file_name());
+        if file.file_type()?.is_dir() {
+            copy_files(&file.path(), &copy)?;
+        } else {
+            fs::copy(file.path(), copy)?;
+        }
+    }
+    Ok(())
 }
 
 /// A node that is a cluster by itself and does not gossip.

@@ -132,6 +132,7 @@ impl MembershipActor {
         lifeline: Lifeline,
     ) -> Self {
         let logger = setup.logger.clone();
+        let report = Report::new(logger.clone(), setup.timing.probe_interval);
         Self {
             gossip,
             setup,
@@ -145,7 +146,7 @@ impl MembershipActor {
             written: remembered.clone(),
             remembered,
             is_writing: false,
-            report: Report::new(logger.clone()),
+            report,
             logger,
             lifeline,
         }
@@ -214,8 +215,9 @@ impl MembershipActor {
     /// Others hold another address for this node: it moved, and they have not found that out yet.
     fn mistaken(&mut self, held: Option<SocketAddr>) {
         if let Some(held) = held {
-            let attempt = self.joining.mistaken();
-            self.report.mistaken(self.setup.identity.node_id, held, attempt);
+            self.joining.mistaken();
+            self.report
+                .mistaken(self.setup.identity.node_id, held, clock::now());
         }
     }
 

@@ -82,10 +82,9 @@ impl Joining {
         self.is_mistaken
     }
 
-    /// Others hold another address for this node. Answers how many rounds in a row there were by now.
-    pub(super) fn mistaken(&mut self) -> u32 {
+    /// Others hold another address for this node.
+    pub(super) fn mistaken(&mut self) {
         self.is_mistaken = true;
-        self.attempt
     }
 
     /// A round begins; a mistake that persists will be noticed in it again.

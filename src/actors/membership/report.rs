@@ -21,22 +21,30 @@ use super::{
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Strangers told apart; of more, those that were not told for longest may be told too often.
 const TOLD_MAX: usize = 256;
-/// A move is not believed until the old address was found dead, which takes seconds; after so many rounds something else is
-/// wrong.
-const ROUNDS_TO_MOVE: u32 = 6;
+/// A move is not believed until the old address was found dead, which takes 10 to 14 probes; after so many something else is wrong.
+const PROBES_TO_MOVE: u32 = 24;
+/// Two tries to join are never further apart, so one that met with disbelief is followed by another within this, for as long as that goes on.
+const DISBELIEF_RESTS_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Writes the lines, and remembers when.
 #[derive(Debug)]
 pub(super) struct Report {
     logger: Logger,
     told: BTreeMap<String, Instant>,
+    /// Since when peers have not believed this node's address, and when they said so last.
+    disbelief: Option<(Instant, Instant)>,
+    /// For how long they may, when it has moved.
+    moved_within: Duration,
 }
 
 impl Report {
-    pub(super) fn new(logger: Logger) -> Self {
+    /// Of a node whose peers are probed so often.
+    pub(super) fn new(logger: Logger, probe_interval: Duration) -> Self {
         Self {
             logger,
             told: BTreeMap::new(),
+            disbelief: None,
+            moved_within: probe_interval.saturating_mul(PROBES_TO_MOVE),
         }
     }
 
@@ -122,9 +130,12 @@ impl Report {
         }
     }
 
-    /// Peers do not believe this node's address.
-    pub(super) fn mistaken(&self, own: NodeId, held: SocketAddr, attempt: u32) {
-        if attempt >= ROUNDS_TO_MOVE && attempt.is_power_of_two() {
+    /// Peers do not believe this node's address. Told when that goes on for too long for a move.
+    pub(super) fn mistaken(&mut self, own: NodeId, held: SocketAddr, now: Instant) {
+        let goes_on = |(_, last): &(Instant, Instant)| now.duration_since(*last) < DISBELIEF_RESTS_AT_MOST;
+        let since = self.disbelief.filter(goes_on).map_or(now, |(since, _)| since);
+        self.disbelief = Some((since, now));
+        if now.duration_since(since) >= self.moved_within && self.is_time("this node", now) {
             error!(self.logger, "another process uses this node's id; was its data directory copied?";
                 "node_id" => own.get(), "address" => %held);
         }

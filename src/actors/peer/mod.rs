@@ -6,6 +6,7 @@ mod description;
 mod error;
 mod forwarder;
 mod identity;
+mod incarnation;
 mod wire;
 
 use std::{fmt, sync::Arc};
@@ -20,6 +21,7 @@ pub use description::{PeerDescription, Progress};
 pub use error::{ForwardError, PeerError};
 pub use forwarder::{Forwarded, Forwarder};
 pub use identity::PeerIdentity;
+pub use incarnation::{Contest, Hold, Incarnation, Incarnations, Rival};
 pub use wire::{decode_propose_result, propose_result};
 
 use super::committer::Committed;

@@ -72,10 +72,10 @@ use super::{
     supervision::{ActorRef, Heartbeat, Lifeline, PostError, Reply, StartError, Unanswered},
 };
 use crate::{
-    consensus::{Consensus, PeerNetworks, Timing, links::Contact, types::Members},
+    consensus::{Consensus, DamageBoard, PeerNetworks, Timing, links::Contact, types::Members},
     error::Disposition,
     storage::{LogView, Retention, fs::FileSystem},
-    types::{ClusterId, LogIndex, NodeId, Offset},
+    types::{ClusterId, NodeId, Offset},
 };
 
 /// How often retention is looked at, unless told otherwise: segments are minutes long at least.
@@ -124,6 +124,8 @@ pub struct RaftSetup {
     pub voters: VoterRules,
     /// How sealed segments are looked through for damage.
     pub scrub: ScrubPace,
+    /// What whoever reads the log finds damaged.
+    pub damage: DamageBoard,
     /// The links to peers; kept to the members.
     pub links: Replicators,
     /// Where consensus is published to other nodes.
@@ -166,10 +168,9 @@ pub struct RaftActor {
     belonged: BTreeSet<NodeId>,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
-    /// Segments that are being repaired, by their first entries.
-    repairing: BTreeSet<LogIndex>,
-    scrub: Option<Ends>,
     fitness: Fitness,
+    /// The search for damage, and the wait for it.
+    vigil: Option<[Ends; 2]>,
     lifeline: Lifeline,
 }
 
@@ -268,9 +269,8 @@ impl RaftActor {
             stability: Stability::default(),
             belonged: BTreeSet::new(),
             changing: false,
-            repairing: BTreeSet::new(),
-            scrub: None,
             fitness: Fitness::default(),
+            vigil: None,
             lifeline,
         }
     }
@@ -280,6 +280,7 @@ impl RaftActor {
             file_system: self.setup.files.0.clone(),
             directory: self.setup.files.1.clone(),
             view: self.setup.view.clone(),
+            damage: self.setup.damage.clone(),
             calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
             fetching: Arc::default(),
             logger: self.setup.logger.clone(),
@@ -316,7 +317,7 @@ impl RaftActor {
         self.setup
             .runtime
             .spawn(board::follow(consensus.clone(), self.setup.cluster.clone()));
-        self.begin_scrub();
+        self.watch_for_damage();
         let followed = leadership::follow(
             consensus,
             self.setup.node_id,
@@ -337,10 +338,11 @@ impl RaftActor {
     /// Consensus has ended by itself. Mostly because the log did, which tells the Agent, and goes down and comes up with
     /// this part: that is one failure, and not another one here. With a log that is well it is.
     fn ended(&mut self, text: String, context: &mut Context<Self>) {
-        if self.consensus.take().is_none() {
+        let Some(consensus) = self.consensus.take() else {
             // It was asked to.
             return;
-        }
+        };
+        consensus.close();
         let (reply, standing) = Reply::channel();
         if matches!(self.setup.log.post(Describe { reply }), Err(PostError::Gone(_))) {
             return;
@@ -380,6 +382,7 @@ impl RaftSetup {
         };
         self.peers.clear();
         self.port.set(None);
+        consensus.close();
         let ended = self.runtime.spawn(async move {
             consensus.note();
             tokio::time::timeout(END_WITHIN, consensus.raft.shutdown()).await

@@ -106,6 +106,7 @@ async fn start(
         timing: setup.timing,
         port: Arc::new(LogLink::new(setup.log.clone())),
         view: setup.view.clone(),
+        damage: setup.damage.clone(),
         observer: Arc::new(observer),
         recovered,
         network: setup.network.clone(),

@@ -15,9 +15,9 @@ use crate::{
     actors::{
         log::{BeginRepair, Replace},
         peer::{PeerCalls, PeerError},
-        supervision::Reply,
+        supervision::{ActorRef, Reply},
     },
-    consensus::codec,
+    consensus::{DamageBoard, codec},
     error::causes,
     storage::{Last, LogView, ReadEntriesError, ReadError, Rebuild},
     types::{LogIndex, NodeId},
@@ -27,6 +27,8 @@ use crate::{
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// After how long a repair that failed is tried again: a peer restarts, a disk gets room.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Why a log without replicas is not repaired.
+const NOBODY: &str = "no other node is known";
 
 /// How sealed segments are looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,36 +70,41 @@ impl Drop for Ends {
 }
 
 impl RaftActor {
-    /// Looks through the sealed segments, over and over.
-    pub(super) fn begin_scrub(&mut self) {
+    /// Looks through the sealed segments, over and over, and has repaired what is found there or by any reader.
+    pub(super) fn watch_for_damage(&mut self) {
+        // What was being repaired in an earlier life is found again where it is still damaged.
+        self.setup.damage.settle_all();
         let (view, pace, runtime) = (
             self.setup.view.clone(),
             self.setup.scrub,
             self.setup.runtime.clone(),
         );
-        let raft = self.address.clone();
-        let tell = move |damaged| drop(raft.post(damaged));
-        self.scrub = Some(Ends(self.setup.runtime.spawn(scrub(view, pace, runtime, tell))));
+        let scrub = scrub(view, pace, runtime, self.setup.damage.clone());
+        let hears = hear(self.setup.damage.clone(), self.address.clone());
+        self.vigil = Some([
+            Ends(self.setup.runtime.spawn(scrub)),
+            Ends(self.setup.runtime.spawn(hears)),
+        ]);
     }
 
-    /// Has the segment repaired, unless that is under way.
+    /// Has the segment repaired. It is not told of again before it is settled.
     pub(super) fn damaged(&mut self, damaged: Damaged, context: &mut Context<Self>) {
-        error!(self.setup.logger, "a sealed segment is damaged"; "first_log_index" => damaged.first.get(),
-            "what" => damaged.what);
-        if !self.repairing.insert(damaged.first) {
-            return;
-        }
         let first = damaged.first;
+        error!(self.setup.logger, "a sealed segment is damaged"; "first_log_index" => first.get(),
+            "what" => damaged.what);
         let repaired = self.setup.runtime.spawn(repair(self.setup.clone(), Some(first)));
         context.spawn(repaired.into_actor(self).map(move |repaired, actor, context| {
-            if let Ok(Err(why)) = repaired {
-                warn!(actor.setup.logger, "segment not repaired, tried again"; "first_log_index" => first.get(),
-                    "cause" => why);
+            let Ok(Err(why)) = repaired else {
+                actor.setup.damage.settle(first);
+                return;
+            };
+            warn!(actor.setup.logger, "segment not repaired, tried again when it is read"; "first_log_index" => first.get(),
+                "cause" => why);
+            if others(&actor.setup).is_empty() {
+                actor.setup.damage.give_up(first);
             }
             // The next look finds it again where it is still damaged.
-            context.run_later(AGAIN_AFTER, move |actor, _| {
-                actor.repairing.remove(&first);
-            });
+            context.run_later(AGAIN_AFTER, move |actor, _| actor.setup.damage.settle(first));
         }));
     }
 
@@ -114,7 +121,18 @@ impl RaftActor {
     }
 }
 
-async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, tell: impl Fn(Damaged) + Send) {
+/// Hands what is found damaged to whoever repairs it, each segment once.
+async fn hear(damage: DamageBoard, raft: ActorRef<RaftActor>) {
+    loop {
+        for (first, what) in damage.take().await {
+            if raft.post(Damaged { first, what }).is_err() {
+                damage.settle(first);
+            }
+        }
+    }
+}
+
+async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, damage: DamageBoard) {
     loop {
         let firsts = view.load().segment_firsts();
         let sealed = firsts.split_last().map_or(&[][..], |(_, sealed)| sealed);
@@ -127,7 +145,7 @@ async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, te
                 })
             });
             if let Ok(Err(ReadEntriesError::Read(ReadError::Corrupt { what, .. }))) = looked.await {
-                tell(Damaged { first, what });
+                damage.found(first, &what);
             }
         }
         tokio::time::sleep(pace.rest).await;
@@ -136,6 +154,9 @@ async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, te
 
 /// Writes a segment anew, the one that begins with `first` or the last one, and puts it in its place.
 async fn repair(setup: RaftSetup, first: Option<LogIndex>) -> Result<(), String> {
+    if others(&setup).is_empty() {
+        return Err(NOBODY.to_owned());
+    }
     let calls = PeerCalls::new(Arc::new(setup.links.clone()));
     let (reply, begun) = Reply::channel();
     setup
@@ -181,14 +202,15 @@ async fn fill(
     rebuild: &mut Box<Rebuild>,
     last: LogIndex,
 ) -> Result<(), String> {
-    let applied = setup
+    // Committed and not applied: what is damaged may be what is to be applied next.
+    let committed = setup
         .port
         .running()
-        .map_or(LogIndex::ZERO, |consensus| consensus.applied_index());
-    if last > applied {
+        .map_or(LogIndex::ZERO, |consensus| consensus.committed_index());
+    if last > committed {
         return Err(format!("entries up to {last} are not known to be committed yet"));
     }
-    let mut why = "no other node is known".to_owned();
+    let mut why = NOBODY.to_owned();
     for node in others(setup) {
         match take(calls, node, rebuild, last.plus(1), &setup.logger).await {
             Ok(()) if rebuild.next() > last => return Ok(()),
@@ -205,7 +227,7 @@ async fn fill_from_leader(
     calls: &PeerCalls,
     rebuild: &mut Box<Rebuild>,
 ) -> Result<(), String> {
-    let mut why = "no other node is known".to_owned();
+    let mut why = NOBODY.to_owned();
     for node in others(setup) {
         let committed = match calls.read_index(node, ASK_WITHIN).await {
             Ok(committed) => committed,

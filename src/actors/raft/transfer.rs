@@ -15,7 +15,7 @@ use slog::{Logger, info};
 use crate::{
     actors::peer::{PeerCalls, PeerError, SegmentRange},
     consensus::{
-        Consensus, snapshot,
+        Consensus, DamageBoard, snapshot,
         types::{RaftSnapshot, SnapshotManifest},
     },
     error::causes,
@@ -37,6 +37,8 @@ pub(super) struct Transfer {
     /// The log's.
     pub(super) directory: PathBuf,
     pub(super) view: Arc<ArcSwap<LogView>>,
+    /// Where damage is told that is met in it.
+    pub(super) damage: DamageBoard,
     pub(super) calls: PeerCalls,
     /// One transfer at a time: there is one place for what comes.
     pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
@@ -67,7 +69,10 @@ impl Transfer {
     async fn own_manifest(&self, committed: LogIndex) -> Result<Option<Manifest>, PeerError> {
         let view = self.view.load_full();
         let manifest = blocking(move || view.manifest(committed)).await?;
-        manifest.map_err(|error| of_read(&error, committed))
+        manifest.map_err(|error| {
+            report(&self.damage, &error);
+            of_read(&error, committed)
+        })
     }
 
     /// The bytes of a segment, in pieces.
@@ -90,9 +95,9 @@ impl Transfer {
             .get()
             .saturating_add(range.bytes_max)
             .min(segment.bytes);
-        let view = self.view.clone();
+        let (view, damage) = (self.view.clone(), self.damage.clone());
         let pieces = stream::try_unfold(range.position.get(), move |position| {
-            let view = view.load_full();
+            let (view, damage) = (view.load_full(), damage.clone());
             async move {
                 if position >= end {
                     return Ok(None);
@@ -101,7 +106,12 @@ impl Transfer {
                     .unwrap_or(usize::MAX)
                     .min(PIECE_BYTES);
                 let piece = blocking(move || view.read_segment(&segment, position, bytes_max)).await?;
-                let piece = piece.map_err(|error| of_sending(&error, first))?;
+                let piece = piece.map_err(|error| {
+                    if let TransferError::Read(error) = &error {
+                        damage.report(error);
+                    }
+                    of_sending(&error, first)
+                })?;
                 let next = position + piece.len() as u64;
                 Ok((!piece.is_empty()).then_some((piece, next)))
             }
@@ -183,6 +193,12 @@ impl Transfer {
             )));
         }
         Ok(incoming)
+    }
+}
+
+fn report(damage: &DamageBoard, error: &ReadEntriesError) {
+    if let ReadEntriesError::Read(error) = error {
+        damage.report(error);
     }
 }
 

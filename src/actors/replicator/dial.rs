@@ -16,7 +16,7 @@ use tonic::{Code, Status, body::Body};
 use super::faults::LinkFaults;
 use super::io::{Cuts, PeerIo};
 use crate::{
-    actors::peer::PeerIdentity,
+    actors::peer::{Contest, Hold, Incarnation, PeerIdentity, Rival},
     consensus::links::{
         CONNECTION_WINDOW_BYTES, CallStamp, Contact, FIRST_BYTE, FRAME_BYTES_MAX, KEEPALIVE_EVERY,
         KEEPALIVE_WITHIN, LinkError, PeerChannel, STREAM_WINDOW_BYTES,
@@ -25,6 +25,9 @@ use crate::{
     proto::peer::GreetRequest,
     types::{ClusterId, NodeId},
 };
+
+/// Why a node keeps no connection while there is a contest.
+const CONTESTED: &str = "peers take another process for this node";
 
 /// Where a peer is at present, by its id: asked before each try, so that a node that moved is found.
 #[derive(Clone)]
@@ -73,13 +76,25 @@ pub(super) struct Opened {
 pub(super) struct Connection {
     task: AbortOnDropHandle<Result<(), hyper::Error>>,
     kill: DropGuard,
+    /// Whom it is with; `None` before the greeting.
+    hold: Option<Hold>,
+    contest: Contest,
 }
 
 impl Connection {
-    /// Waits for the connection's end; why it ended.
+    /// Waits for the connection's end, and ends it when peers take another process for this node; why it ended.
     pub(super) async fn ended(self) -> String {
-        let Self { task, kill: _kill } = self;
-        match task.await {
+        let Self {
+            task,
+            kill: _kill,
+            hold: _hold,
+            contest,
+        } = self;
+        let ended = tokio::select! {
+            ended = task => ended,
+            () = contest.begins() => return CONTESTED.to_owned(),
+        };
+        match ended {
             Ok(Ok(())) => "the peer closed the connection, or gave no sign of life".to_owned(),
             Ok(Err(error)) => causes(&error),
             Err(error) => causes(&error),
@@ -100,6 +115,10 @@ enum DialError {
     Greeting(Status),
     #[error("node {node_id} of cluster {cluster_id} answers there")]
     Stranger { node_id: NodeId, cluster_id: String },
+    #[error("{}", .0.message())]
+    Contested(Status),
+    #[error(transparent)]
+    OtherProcess(#[from] Rival),
     #[error("nothing came of it within {0:?}")]
     Deadline(Duration),
 }
@@ -110,6 +129,14 @@ impl Dialer {
         let cluster_id = self.identity.cluster_id().ok_or(LinkError::NoCluster)?;
         let address = self.directory.find(target);
         let address = address.ok_or(LinkError::NoAddress { target })?;
+        let contest = self.identity.contest();
+        if !contest.may_ask(target) {
+            return Err(LinkError::Contested {
+                target,
+                address: String::new(),
+                cause: CONTESTED.to_owned(),
+            });
+        }
         let opened = timeout(
             self.connect_within,
             self.dial_at(&address, target, cluster_id, contact),
@@ -118,12 +145,25 @@ impl Dialer {
             .await
             .unwrap_or(Err(DialError::Deadline(self.connect_within)));
         match opened {
-            Ok((channel, connection)) => Ok(Opened {
-                channel,
-                address,
-                connection,
-            }),
-            Err(error @ (DialError::Refused(_) | DialError::Stranger { .. })) => Err(LinkError::Refused {
+            Ok((channel, connection)) => {
+                contest.accepted_by(target);
+                Ok(Opened {
+                    channel,
+                    address,
+                    connection,
+                })
+            }
+            Err(error @ DialError::Contested(_)) => {
+                contest.refused_by(target);
+                Err(LinkError::Contested {
+                    target,
+                    address,
+                    cause: causes(&error),
+                })
+            }
+            Err(
+                error @ (DialError::Refused(_) | DialError::Stranger { .. } | DialError::OtherProcess(_)),
+            ) => Err(LinkError::Refused {
                 target,
                 address,
                 cause: causes(&error),
@@ -156,13 +196,19 @@ impl Dialer {
             .handshake::<_, Body>(TokioIo::new(io))
             .await
             .map_err(DialError::Handshake)?;
-        let connection = Connection {
+        let mut connection = Connection {
             task: AbortOnDropHandle::new(tokio::spawn(driver)),
             kill: kill.drop_guard(),
+            hold: None,
+            contest: self.identity.contest().clone(),
         };
-        let stamp = Arc::new(CallStamp::new(cluster_id, self.identity.node_id(), target));
+        let (own, incarnation) = (self.identity.node_id(), self.identity.incarnation());
+        let stamp = Arc::new(CallStamp::new(cluster_id, own, incarnation.0, target));
         let channel = PeerChannel::new(requests, stamp, contact);
-        greet(&channel, target, cluster_id).await?;
+        let incarnation = greet(&channel, target, cluster_id).await?;
+        let hold = self.identity.peers().hold(target, incarnation, address)?;
+        hold.reached_at(address);
+        connection.hold = Some(hold);
         Ok((channel, connection))
     }
 
@@ -197,18 +243,23 @@ impl Dialer {
     }
 }
 
-/// Whether both sides mean the same: the peer checks who calls, and its answer tells who it is.
-async fn greet(channel: &PeerChannel, target: NodeId, cluster_id: ClusterId) -> Result<(), DialError> {
+/// Whether both sides mean the same: the peer checks who calls, and its answer tells who it is. Answers which process of it.
+async fn greet(
+    channel: &PeerChannel,
+    target: NodeId,
+    cluster_id: ClusterId,
+) -> Result<Incarnation, DialError> {
     let greeted = channel.client().greet(GreetRequest {}).await;
     let peer = greeted
         .map_err(|status| match status.code() {
             Code::FailedPrecondition => DialError::Refused(status),
+            Code::AlreadyExists => DialError::Contested(status),
             _ => DialError::Greeting(status),
         })?
         .into_inner();
     let own: Bytes = cluster_id.0.to_be_bytes().to_vec().into();
     if peer.node_id == target.get() && peer.cluster_id == own {
-        return Ok(());
+        return Ok(Incarnation(peer.incarnation));
     }
     Err(DialError::Stranger {
         node_id: NodeId(peer.node_id),

@@ -52,6 +52,11 @@ const WAITING_MAX: usize = 256;
 const MESSAGES_MAX: usize = 2 * WAITING_MAX;
 /// A connection that lasted less than this counts as a failure, so that one which breaks at once is not opened in a loop.
 const FLAPPING: Duration = Duration::from_secs(1);
+/// For how long another process must be this node in the eyes of a peer before an operator is told: the connections of one whose machine is
+/// gone last 4 s at most (`KEEPALIVE_EVERY` and `KEEPALIVE_WITHIN`).
+const CONTESTED_FOR: Duration = Duration::from_secs(5);
+/// How often that is told.
+const CONTESTED_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What the replicators of a node are made of; the same for each of their lives.
 #[derive(Clone, Debug)]
@@ -128,6 +133,8 @@ pub struct ReplicatorActor {
     lanes: [LaneState; Lane::ALL.len()],
     /// The refusal that was logged last: each is told once.
     refusal: Option<LinkError>,
+    /// When it was told last that the peer takes another process for this node.
+    contest_told: Option<Instant>,
     /// Cancelled when the link is one no more, or whoever keeps the links is gone.
     given_up: CancellationToken,
     lifeline: Lifeline,
@@ -221,6 +228,7 @@ impl ReplicatorActor {
             link,
             lanes: [lane(), lane()],
             refusal: None,
+            contest_told: None,
             given_up,
             lifeline,
         }
@@ -351,7 +359,9 @@ impl ReplicatorActor {
         }
         state.phase = Phase::Resting { wake };
         let address = match &error {
-            LinkError::Down { address, .. } | LinkError::Refused { address, .. } => Some(address.clone()),
+            LinkError::Down { address, .. }
+            | LinkError::Refused { address, .. }
+            | LinkError::Contested { address, .. } => Some(address.clone()).filter(|it| !it.is_empty()),
             LinkError::NoAddress { .. }
             | LinkError::NoCluster
             | LinkError::Overloaded { .. }
@@ -378,12 +388,29 @@ impl ReplicatorActor {
                         "lane" => %lane, "failures" => failures, "why" => %error);
                 }
             }
+            LinkError::Contested { .. } => self.tell_of_contest(error),
             LinkError::NoAddress { .. }
             | LinkError::NoCluster
             | LinkError::Overloaded { .. }
             | LinkError::Gone => {
                 debug!(log, "no connection to a peer yet"; "peer" => self.link.target.get(), "why" => %error);
             }
+        }
+    }
+
+    /// Loudly once it is for certain that the other process is alive, and then now and then.
+    fn tell_of_contest(&mut self, error: &LinkError) {
+        let (log, target) = (&self.setup.logger, self.link.target);
+        let lasts = self.setup.identity.contest().lasts_with(target);
+        if lasts.is_none_or(|lasts| lasts < CONTESTED_FOR) {
+            debug!(log, "a peer takes another process for this node yet"; "peer" => target.get(), "why" => %error);
+            return;
+        }
+        let was_told = |told: Instant| told.elapsed() < CONTESTED_TOLD_EVERY;
+        if !self.contest_told.is_some_and(was_told) {
+            error!(log, "another process uses this node's id; was its data directory copied? this process takes no part until it is the only one";
+                "node_id" => self.setup.identity.node_id().get(), "peer" => target.get(), "why" => %error);
+            self.contest_told = Some(clock::now());
         }
     }
 

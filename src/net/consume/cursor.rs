@@ -197,6 +197,7 @@ where
         Ok(Err(ReadError::Trimmed { offset, .. })) => Err(out_of_range(context, offset)),
         Ok(Err(error)) => {
             error!(context.parts.log, "a read failed"; "error" => causes(&error));
+            context.parts.read_path.report(&error);
             Err(Refusal::Read(error))
         }
         Err(_) => Err(Refusal::Internal {

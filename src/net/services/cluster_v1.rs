@@ -212,7 +212,12 @@ fn candidate(
         .reachable()
         .filter(|(node, _)| !state.members.contains_key(node))
         .map(|(node, peer)| (node, peer.tags.node_name.as_str()));
-    let node = resolve(named, of_members.chain(by_gossip))?;
+    let node = resolve(named, of_members.chain(by_gossip)).map_err(|refusal| match refusal {
+        Refusal::Invalid { what } => Refusal::invalid(format!(
+            "{what}; one that gossips and belongs to another cluster is not let in, and is named in this node's log"
+        )),
+        refusal => refusal,
+    })?;
     if let Some(known) = state.members.get(&node) {
         return Ok((node, known.member.clone()));
     }

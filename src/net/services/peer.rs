@@ -70,6 +70,7 @@ impl PeerService for PeerV1 {
             cluster_id: cluster_id
                 .map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
                 .into(),
+            incarnation: identity.incarnation().0,
         }))
     }
 

@@ -11,6 +11,7 @@ use annals::{
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part, PartStatus, State},
     },
+    consensus::DamageBoard,
     net::{
         Options,
         context::{Identity, Parts},
@@ -330,7 +331,7 @@ impl TestCommitter {
         };
         let (log, _report) = Log::open(Arc::new(RealFileSystem), options).unwrap();
         let (high_watermark, readers) = watch::channel(Offset::ZERO);
-        let read_path = ReadPath::new(Arc::clone(log.state().view()), readers);
+        let read_path = ReadPath::new(Arc::clone(log.state().view()), readers, DamageBoard::default());
         let committer = Self {
             log,
             next_index: LogIndex(1),

@@ -26,6 +26,7 @@ use annals::{
         supervision::{ActorRef, Child, PartStatus, PostError, Timing},
     },
     consensus::{
+        DamageBoard,
         links::{Lane, LinkError, PeerLinks},
         messages::AppendRequest,
         network::{PeerNetwork, PeerNetworks},
@@ -270,7 +271,7 @@ async fn run(
     let (replicators, set) = (replicators_child.replicators(), replicators_child.actor());
     let high_watermark = HighWatermark::new();
     let view = Arc::new(arc_swap::ArcSwap::from_pointee(LogView::unopened()));
-    let read_path = ReadPath::new(view, high_watermark.subscribe());
+    let read_path = ReadPath::new(view, high_watermark.subscribe(), DamageBoard::default());
     let parts = Parts {
         options,
         identity: Identity {
