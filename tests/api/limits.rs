@@ -5,13 +5,13 @@ use std::time::Duration;
 use annals::{
     net::Options,
     proto::{
-        annals::v1::{ConsumeRequest, ProduceRequest, log_service_client::LogServiceClient},
+        annals::v1::{ConsumeRequest, ProduceRequest},
         log::v1 as small,
     },
 };
 use futures::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use crate::support::{
@@ -181,52 +181,6 @@ async fn a_stream_of_nothing_but_mistakes_is_not_read_from_while_too_many_answer
         .into_inner()
         .filter(|answer| std::future::ready(answer.as_ref().is_ok_and(|answer| answer.failure.is_some())));
     assert_eq!(within(refused.count()).await, 5000);
-}
-
-/// Resident memory of this process, in bytes.
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[tokio::test]
-async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
-    let node = staged_node().await;
-    let mut client = node.full().await;
-    let batch = vec!["x".repeat(1000); 100];
-    for _ in 0..160 {
-        client.produce(request(&batch)).await.unwrap();
-    }
-    let before = resident();
-    let mut idle = Vec::new();
-    for _ in 0..128 {
-        // What the clients hold, in this process too, is as little as HTTP/2 allows.
-        let uri = format!("http://{}", node.rpc);
-        let channel = Channel::from_shared(uri)
-            .unwrap()
-            .initial_stream_window_size(65_535)
-            .initial_connection_window_size(65_535);
-        let mut full = LogServiceClient::new(within(channel.connect()).await.unwrap());
-        idle.push(full.consume_stream(ConsumeRequest::default()).await.unwrap());
-    }
-    // Until it stops growing.
-    within(async {
-        let mut beat = tokio::time::interval(Duration::from_millis(100));
-        let mut last = 0;
-        loop {
-            beat.tick().await;
-            let now = resident();
-            if now <= last {
-                break;
-            }
-            last = now;
-        }
-    })
-    .await;
-    // The log has 16 MB: without a bound these consumers would hold 2 GB.
-    let held = resident().saturating_sub(before) / idle.len();
-    let chunk = options().consume_chunk_bytes;
-    assert!(held < 3 * chunk, "{held} bytes for each consumer");
 }
 
 #[tokio::test]

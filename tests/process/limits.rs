@@ -1,8 +1,14 @@
-//! Limits that are changed between two runs.
+//! Limits that are changed between two runs, and what a process holds for its clients.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use crate::support::{Node, annals, configuration};
+use annals::proto::annals::v1::{
+    ConsumeRequest, ProduceRequest, Record, RecordSet, log_service_client::LogServiceClient,
+};
+use tokio::time::{interval, timeout};
+use tonic::transport::Channel;
+
+use crate::support::{DEADLINE, Node, annals, configuration};
 
 #[test]
 fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
@@ -28,4 +34,73 @@ fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
         found.len(),
         input.len()
     );
+}
+
+/// Bytes of memory that a process has in use.
+fn resident_bytes(node: &Node) -> usize {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", node.process.id()));
+    let statm = statm.expect("the process is there");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("its second number is that of resident pages") * 4096
+}
+
+/// The node is a process of its own: among other tests, what those held was counted too.
+#[tokio::test]
+async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
+    const CHUNK_BYTES: usize = 256 << 10;
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(&temp.path().join("data"), "127.0.0.1:0");
+    let shipped = fs::read_to_string(&config).unwrap();
+    // What is in the cache is shared by all, and costs nothing: it is to hold little of the log.
+    fs::write(&config, format!("{shipped}[log]\ntail_cache_bytes = \"1MiB\"\n")).unwrap();
+    let node = Node::start(&config);
+    node.wait_until_ready();
+    let uri = format!("http://{}", node.rpc);
+    let mut producer = LogServiceClient::connect(uri.clone()).await.unwrap();
+    let record = Record {
+        value: vec![b'x'; 1000].into(),
+        ..Record::default()
+    };
+    let request = ProduceRequest {
+        records: Some(RecordSet {
+            records: vec![record; 100],
+        }),
+        ..ProduceRequest::default()
+    };
+    for _ in 0..160 {
+        producer.produce(request.clone()).await.unwrap();
+    }
+    let before = resident_bytes(&node);
+    let mut idle = Vec::new();
+    for _ in 0..128 {
+        // As little as HTTP/2 allows is on the way.
+        let channel = Channel::from_shared(uri.clone())
+            .unwrap()
+            .initial_stream_window_size(65_535)
+            .initial_connection_window_size(65_535);
+        let mut consumer = LogServiceClient::new(channel.connect().await.unwrap());
+        let request = ConsumeRequest::default();
+        idle.push(consumer.consume_stream(request).await.unwrap());
+    }
+    let stops_growing = async {
+        let mut beat = interval(Duration::from_millis(100));
+        let mut last = 0;
+        loop {
+            beat.tick().await;
+            let now = resident_bytes(&node);
+            if now <= last {
+                break;
+            }
+            last = now;
+        }
+    };
+    timeout(DEADLINE, stops_growing).await.unwrap();
+    // The log has 16 MB: without a bound these consumers would hold 2 GB.
+    let held = resident_bytes(&node).saturating_sub(before) / idle.len();
+    println!("{held} bytes for each consumer");
+    assert!(held < 3 * CHUNK_BYTES, "{held} bytes for each consumer");
+    node.process.stop();
 }
