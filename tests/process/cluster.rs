@@ -232,6 +232,10 @@ fn three_processes_found_a_cluster_and_a_producer_outlives_its_leader() {
     let config = &cluster.configs[leader];
     cluster.nodes[leader] = Some(Node::start(config));
     status(&cluster.addrs(), "it is back", is_whole);
+    // What a dead peer means is said once by the parts that know it, and not by openraft at each try.
+    for node in cluster.nodes.iter().flatten() {
+        assert_eq!(line_with(&node.process.err.text(), "\"target\":\"openraft"), None);
+    }
 }
 
 /// Produces this, and waits until every node has it.
