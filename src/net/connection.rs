@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
+use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::held::Held;
 
@@ -89,11 +89,23 @@ impl Connection {
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Held;
+/// Between whom a connection is; an extension of every request that comes on it.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The addresses.
+    pub tcp: TcpConnectInfo,
+    /// The peer's process.
+    pub held: Held,
+}
 
-    fn connect_info(&self) -> Held {
-        self.held.clone()
+impl Connected for Connection {
+    type ConnectInfo = Ends;
+
+    fn connect_info(&self) -> Ends {
+        Ends {
+            tcp: self.stream.connect_info(),
+            held: self.held.clone(),
+        }
     }
 }
 

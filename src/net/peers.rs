@@ -18,7 +18,11 @@ use tonic::{
     transport::Server,
 };
 
-use super::{connection::Connection, context::Context, held::Held, services::peer::PeerV1};
+use super::{
+    connection::{Connection, Ends},
+    context::Context,
+    services::peer::PeerV1,
+};
 use crate::{
     actors::{
         peer::{HandlerSlot, Incarnation, PeerIdentity, Rival},
@@ -152,12 +156,12 @@ impl Gate {
     /// Whether the process that calls is the node.
     fn recognize(
         &self,
-        held: Option<&Held>,
+        ends: Option<&Ends>,
         Caller(node): Caller,
         incarnation: Incarnation,
     ) -> Result<(), Stranger> {
-        let held = held.ok_or(Stranger::Nobody)?;
-        let recognized = held.called_by(self.identity.peers(), node, incarnation);
+        let ends = ends.ok_or(Stranger::Nobody)?;
+        let recognized = ends.held.called_by(self.identity.peers(), node, incarnation);
         recognized.map_err(Stranger::OtherProcess)
     }
 

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     net::{
         cluster,
+        connection::Ends,
         consume::{
             cursor::{Cursor, Portion, out_of_range},
             portion::{Limits, Room},
@@ -135,7 +136,9 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<v1::GetServersRequest>,
     ) -> Result<Response<v1::GetServersResponse>, Status> {
-        let members = cluster::members(&self.context, request.local_addr());
+        let ends = request.extensions().get::<Ends>();
+        let reached_at = ends.and_then(|ends| ends.tcp.local_addr());
+        let members = cluster::members(&self.context, reached_at);
         let servers = members.into_iter().map(|(id, rpc_addr, is_leader)| v1::Server {
             id,
             rpc_addr,
