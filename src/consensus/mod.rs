@@ -16,6 +16,7 @@ mod state_machine;
 mod window;
 
 pub mod codec;
+pub mod contradiction;
 pub mod links;
 pub mod messages;
 pub mod network;

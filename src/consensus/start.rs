@@ -14,8 +14,10 @@ use openraft::{
 
 use super::{
     DamageBoard, LogStore, Raft, Recovered, StateMachine,
+    contradiction::{self, Contradiction},
     gather::Gather,
     log_port::{ApplyObserver, SharedLogPort},
+    messages::AppendRequest,
     shared::{OnDamage, Shared},
     types::{
         OnComplete, Proposal, RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, WriteResult, entry_of,
@@ -242,6 +244,13 @@ impl Consensus {
         }
     }
 
+    /// Whether what a leader sends contradicts what is committed here.
+    ///
+    /// Cancel: safe.
+    pub async fn contradiction(&self, request: &AppendRequest) -> Option<Contradiction> {
+        contradiction::contradiction(&self.shared, request).await
+    }
+
     /// Who votes, as the newest membership in the log has it.
     #[must_use]
     pub fn voters(&self) -> Vec<NodeId> {
@@ -316,6 +325,9 @@ fn config(cluster_name: &str, timing: Timing) -> Result<Config, openraft::Config
         max_in_snapshot_log_to_keep: u64::MAX,
         // A follower is sent entries while its leader syncs them, not after.
         broadcast_submitted_on_append: Some(true),
+        // A follower that says so has lost entries that it had, to its disk. Without them it would vote all the same, so the sooner
+        // it has them again the better; openraft would otherwise not send them for as long as this node leads.
+        allow_log_reversion: Some(true),
         enable_pre_vote: Some(true),
         // A leader that restarts may have lost entries that it had sent and not synced. As the same leader it would make
         // other entries with their ids.

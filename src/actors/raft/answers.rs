@@ -2,28 +2,25 @@
 
 use std::{
     iter,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
     FutureExt, StreamExt,
-    future::{self, BoxFuture},
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use openraft::errors::{Fatal, RaftError};
 use slog::{Logger, warn};
 
-use super::{RaftPort, transfer::Transfer};
+use super::{Contradicted, RaftActor, RaftPort, transfer::Transfer};
 use crate::{
     actors::{
         committer::{Committed, Propose, ProposeError},
         peer::{AppendResults, EntryChunks, ForwardError, PeerError, PeerHandler, SegmentRange},
-        supervision::{PostError, Reply},
+        supervision::{ActorRef, PostError, Reply},
     },
     consensus::{
         Consensus, Raft,
@@ -46,12 +43,25 @@ pub(super) struct Answers {
     pub(super) transfer: Transfer,
     /// Of a leader. One that was voted out counts too: at the answer it stops.
     pub(super) heard: Arc<Contact>,
+    /// Told when consensus cannot go on.
+    pub(super) raft: ActorRef<RaftActor>,
     pub(super) logger: Logger,
 }
 
 impl Answers {
     fn consensus(&self) -> Result<Consensus, PeerError> {
         self.port.running().ok_or(PeerError::Unavailable)
+    }
+
+    /// Whether it fits what is committed here; where it does not, this node stops.
+    async fn check(&self, request: &AppendRequest) -> Result<(), PeerError> {
+        let Some(contradiction) = self.consensus()?.contradiction(request).await else {
+            return Ok(());
+        };
+        let what = contradiction.to_string();
+        // It is told again by the next request when this is not taken.
+        drop(self.raft.post(Contradicted { what: what.clone() }));
+        Err(PeerError::Stopped { cause: what })
     }
 
     /// Whether there is room for what it carries; a heartbeat carries nothing.
@@ -61,6 +71,40 @@ impl Answers {
 
     fn raft(&self) -> Result<Raft, PeerError> {
         Ok(self.consensus()?.raft)
+    }
+}
+
+/// Why a stream of requests was not taken further.
+#[derive(Clone, Default)]
+struct Refused(Arc<Mutex<Option<PeerError>>>);
+
+impl Refused {
+    fn put(&self, error: PeerError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn take(&self) -> Option<PeerError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+type Taking = (BoxStream<'static, AppendRequest>, Answers, Refused);
+
+/// The next request, unless it is refused, which ends the stream.
+async fn next_taken((mut requests, answers, refused): Taking) -> Option<(AppendRequest, Taking)> {
+    let request = requests.next().await?;
+    answers.heard.heard();
+    let taken = if answers.takes(&request) {
+        answers.check(&request).await
+    } else {
+        Err(PeerError::NoRoom)
+    };
+    match taken {
+        Ok(()) => Some((request, (requests, answers, refused))),
+        Err(error) => {
+            refused.put(error);
+            None
+        }
     }
 }
 
@@ -84,28 +128,19 @@ impl PeerHandler for Answers {
         if !self.takes(&request) {
             return Err(PeerError::NoRoom);
         }
+        self.check(&request).await?;
         self.raft()?.append_entries(request).await.map_err(ended)
     }
 
     fn stream_append(&self, requests: BoxStream<'static, AppendRequest>) -> AppendResults {
         match self.raft() {
             Ok(raft) => {
-                let (answers, refused) = (self.clone(), Arc::new(AtomicBool::new(false)));
-                let refuses = refused.clone();
-                let taken = requests.take_while(move |request| {
-                    answers.heard.heard();
-                    let takes = answers.takes(request);
-                    refuses.store(!takes, Ordering::Release);
-                    future::ready(takes)
-                });
+                let refused = Refused::default();
+                let taken = stream::unfold((requests, self.clone(), refused.clone()), next_taken).boxed();
                 let results = raft.stream_append(taken);
                 let results = results.map(|result| result.map_err(|fatal| stopped(&fatal)));
                 // Behind the answers to what came before.
-                let refusal = move || {
-                    refused
-                        .swap(false, Ordering::AcqRel)
-                        .then_some(Err(PeerError::NoRoom))
-                };
+                let refusal = move || refused.take().map(Err);
                 results.chain(stream::iter(iter::from_fn(refusal))).boxed()
             }
             Err(error) => stream::iter([Err(error)]).boxed(),

@@ -130,7 +130,12 @@ impl RaftActor {
         context.spawn(
             transferred
                 .into_actor(self)
-                .map(|transferred, _, _| match transferred {
+                .map(move |transferred, _, _| match transferred {
+                    Ok(Ok(Some(leader))) if to.is_some_and(|to| to != leader) => {
+                        let why =
+                            format!("the node that was asked for did not take over; node {leader} leads now");
+                        reply.send(Err(ChangeFailed::Refused { why }));
+                    }
                     Ok(Ok(leader)) => reply.send(Ok(leader)),
                     Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
                     Err(_) => {}

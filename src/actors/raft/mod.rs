@@ -156,6 +156,13 @@ pub(super) struct Trimmed {
     pub(super) below: Offset,
 }
 
+/// The leader's log and this node's differ where both are committed (RFT-3).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Contradicted {
+    pub(super) what: String,
+}
+
 /// See the module.
 pub struct RaftActor {
     setup: RaftSetup,
@@ -200,6 +207,15 @@ impl Handler<Trimmed> for RaftActor {
 
     fn handle(&mut self, trimmed: Trimmed, context: &mut Self::Context) {
         self.purge(trimmed.below, context);
+    }
+}
+
+impl Handler<Contradicted> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, contradicted: Contradicted, context: &mut Self::Context) {
+        // A restart would find the same; nothing here can tell who is right.
+        self.fail(Disposition::Escalate, contradicted.what, context);
     }
 }
 
@@ -312,6 +328,7 @@ impl RaftActor {
             port: self.setup.port.clone(),
             transfer: self.transfer(),
             heard: heard.clone(),
+            raft: self.address.clone(),
             logger: self.setup.logger.clone(),
         }));
         self.setup

@@ -166,7 +166,8 @@ impl LogState {
         )?;
         sync_directory(&self.context)?;
         truncate_store(&self.context, &last, from)?;
-        let recovered = recover(&self.context, last.first_log_index()).map_err(CutError::Open)?;
+        let recovered =
+            recover(&self.context, last.first_log_index(), LogIndex::ZERO).map_err(CutError::Open)?;
         let Some(writer) = recovered.writer else {
             let damage = recovered.damage.expect("without a writer there is damage");
             return Err(CutError::Open(OpenError::Damaged(damage)));

@@ -1,13 +1,18 @@
 //! Opens a log: finds its segments, recovers the last one, or begins the first.
 
-use std::{collections::VecDeque, io, path::Path, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 
 use super::{LogOptions, LogState, install::finish_install, quarantine::Holes};
 use crate::{
     storage::{
-        Damage, OpenError, ReadError, SegmentWriter,
+        CommitNoteFile, Damage, OpenError, ReadError, SegmentWriter,
         checkpoint::Checkpoint,
         fs::FileSystem,
         names,
@@ -15,7 +20,7 @@ use crate::{
         tail_cache::TailCache,
         view::{Kept, LogView},
     },
-    types::{LogIndex, Offset},
+    types::{LogIndex, Offset, Position},
 };
 
 /// An opened log, in the parts that its users keep apart.
@@ -104,14 +109,16 @@ impl LogState {
             preparer: None,
             free_bytes_min: 0,
         };
+        let known = known_committed(&state.context);
         let missing_end = state.missing_end(stores.last().copied());
         let Some((last, sealed)) = stores.split_last() else {
             return match missing_end {
+                None if known > LogIndex::ZERO => Err(OpenError::Damaged(nothing_left(directory, known))),
                 None => state.begin(),
                 Some(damage) => Ok(state.without_stores(damage)),
             };
         };
-        let mut recovered = recover(&state.context, *last)?;
+        let mut recovered = recover(&state.context, *last, known)?;
         if missing_end.is_some() {
             // To go on here would be to forget what was acknowledged behind it.
             recovered.writer = None;
@@ -247,6 +254,20 @@ impl LogState {
             cut_bytes,
             damage,
         }
+    }
+}
+
+/// Entries up to here were synced in this log, and committed, as its note says: it is written once both are so.
+fn known_committed(context: &SegmentContext) -> LogIndex {
+    let (_, noted) = CommitNoteFile::open(context.file_system.clone(), &context.directory);
+    noted.map_or(LogIndex::ZERO, |noted| noted.log_index)
+}
+
+fn nothing_left(directory: PathBuf, known: LogIndex) -> Damage {
+    Damage {
+        path: directory,
+        position: Position::ZERO,
+        what: format!("entries up to {known} were committed here, and no segment is left"),
     }
 }
 

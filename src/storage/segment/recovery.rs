@@ -61,10 +61,15 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Reads the last segment from its beginning, cuts what is not part of the log, and makes it ready for appends.
+/// Reads the last segment from its beginning, cuts what is not part of the log, and makes it ready for appends. Entries up to `known` were
+/// synced here once, whatever the segment says: where it ends before, that is damage, and nothing is cut.
 ///
 /// Blocking. Errors: the header is damaged or another cluster's, which changes nothing; or the disk fails.
-pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> Result<Recovered, OpenError> {
+pub(in crate::storage) fn recover(
+    context: &SegmentContext,
+    first: LogIndex,
+    known: LogIndex,
+) -> Result<Recovered, OpenError> {
     let path = names::store(&context.directory, first);
     let reading = |source| OpenError::Io {
         path: path.clone(),
@@ -107,6 +112,11 @@ pub(in crate::storage) fn recover(context: &SegmentContext, first: LogIndex) -> 
     if let Some(fault) = fault
         && let Some(what) = scan.damage_behind(end, fault).map_err(reading)?
     {
+        return Ok(Recovered::damaged(checkpoint, path, end, what));
+    }
+    let found = checkpoint.last_log_index();
+    if found < known {
+        let what = format!("entries up to {known} were committed here, and those behind {found} are gone");
         return Ok(Recovered::damaged(checkpoint, path, end, what));
     }
     let cut_bytes = end_durably(&file, scan.mark, end, size).map_err(|(operation, source)| {
