@@ -61,6 +61,12 @@ impl DamageBoard {
                 .wait_for(|segments| segments.values().any(is_found))
                 .await,
         );
+        self.take_now()
+    }
+
+    /// The same without waiting: nothing, when nothing was found.
+    #[must_use]
+    pub fn take_now(&self) -> Vec<(LogIndex, String)> {
         let mut taken = Vec::new();
         self.segments.send_if_modified(|segments| {
             for (first, stage) in segments.iter_mut() {

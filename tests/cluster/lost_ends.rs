@@ -1,17 +1,19 @@
-//! Disks that lose the newest of what was synced, without a trace in the segment: only what lies beside it tells.
+//! Disks that lost or changed what was synced while the node was down.
 
-use std::{
-    fs,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+use std::{fs, os::unix::fs::FileExt, path::Path};
+
+use annals::{
+    node::NodeOptions,
+    proto::annals::v1::{ProduceRequest, Record, RecordSet},
 };
-
-use annals::proto::annals::v1::{ProduceRequest, Record, RecordSet};
 use tokio::time::{Duration, interval, timeout};
 
-use crate::support::{
-    cluster::{AT_WORK, Cluster, Port},
-    node::{in_time, until},
+use crate::{
+    segments::stores,
+    support::{
+        cluster::{AT_WORK, Cluster, Port},
+        node::{in_time, until},
+    },
 };
 
 /// Between two tries of a client.
@@ -19,17 +21,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long a client waits for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The store of the last segment.
-fn last_store(directory: &Path) -> PathBuf {
-    let files = fs::read_dir(directory).expect("the log is there");
-    let paths = files.map(|file| file.expect("it can be listed").path());
-    let stores = paths.filter(|path| path.extension().is_some_and(|extension| extension == "store"));
-    stores.max().expect("there is a segment")
-}
-
 /// Puts zeros over the second half of what was written there, as if it had never been.
 fn lose_the_end(directory: &Path) {
-    let path = last_store(directory);
+    let path = stores(directory).pop().expect("there is a segment");
     let bytes = fs::read(&path).expect("it is there");
     let written = bytes
         .iter()
@@ -171,5 +165,63 @@ async fn a_node_whose_committed_records_a_leader_contradicts_stops_and_says_so()
             .iter()
             .any(|line| line.contains("has lost what it had acknowledged"))
     );
+    cluster.stop().await;
+}
+
+/// Segments so small that there are many of them soon.
+fn small_segments(options: &mut NodeOptions) {
+    options.log.segment_bytes = 64 << 10;
+}
+
+/// Turns a bit of the store at a position.
+fn turn_a_bit(path: &Path, position: u64) {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("it is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position).expect("it can be read");
+    file.write_all_at(&[byte[0] ^ 1], position)
+        .expect("it can be written");
+}
+
+/// Consensus reads some entries at its start, and ended the process where they were damaged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_sealed_segments_were_damaged_while_it_was_down_is_repaired_as_it_starts() {
+    let mut cluster = Cluster::found_with(3, small_segments).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    // Of the first segment the first frame, then the header; of another one the header.
+    for (number, position) in [(0, 4100), (0, 40), (1, 40)] {
+        let sealed = || {
+            cluster
+                .node(follower)
+                .refs
+                .read_path
+                .view()
+                .segment_firsts()
+                .len()
+        };
+        until("segments to be sealed", async || sealed() > 4).await;
+        cluster.shut_down(follower).await;
+        let before = cluster.high_watermark(leader);
+        let stores = stores(&cluster.place(follower).log_directory());
+        turn_a_bit(&stores[number], position);
+        cluster.start(follower, Port::Other).await;
+        until("it to have what it had", async || {
+            cluster.high_watermark(follower) >= before
+        })
+        .await;
+        until("the segment to be repaired", async || {
+            let lines = cluster.node(follower).lines.all();
+            lines.iter().any(|line| line.contains("segment repaired"))
+        })
+        .await;
+    }
+    load.progresses(AT_WORK).await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }

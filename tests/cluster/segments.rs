@@ -124,7 +124,7 @@ async fn every_node_of_a_cluster_with_retention_begins_at_the_same_offset() {
 }
 
 /// The stores of a log, oldest first.
-fn stores(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn stores(directory: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(directory).expect("the log is there");
     let paths = files.map(|file| file.expect("it can be listed").path());
     let mut stores: Vec<_> = paths

@@ -11,8 +11,7 @@ use crate::{
         segment::Settle,
         supervision::{Reply, Unanswered},
     },
-    storage::{Checkpoint, CommitNoteFile, Committed, Damage, LogState, OpenError, VoteFile, fs::FileSystem},
-    types::Position,
+    storage::{Checkpoint, CommitNoteFile, Committed, LogState, OpenError, VoteFile, fs::FileSystem},
 };
 
 /// The files, while the log is open.
@@ -38,7 +37,6 @@ impl Promises {
         let (note, noted) = CommitNoteFile::open(file_system.clone(), directory);
         let view = state.view().load_full();
         let floor = floor(state);
-        check_begins_where_trimmed(directory, &floor, state.checkpoint())?;
         let term_of_noted = noted
             .as_ref()
             .and_then(|noted| view.log_id_of(noted.log_index).ok().flatten())
@@ -69,25 +67,6 @@ impl Promises {
         // One that cannot be written leaves a restart with less to start from, and is written anew within a second.
         drop(self.note.note(&self.committed));
     }
-}
-
-/// Records that are not there have been trimmed away, which the log says itself; or segments are lost.
-fn check_begins_where_trimmed(
-    directory: &Path,
-    floor: &Checkpoint,
-    end: &Checkpoint,
-) -> Result<(), OpenError> {
-    let (begins_at, trimmed) = (floor.next_offset(), end.trim_point());
-    if begins_at <= trimmed {
-        return Ok(());
-    }
-    Err(OpenError::Damaged(Damage {
-        path: directory.to_owned(),
-        position: Position::ZERO,
-        what: format!(
-            "the first segment begins at offset {begins_at}, and records below {trimmed} only were trimmed: segments are missing"
-        ),
-    }))
 }
 
 /// What the entries before the first segment amount to.

@@ -45,25 +45,52 @@ impl RaftActor {
             }
         }
         let start = async move {
-            let standing = standing.await.map_err(|error| error.to_string())?;
+            let standing = standing.await.map_err(|error| NotStarted::of(&error))?;
+            let repairable = is_alone(&standing, &setup).is_ok_and(|alone| !alone);
+            let (noted, damage) = (standing.committed.log_index, standing.damage.clone());
             let consensus = setup.consensus.clone();
             let started = consensus.spawn(start(setup, observer, standing)).await;
-            let started = started.map_err(|error| error.to_string())?;
-            started.map_err(|error| error.to_string())
+            match started.map_err(|error| NotStarted::of(&error))? {
+                Ok(Some(consensus)) => Ok(Started::Running(consensus)),
+                Ok(None) => Ok(Started::ReadOnly(damage.and_then(|damage| damage.segment()))),
+                Err(error) => Err(NotStarted {
+                    repairable: repairable.then_some(noted),
+                    ..NotStarted::of(&error)
+                }),
+            }
         };
         context.spawn(
             start
                 .into_actor(self)
                 .map(|started, actor, context| match started {
-                    Ok(Some(consensus)) => actor.opened(consensus, context),
-                    Ok(None) => actor.read_only(context),
-                    Err(text) => actor.fail(Disposition::Restart, text, context),
+                    Ok(Started::Running(consensus)) => actor.opened(consensus, context),
+                    Ok(Started::ReadOnly(damaged)) => actor.read_only(damaged, context),
+                    Err(not_started) => actor.not_started(not_started, context),
                 }),
         );
     }
 
-    /// The log is damaged: what is left of it is read, and nothing is decided here.
-    fn read_only(&mut self, context: &mut Context<Self>) {
+    /// Consensus could not be started. Where that is for damage in sealed segments, and other nodes may hold what is damaged, it
+    /// is started once that is repaired.
+    fn not_started(&mut self, not_started: NotStarted, context: &mut Context<Self>) {
+        let NotStarted { text, repairable } = not_started;
+        let damaged = match repairable {
+            Some(_) => self.setup.damage.take_now(),
+            None => Vec::new(),
+        };
+        let Some(noted) = repairable.filter(|_| !damaged.is_empty()) else {
+            self.fail(Disposition::Restart, text, context);
+            return;
+        };
+        warn!(self.setup.logger, "consensus starts once the log is repaired"; "cause" => text);
+        if let Some(opening) = self.opening.take() {
+            opening.send(Ok(()));
+        }
+        self.repair_then_open(damaged, noted, context);
+    }
+
+    /// The log is damaged, in that segment if in one: what is left of it is read, and nothing is decided here.
+    fn read_only(&mut self, damaged: Option<LogIndex>, context: &mut Context<Self>) {
         warn!(
             self.setup.logger,
             "the log is damaged, so this node takes no part in consensus"
@@ -72,7 +99,30 @@ impl RaftActor {
             opening.send(Ok(()));
         }
         if !self.setup.port.is_lone_reader() {
-            self.repair_end(context);
+            self.repair_damaged(damaged, context);
+        }
+    }
+}
+
+/// What came of a start.
+enum Started {
+    Running(Consensus),
+    /// The log is damaged: in that segment, if in one.
+    ReadOnly(Option<LogIndex>),
+}
+
+/// Consensus could not be started.
+struct NotStarted {
+    text: String,
+    /// Other nodes may hold what this one cannot read; up to here it is known to be committed.
+    repairable: Option<LogIndex>,
+}
+
+impl NotStarted {
+    fn of(error: &dyn std::error::Error) -> Self {
+        Self {
+            text: error.to_string(),
+            repairable: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         supervision::{ActorRef, Reply},
     },
     consensus::{DamageBoard, codec},
-    error::causes,
+    error::{Disposition, causes},
     storage::{Last, LogView, ReadEntriesError, ReadError, Rebuild},
     types::{LogIndex, NodeId},
 };
@@ -92,7 +92,10 @@ impl RaftActor {
         let first = damaged.first;
         error!(self.setup.logger, "a sealed segment is damaged"; "first_log_index" => first.get(),
             "what" => damaged.what);
-        let repaired = self.setup.runtime.spawn(repair(self.setup.clone(), Some(first)));
+        let repaired = self
+            .setup
+            .runtime
+            .spawn(repair(self.setup.clone(), Some(first), LogIndex::ZERO));
         context.spawn(repaired.into_actor(self).map(move |repaired, actor, context| {
             let Ok(Err(why)) = repaired else {
                 actor.setup.damage.settle(first);
@@ -108,14 +111,49 @@ impl RaftActor {
         }));
     }
 
-    /// The end of the log is damaged: no part in consensus until all that this node may have acknowledged is there again.
-    pub(super) fn repair_end(&mut self, context: &mut Context<Self>) {
-        let repaired = self.setup.runtime.spawn(repair(self.setup.clone(), None));
+    /// Has these segments repaired, and starts consensus then. `noted`: up to there the log is known to be committed.
+    pub(super) fn repair_then_open(
+        &mut self,
+        damaged: Vec<(LogIndex, String)>,
+        noted: LogIndex,
+        context: &mut Context<Self>,
+    ) {
+        let setup = self.setup.clone();
+        let repaired = self.setup.runtime.spawn(async move {
+            for (first, what) in damaged {
+                error!(setup.logger, "a sealed segment is damaged"; "first_log_index" => first.get(), "what" => what);
+                repair(setup.clone(), Some(first), noted).await?;
+            }
+            Ok::<_, String>(())
+        });
         context.spawn(repaired.into_actor(self).map(|repaired, actor, context| {
+            // The start reads the log anew, and finds what is still damaged.
+            actor.setup.damage.settle_all();
+            match repaired {
+                Ok(Ok(())) => actor.open(context),
+                Ok(Err(why)) => {
+                    warn!(actor.setup.logger, "the log is not repaired yet, tried again"; "cause" => why);
+                    context.run_later(AGAIN_AFTER, Self::open);
+                }
+                Err(panicked) => actor.fail(Disposition::Restart, panicked.to_string(), context),
+            }
+        }));
+    }
+
+    /// The log is damaged, in that segment or at its end: no part in consensus until all that this node may have acknowledged is there
+    /// again.
+    pub(super) fn repair_damaged(&mut self, damaged: Option<LogIndex>, context: &mut Context<Self>) {
+        let repaired = self
+            .setup
+            .runtime
+            .spawn(repair(self.setup.clone(), damaged, LogIndex::ZERO));
+        context.spawn(repaired.into_actor(self).map(move |repaired, actor, context| {
             // When it is repaired the log is opened again, and this actor after it.
             if let Ok(Err(why)) = repaired {
                 warn!(actor.setup.logger, "the log is not repaired yet, tried again"; "cause" => why);
-                context.run_later(AGAIN_AFTER, Self::repair_end);
+                context.run_later(AGAIN_AFTER, move |actor, context| {
+                    actor.repair_damaged(damaged, context);
+                });
             }
         }));
     }
@@ -152,8 +190,9 @@ async fn scrub(view: Arc<ArcSwap<LogView>>, pace: ScrubPace, runtime: Handle, da
     }
 }
 
-/// Writes a segment anew, the one that begins with `first` or the last one, and puts it in its place.
-async fn repair(setup: RaftSetup, first: Option<LogIndex>) -> Result<(), String> {
+/// Writes a segment anew, the one that begins with `first` or the last one, and puts it in its place. Up to `noted` entries are known to
+/// be committed where consensus does not run.
+async fn repair(setup: RaftSetup, first: Option<LogIndex>, noted: LogIndex) -> Result<(), String> {
     if others(&setup).is_empty() {
         return Err(NOBODY.to_owned());
     }
@@ -165,7 +204,7 @@ async fn repair(setup: RaftSetup, first: Option<LogIndex>) -> Result<(), String>
         .map_err(|error| error.to_string())?;
     let (mut rebuild, last) = begun.await.map_err(|error| causes(&error))?;
     let filled = match last {
-        Last::Exactly(last) => fill(&setup, &calls, &mut rebuild, last).await,
+        Last::Exactly(last) => fill(&setup, &calls, &mut rebuild, (last, noted)).await,
         Last::AtLeast(_) => fill_from_leader(&setup, &calls, &mut rebuild).await,
     };
     filled?;
@@ -200,13 +239,14 @@ async fn fill(
     setup: &RaftSetup,
     calls: &PeerCalls,
     rebuild: &mut Box<Rebuild>,
-    last: LogIndex,
+    (last, noted): (LogIndex, LogIndex),
 ) -> Result<(), String> {
     // Committed and not applied: what is damaged may be what is to be applied next.
-    let committed = setup
-        .port
-        .running()
-        .map_or(LogIndex::ZERO, |consensus| consensus.committed_index());
+    let running = setup.port.running();
+    let mut committed = running.map_or(noted, |consensus| consensus.committed_index());
+    if last > committed {
+        committed = committed.max(leaders_index(setup, calls).await);
+    }
     if last > committed {
         return Err(format!("entries up to {last} are not known to be committed yet"));
     }
@@ -219,6 +259,16 @@ async fn fill(
         }
     }
     Err(why)
+}
+
+/// Up to where the leader says that entries are committed; 0 where none is found.
+async fn leaders_index(setup: &RaftSetup, calls: &PeerCalls) -> LogIndex {
+    for node in others(setup) {
+        if let Ok(committed) = calls.read_index(node, ASK_WITHIN).await {
+            return committed;
+        }
+    }
+    LogIndex::ZERO
 }
 
 /// All entries that the leader has: what this node may have acknowledged and lost is among them.

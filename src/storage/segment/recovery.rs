@@ -49,6 +49,15 @@ pub struct Damage {
     pub what: String,
 }
 
+impl Damage {
+    /// The segment that is damaged, by its first entry; `None`: more than one, or one that was taken out already.
+    #[must_use]
+    pub fn segment(&self) -> Option<LogIndex> {
+        let name = self.path.file_name()?.to_str()?;
+        names::first_of_store(name)
+    }
+}
+
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
