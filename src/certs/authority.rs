@@ -20,7 +20,7 @@ use super::{
 pub const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// The common name of every authority; the organization beside it is its cluster.
-const AUTHORITY_COMMON_NAME: &str = "Annals certificate authority";
+const AUTHORITY_COMMON_NAME: &str = "Annals CA";
 
 /// Bytes of a serial number, 126 bits of them random: no two are the same (RFC 5280, 4.1.2.2).
 const SERIAL_BYTES: usize = 16;
@@ -35,7 +35,9 @@ pub struct Terms {
 }
 
 impl Terms {
-    fn not_after(self) -> TimestampMs {
+    /// Until when that is.
+    #[must_use]
+    pub fn not_after(self) -> TimestampMs {
         let valid_ms = u64::try_from(self.valid_for.as_millis()).unwrap_or(u64::MAX);
         TimestampMs(self.now.0.saturating_add(valid_ms))
     }
