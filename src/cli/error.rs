@@ -8,7 +8,7 @@ use crate::{
     node::ProcessError,
 };
 
-use super::{exit::Exit, refusal::Refusal};
+use super::{certs::CertsFailure, exit::Exit, refusal::Refusal};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,9 @@ pub enum CliError {
         /// As supervision decided.
         exit: Exit,
     },
+    /// Something is the matter with certificates, or with their files.
+    #[error("{0}")]
+    Certs(#[from] CertsFailure),
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -215,6 +218,7 @@ impl CliError {
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
+            Self::Certs(failure) => failure.disposition(),
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::OtherLog { change, .. } => change.disposition(),
             Self::Protocol(error) => error.disposition(),
@@ -236,6 +240,7 @@ impl CliError {
             Self::Usage { .. } => Exit::Usage,
             Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
             Self::Refused(refusal) => refusal.exit(),
+            Self::Certs(failure) => failure.exit(),
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
@@ -270,6 +275,7 @@ impl CliError {
                  `annals produce` start on the other log"
             }
             Self::Refused(refusal) => return refusal.hint(),
+            Self::Certs(failure) => return failure.hint(),
             Self::PortsTaken { .. } => "--port 9400 takes others, and --port 0 any that are free",
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
             Self::Open { .. } => {

@@ -19,10 +19,12 @@ pub enum Exit {
     /// What was asked for is not there: an offset, a log, a file.
     NotFound = 4,
     /// The node refused: a condition did not hold, the producer is fenced, a rule denies it, or a change of the cluster
-    /// would be wrong.
+    /// would be wrong. Or a file is there already, and is not overwritten.
     Refused = 5,
     /// Part of the records was acknowledged, the rest was not.
     PartlyDone = 6,
+    /// Certificates have expired, or do so soon.
+    Due = 7,
     /// A part of the node failed and could not be restarted.
     NodeEscalated = EXIT_ESCALATED,
     /// The node's disk failed.
@@ -58,8 +60,9 @@ Exit codes:
    2  the command line is wrong
    3  no node could be reached, or none answered in time
    4  not found: an offset, a log, a file
-   5  refused: a condition did not hold, the producer is fenced, a rule denies it, or the change would be wrong
+   5  refused: a condition did not hold, the producer is fenced, a rule denies it, a file is there already, or the change would be wrong
    6  partly done: some records were acknowledged, the rest was not
+   7  certs list: a certificate has expired, or does so within the time given
   70  agent, dev: a part of the node failed and could not be restarted
   74  agent, dev: the disk failed; start again, recovery decides what is there
   78  agent, dev, config: the configuration is wrong, or the node cannot start with it";
@@ -78,6 +81,7 @@ mod tests {
             Exit::NotFound,
             Exit::Refused,
             Exit::PartlyDone,
+            Exit::Due,
             Exit::NodeEscalated,
             Exit::NodeFailsafe,
             Exit::WrongConfiguration,

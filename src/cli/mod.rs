@@ -5,6 +5,7 @@ pub mod config;
 pub mod dev;
 
 mod bench;
+mod certs;
 mod cluster;
 mod consume;
 mod log;
@@ -68,6 +69,8 @@ enum Command {
     Log(log::LogCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -109,6 +112,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Consume(args) => consume::run(args),
         Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
+        Command::Certs(command) => certs::run(command),
         Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
         Command::Bench(command) => bench::run(command),
     }

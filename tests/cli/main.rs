@@ -3,6 +3,7 @@
 mod support;
 
 mod bench;
+mod certs;
 mod consume;
 mod contact;
 mod golden;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::proto::annals::v1::{GetClusterResponse, Presence, Role, Server};
 
-use super::super::output::write_json;
+use super::super::output::{write_json, write_table};
 
 /// What is not known.
 const UNKNOWN: &str = "-";
@@ -238,29 +238,6 @@ fn number(number: Option<u64>) -> String {
 
 fn or_unknown(text: &str) -> String {
     if text.is_empty() { UNKNOWN } else { text }.to_owned()
-}
-
-/// Columns as wide as what is in them; no blanks at the end of a line.
-fn write_table<const N: usize>(
-    out: &mut impl Write,
-    titles: [&str; N],
-    rows: &[[String; N]],
-) -> io::Result<()> {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([titles[column].len()]).max().unwrap_or_default()
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let titles = titles.map(str::to_owned);
-    for row in std::iter::once(&titles).chain(rows) {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

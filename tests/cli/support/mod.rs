@@ -6,7 +6,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-pub use program::Program;
+pub use program::{Ended, Program};
 pub use proxy::{Cut, Proxy};
 pub use server::Server;
 

@@ -1,0 +1,18 @@
+//! Certificates: who somebody is, proved by a certificate authority of the cluster's own.
+//!
+//! Text in PEM comes in and goes out; the clock is the caller's. Nothing here knows a file or a socket.
+
+mod authority;
+mod certificate;
+mod error;
+mod hosts;
+mod identity;
+mod key;
+mod pem;
+
+pub use authority::{Authority, BACKDATED, Terms};
+pub use certificate::Certificate;
+pub use error::CertsError;
+pub use hosts::{DnsName, HostError, Hosts};
+pub use identity::{Holder, Identity, Name, NameError};
+pub use key::Key;
