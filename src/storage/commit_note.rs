@@ -52,8 +52,8 @@ impl Committed {
     ///
     /// `before_first` is the state before the first segment: what was trimmed away, or installed, was committed. `last` is
     /// the state at the end of the log. `term_of_noted` is the term of the log's entry at the note's log index; when it
-    /// is another than the note's, the note is not of this log. A note beyond the end is of entries that a power loss has
-    /// taken: committed entries are never truncated, so all that is left was committed with them.
+    /// is another than the note's, the note is not of this log. Where the note is beyond the end, the end is lost, and the log only
+    /// read: committed entries are never truncated, so all that is left was committed with them.
     #[must_use]
     pub fn at_start(
         note: Option<Self>,
