@@ -4,7 +4,8 @@ use std::{io, path::PathBuf};
 
 use annals::{
     storage::{
-        AppendError, CutError, Last, Log, ReadEntriesError, ReadError, Rebuilt, RepairError, Repaired,
+        AppendError, CutError, Last, Log, LogOptions, ReadEntriesError, ReadError, Rebuilt, RepairError,
+        Repaired,
         entry::{Entry, Payload},
         fs::FileSystem,
     },
@@ -22,6 +23,14 @@ struct Repairable {
     fs: SimFileSystem,
     snapshot: Snapshot,
     history: History,
+}
+
+/// A segment holds an entry or two.
+fn small() -> LogOptions {
+    LogOptions {
+        segment_bytes: 200,
+        ..options()
+    }
 }
 
 fn store(first: u64) -> PathBuf {
@@ -315,6 +324,69 @@ fn entries_that_were_not_there_are_refused() {
         let refused = log.state().gap(LogIndex(first)).unwrap_err();
         assert!(matches!(refused, RepairError::NoSegment { .. }), "{refused}");
     }
+}
+
+/// Nothing says how long what is missing is; a segment is no longer than positions in it can tell.
+#[test]
+fn segments_that_are_missing_in_the_middle_are_found_given_to_nobody_and_come_back_as_several() {
+    let repairable = Repairable::new();
+    repairable.fs.remove(&store(4)).unwrap();
+    repairable.fs.remove(&store(7)).unwrap();
+    let mut log = open(&repairable.fs, small()).unwrap().0;
+    let refused = [
+        log.view().scrub_segment(LogIndex(1), |_| ()).unwrap_err(),
+        log.view().manifest(LogIndex(15)).unwrap_err(),
+        log.view().manifest(LogIndex(15)).unwrap_err(),
+    ];
+    for error in refused {
+        let ReadEntriesError::Read(error) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(error.damaged_segment(), Some(LogIndex(1)), "{error}");
+    }
+    let rebuilt = repairable.rebuilt(&log, 1).unwrap();
+    assert!(rebuilt.segments() > 3, "{rebuilt:?}");
+    assert_eq!(log.replace(rebuilt).unwrap(), Repaired::Readable);
+    repairable.history.check(&log);
+    assert!(log.view().manifest(LogIndex(15)).is_ok());
+    drop(log);
+    repairable.fs.crash(6);
+    repairable.history.check(&repairable.open());
+}
+
+#[test]
+fn a_last_segment_may_come_back_as_several_whatever_fails_meanwhile() {
+    let repairable = Repairable::new();
+    let reopened = |seed| {
+        repairable.fs.crash(seed);
+        open(&repairable.fs, small()).unwrap()
+    };
+    let mut cut_short = 0;
+    for nth in 1.. {
+        drop(repairable.damaged(13, 4200));
+        let (mut log, _) = reopened(nth);
+        let rebuilt = repairable.rebuilt(&log, 13).unwrap();
+        assert!(rebuilt.segments() > 1, "{rebuilt:?}");
+        let fault = Fault::nth(On::Any, nth, io::ErrorKind::Other);
+        repairable.fs.inject(fault.leaving(Leaves::Mixture).lasting());
+        let replaced = log.replace(rebuilt).is_ok();
+        repairable.fs.clear_faults();
+        drop(log);
+        let (mut log, report) = reopened(nth);
+        if report.damage.is_some() || log.view().scrub(|_| ()).is_err() {
+            cut_short += 1;
+            assert!(!replaced, "call {nth}: it was repaired");
+            let rebuilt = repairable.rebuilt(&log, 13).unwrap();
+            log.replace(rebuilt).unwrap();
+            drop(log);
+            log = reopened(nth + 1).0;
+        }
+        repairable.history.check(&log);
+        if replaced {
+            break;
+        }
+    }
+    assert!(cut_short > 3, "{cut_short}");
 }
 
 #[test]

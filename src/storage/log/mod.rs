@@ -7,6 +7,7 @@ mod open;
 mod state;
 
 mod cut;
+mod gap;
 mod install;
 mod quarantine;
 mod rebuild;
@@ -16,9 +17,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use cut::Trimmed;
+pub use gap::{Gap, Last};
 pub use open::{OpenReport, Opened, has_been_used};
 pub use quarantine::Repaired;
-pub use rebuild::{Gap, Last, Rebuild, Rebuilt};
+pub use rebuild::{Rebuild, Rebuilt};
 pub use retention::{Due, Retention};
 pub use state::{LogState, Placed};
 

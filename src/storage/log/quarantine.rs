@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     LogState, Rebuilt,
     cut::{failed, remove_file, sync_directory},
+    rebuild::RebuiltSegment,
 };
 use crate::{
     storage::{
@@ -71,7 +72,7 @@ impl LogState {
     /// Blocking. Errors: as [`LogState::quarantine`]; `NoSegment` also when the log was opened anew, or has changed so that
     /// it no longer fits.
     pub fn replace(&mut self, rebuilt: Rebuilt) -> Result<Repaired, CutError> {
-        let first = rebuilt.first_log_index;
+        let first = rebuilt.first_log_index();
         let number = self.sealed_number(first)?;
         let next = self.segments.get(number + 1);
         let fits = match next {
@@ -79,24 +80,39 @@ impl LogState {
             None => rebuilt.last_log_index >= self.checkpoint.last_log_index(),
         };
         // A start of the log removes what was written beside it.
-        let written = self.context.file_system.open(&rebuilt.path, OpenMode::Read);
-        if !fits || written.is_err() {
+        let is_written = |segment: &RebuiltSegment| {
+            let written = self.context.file_system.open(&segment.path, OpenMode::Read);
+            written.is_ok()
+        };
+        if !fits || !rebuilt.segments.iter().all(is_written) {
             return Err(CutError::NoSegment { first });
         }
         let was_last = next.is_none();
         self.quarantine(first)?;
-        let store = names::store(&self.options.directory, first);
-        self.context
-            .file_system
-            .rename(&rebuilt.path, &store)
-            .map_err(failed("rename", &rebuilt.path))?;
-        sync_directory(&self.context)?;
+        // Newest first: what a crash leaves of the gap is one stretch, before what was put in its place.
+        for RebuiltSegment {
+            first_log_index,
+            path,
+        } in rebuilt.segments.iter().rev()
+        {
+            let store = names::store(&self.options.directory, *first_log_index);
+            self.context
+                .file_system
+                .rename(path, &store)
+                .map_err(failed("rename", path))?;
+            sync_directory(&self.context)?;
+        }
         self.close_hole(first)?;
         sync_directory(&self.context)?;
         if was_last || self.active.is_none() {
             return Ok(Repaired::Reopen);
         }
-        self.segments[number] = Arc::new(self.sealed_reader(first, None));
+        let readers = rebuilt.segments.iter().map(|segment| {
+            let reader = self.sealed_reader(segment.first_log_index, None);
+            Arc::new(reader)
+        });
+        let readers: Vec<_> = readers.collect();
+        self.segments.splice(number..=number, readers);
         self.publish();
         Ok(Repaired::Readable)
     }

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{FrameError, Frames, SegmentReader, reader::chunk_window};
+use super::{
+    FrameError, Frames, SegmentReader,
+    reader::{Kind, chunk_window},
+};
 use crate::{
     storage::{
         ReadError,
@@ -51,6 +54,25 @@ impl SegmentReader {
             true
         })?;
         Ok(last)
+    }
+
+    /// The last entry of a sealed segment; the one before it where it holds none.
+    ///
+    /// Blocking: as [`SegmentReader::header_of`], once.
+    pub(in crate::storage) fn sealed_last(&self) -> Result<LogIndex, ReadError> {
+        let known = match &self.kind {
+            Kind::Sealed { last, .. } => last.get().copied(),
+            Kind::Active { .. } => None,
+        };
+        if let Some(last) = known {
+            return Ok(last);
+        }
+        let before = LogIndex(self.first_log_index().get().saturating_sub(1));
+        let found = self.last_header()?.map_or(before, |header| header.log_index);
+        if let Kind::Sealed { last, .. } = &self.kind {
+            last.get_or_init(|| found);
+        }
+        Ok(found)
     }
 
     /// Below which offset control entries up to `last` trim, in this segment.

@@ -40,11 +40,11 @@ pub(in crate::storage) struct SegmentReader {
     replaced: AtomicBool,
     /// It was taken out of the log: what it held is known, but not to be read.
     quarantined: bool,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Kind {
     Active {
         file: Arc<dyn File>,
         index: Arc<ActiveIndex>,
@@ -56,6 +56,8 @@ enum Kind {
         open_files: Arc<OpenFiles>,
         index: OnceLock<SealedIndex>,
         len: OnceLock<u64>,
+        /// Its last entry.
+        last: OnceLock<LogIndex>,
         /// Checksum of the whole file.
         crc: OnceLock<u32>,
         /// Readable up to here although the file goes on: what follows is damaged.
@@ -107,6 +109,7 @@ impl SegmentReader {
                 open_files,
                 index: OnceLock::new(),
                 len: OnceLock::new(),
+                last: OnceLock::new(),
                 crc: OnceLock::new(),
                 readable_end,
             },

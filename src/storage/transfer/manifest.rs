@@ -185,7 +185,7 @@ impl LogView {
     /// before the first segment that goes further.
     ///
     /// Blocking: reads each of these segments once in the life of the process, for its checksum. Errors: `Trimmed` when
-    /// one is trimmed meanwhile; `Read` names a damaged one.
+    /// one is trimmed meanwhile; `Read` names one that is damaged or missing, since whoever got the others would lack it too.
     pub fn manifest(&self, committed: LogIndex) -> Result<Option<Manifest>, ReadEntriesError> {
         let firsts = self.segment_firsts();
         let behind = firsts.partition_point(|first| first.get() - 1 <= committed.get());
@@ -196,8 +196,9 @@ impl LogView {
             return Ok(None);
         };
         let mut segments = Vec::with_capacity(behind - 1);
-        for first in &firsts[..behind - 1] {
-            segments.extend(self.manifest_segment(*first)?);
+        for pair in firsts[..behind].windows(2) {
+            self.check_leads_to(pair[0], pair[1])?;
+            segments.extend(self.manifest_segment(pair[0])?);
         }
         Ok(Some(Manifest {
             cluster_id: header.cluster_id,

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use super::LogView;
 use crate::{
     storage::{
-        ReadEntriesError, segment::SegmentReader, segment_header::SegmentHeader, transfer::ManifestSegment,
+        ReadEntriesError, ReadError, segment::SegmentReader, segment_header::SegmentHeader,
+        transfer::ManifestSegment,
     },
-    types::LogIndex,
+    types::{LogIndex, Position},
 };
 
 impl LogView {
@@ -17,6 +18,28 @@ impl LogView {
         first: LogIndex,
     ) -> Result<Option<SegmentHeader>, ReadEntriesError> {
         self.of_segment(first, |segment| segment.header())
+    }
+
+    /// Whether the segment that begins with `first` reaches up to the next one there is.
+    pub(in crate::storage) fn check_leads_to(
+        &self,
+        first: LogIndex,
+        next: LogIndex,
+    ) -> Result<(), ReadEntriesError> {
+        let checked = self.of_segment(first, |segment| {
+            let last = segment.sealed_last()?;
+            if last.plus(1) == next {
+                return Ok(());
+            }
+            Err(ReadError::Corrupt {
+                path: segment.path().to_owned(),
+                position: Position(segment.end()?),
+                what: format!(
+                    "it ends with entry {last}, and the next segment that is there begins with entry {next}"
+                ),
+            })
+        });
+        checked.map(|_| ())
     }
 
     /// The sealed segment that begins with the entry, as a manifest has it; `None` when there is none, or it is active.
@@ -66,7 +89,7 @@ impl LogView {
     fn of_segment<T>(
         &self,
         first: LogIndex,
-        read: impl FnOnce(&SegmentReader) -> Result<T, crate::storage::ReadError>,
+        read: impl FnOnce(&SegmentReader) -> Result<T, ReadError>,
     ) -> Result<Option<T>, ReadEntriesError> {
         let Ok(number) = self
             .segments
