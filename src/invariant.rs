@@ -22,6 +22,8 @@ pub enum Invariant {
     STO_3,
     /// Recovery keeps every synced frame and no partial one.
     STO_4,
+    /// A log begins where it should, or says what is missing.
+    STO_5,
     /// Term and vote are durable before a reply, and never taken back.
     RFT_1,
     /// A term has one leader.

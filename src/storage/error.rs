@@ -162,6 +162,23 @@ pub enum OpenError {
         /// What the node's identity says.
         expected: ClusterId,
     },
+    /// Nobody knows where the log begins.
+    #[error("{} is damaged ({what}), so that nobody knows whether the log's first segments are all there; restore it from a \
+        backup, or remove it if you know that none of them is missing", path.display())]
+    BeginningDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A newer program wrote where the log begins.
+    #[error("{} has format version {found}: start the newer program", path.display())]
+    BeginningVersion {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
     /// Both copies of the vote are bad.
     #[error("both copies in {} are damaged, so that nobody knows what this node has promised; {NEW_NODE}", path.display())]
     VoteDamaged {
@@ -201,6 +218,8 @@ impl OpenError {
             Self::Write(error) => error.disposition(),
             Self::Damaged(_)
             | Self::OtherCluster { .. }
+            | Self::BeginningDamaged { .. }
+            | Self::BeginningVersion { .. }
             | Self::VoteDamaged { .. }
             | Self::VoteBehind { .. }
             | Self::VoteVersion { .. } => Disposition::Escalate,

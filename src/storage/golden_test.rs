@@ -1,4 +1,4 @@
-//! The bytes on disk stay as they are: a segment and its index, against files that are written by hand once and for all.
+//! The bytes on disk stay as they are: a segment, its index, and where a log begins, against files that are written by hand once and for all.
 //!
 //! A file shows 16 bytes a line behind their position; `*` stands for lines of zeros. Changing one is changing the
 //! format: it needs a new `FORMAT_VERSION` and code that still reads the old one.
@@ -8,6 +8,7 @@ use std::{fmt::Write, sync::Arc};
 use bytes::Bytes;
 
 use super::{
+    beginning,
     checkpoint::Checkpoint,
     control::Control,
     entry::{Batch, Entry, Payload, ProducerStamp},
@@ -21,6 +22,7 @@ use crate::types::{ClusterId, LogIndex, Offset, Position, Term, TimestampMs};
 const SALT: u64 = 0x5a5a_0000_1111_a5a5;
 const SEGMENT: &str = include_str!("../../tests/storage/golden/segment.hex");
 const INDEX: &str = include_str!("../../tests/storage/golden/index.hex");
+const BEGINNING: &str = include_str!("../../tests/storage/golden/beginning.hex");
 
 /// As a golden file shows bytes.
 fn shown(bytes: &[u8]) -> String {
@@ -145,6 +147,18 @@ fn a_segment_is_written_as_it_always_was() {
     let (segment, index) = written();
     assert_eq!(shown(&segment), SEGMENT);
     assert_eq!(shown(&index), INDEX);
+}
+
+#[test]
+fn where_a_log_begins_is_written_and_read_as_it_always_was() {
+    let SegmentHeader {
+        cluster_id,
+        checkpoint,
+        ..
+    } = header();
+    let bytes = beginning::encode(cluster_id, &checkpoint);
+    assert_eq!(shown(&bytes), BEGINNING);
+    assert_eq!(beginning::decode(&bytes), Ok((cluster_id, checkpoint)));
 }
 
 #[test]

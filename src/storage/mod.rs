@@ -26,6 +26,7 @@ mod view;
 
 mod transfer;
 
+mod beginning;
 mod commit_note;
 mod vote;
 
@@ -38,8 +39,8 @@ pub use checkpoint::{Checkpoint, CheckpointError, PlaceError, StoredMembership};
 pub use commit_note::{CommitNoteFile, Committed};
 pub use error::{CutError, OpenError, ReadEntriesError, ReadError, RepairError, WriteError};
 pub use log::{
-    AppendError, Due, Gap, Last, Log, LogOptions, LogState, OpenReport, Opened, Placed, Rebuild, Rebuilt,
-    Repaired, Retention, Trimmed, has_been_used,
+    AppendError, Due, Gap, Last, Log, LogOptions, LogState, MissingSegments, OpenReport, Opened, Placed,
+    Rebuild, Rebuilt, Repaired, Retention, Trimmed, has_been_used,
 };
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;

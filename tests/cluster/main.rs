@@ -20,6 +20,7 @@ mod drains;
 mod founding;
 mod leaders;
 mod links;
+mod lost_beginnings;
 mod lost_ends;
 mod members;
 mod panics;

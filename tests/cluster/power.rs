@@ -21,6 +21,7 @@ use annals::{
     types::{LogIndex, Offset, Term, TimestampMs},
 };
 
+use crate::lost_beginnings::MISSING;
 use crate::support::{
     cluster::{Cluster, Port},
     load::{ACKNOWLEDGED, Kinds, Load},
@@ -148,6 +149,12 @@ impl Outage {
     async fn judge(&self) {
         let summary = self.cluster.judge_all().await;
         assert_eq!(summary.contents % 3, 0, "{summary:?}");
+        let lines = &self.cluster.node(self.node).lines;
+        assert_eq!(
+            lines.beginning(MISSING),
+            [""; 0],
+            "a log that was cut short looks robbed"
+        );
     }
 
     /// Waits until somebody leads who is not the node, and answers who.
@@ -408,6 +415,7 @@ async fn an_install_of_segments_comes_to_its_end_after_a_power_cut_at_any_of_its
         "{calls:#?}"
     );
     assert!(count(&calls, CallKind::Remove, ".store") >= 1, "{calls:#?}");
+    assert_eq!(count(&calls, CallKind::Rename, "beginning"), 1, "{calls:#?}");
     outage.over().await;
 }
 
@@ -436,5 +444,6 @@ async fn a_trim_comes_to_its_end_after_a_power_cut_at_any_of_its_calls() {
     tell(cuts, &calls);
     assert!(count(&calls, CallKind::Remove, ".store") >= 2, "{calls:#?}");
     assert!(count(&calls, CallKind::Remove, ".index") >= 2, "{calls:#?}");
+    assert_eq!(count(&calls, CallKind::Rename, "beginning"), 1, "{calls:#?}");
     outage.over().await;
 }

@@ -12,6 +12,7 @@ mod damage_test;
 mod data_dir_test;
 mod faults_test;
 mod leftovers_test;
+mod missing_test;
 mod model_test;
 mod repair_test;
 mod sim_fs_test;

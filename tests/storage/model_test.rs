@@ -97,7 +97,7 @@ impl World {
     }
 
     fn recovered(&mut self, log: &Log, report: &OpenReport) {
-        assert_eq!(report.damage, None);
+        assert_eq!((&report.damage, &report.missing), (&None, &None));
         let last = report.last_log_index.get();
         assert!(
             (self.synced..=self.history.last()).contains(&last),

@@ -93,9 +93,10 @@ fn opening_a_log_opens_its_first_and_its_last_store_however_many_there_are() {
         let mut opened = watched.opened.lock().unwrap().clone();
         opened.sort_unstable();
         let store = |first: u64| directory().join(format!("{first:020}.store"));
-        // And the note of what is committed, which tells whether the last one ends too early.
-        let note = directory().join("committed");
-        assert_eq!(opened, [store(1), store(3 * (segments - 1) + 1), note]);
+        // And what tells whether the first one begins too late, or the last one ends too early.
+        let [beginning, committed] = ["beginning", "committed"].map(|name| directory().join(name));
+        let last = store(3 * (segments - 1) + 1);
+        assert_eq!(opened, [store(1), last, beginning, committed]);
         history.check(&log);
     }
 }
@@ -156,5 +157,5 @@ fn a_file_that_cannot_be_prepared_is_not_left_behind() {
     }
     drop(log);
     let names = fs.list(directory()).unwrap();
-    assert_eq!(names, ["00000000000000000001.store"]);
+    assert_eq!(names, ["00000000000000000001.store", "beginning"]);
 }

@@ -132,7 +132,10 @@ fn followers() -> Vec<(&'static str, SimFileSystem, History)> {
 fn check_installed(leader: &Leader, manifest: &Manifest, fs: &SimFileSystem) {
     let (mut log, report) = open(fs, options()).unwrap();
     let last = manifest.last_log_index();
-    assert_eq!((report.last_log_index, report.damage), (last, None));
+    assert_eq!(
+        (report.last_log_index, report.damage, report.missing),
+        (last, None, None)
+    );
     assert_eq!(log.state().checkpoint(), &manifest.checkpoint);
     let mut history = leader.history.clone();
     history.keep(last.get());
@@ -154,7 +157,10 @@ fn check_installed(leader: &Leader, manifest: &Manifest, fs: &SimFileSystem) {
     let (log, _) = open(fs, options()).unwrap();
     history.check(&log);
     let names = fs.list(directory()).unwrap();
-    let is_leftover = |name: &&String| !name.ends_with(".store") && !name.ends_with(".index");
+    let is_leftover = |name: &&String| {
+        let is_of_a_segment = name.ends_with(".store") || name.ends_with(".index");
+        !is_of_a_segment && *name != "beginning"
+    };
     assert_eq!(names.iter().find(is_leftover), None);
 }
 
@@ -531,7 +537,8 @@ fn bytes_out_of_place_and_segments_that_nobody_misses_are_refused() {
         "nothing was lost"
     );
     incoming.discard().unwrap();
-    assert_eq!(fs.list(directory()).unwrap(), ["00000000000000000001.store"]);
+    let left = fs.list(directory()).unwrap();
+    assert_eq!(left, ["00000000000000000001.store", "beginning"]);
 }
 
 #[test]
@@ -663,7 +670,12 @@ fn install_with(leader: &Leader, manifest: &Manifest, fs: &SimFileSystem, fault:
 
 #[test]
 fn an_install_that_is_cut_short_anywhere_leaves_the_old_log_or_the_new_one() {
-    let leader = Leader::new();
+    // Where the log begins is another place before and after it.
+    let mut leader = Leader::new();
+    leader
+        .log
+        .trim(leader.history.checkpoint(3).next_offset())
+        .unwrap();
     let manifest = leader.manifest(13);
     let (mut old_logs, mut new_logs) = (0, 0);
     for (name, fs, history) in followers() {
@@ -702,7 +714,7 @@ fn an_install_that_is_cut_short_anywhere_leaves_the_old_log_or_the_new_one() {
                     }
                     let (log, report) =
                         open(&fs, options()).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    assert_eq!(report.damage, None, "{what}");
+                    assert_eq!((report.damage, report.missing), (None, None), "{what}");
                     if report.last_log_index == manifest.last_log_index()
                         && log.state().checkpoint() == &manifest.checkpoint
                     {

@@ -19,6 +19,10 @@ impl LogActor {
                 a replica or a backup, then restart"; "path" => %damage.path.display(),
                 "position" => damage.position.get(), "what" => &damage.what);
         }
+        if let Some(missing) = &report.missing {
+            error!(logger, "the first segments of the log are missing, and were not trimmed"; "first_log_index" => missing.first.get(),
+                "last_log_index" => missing.last.get(), "offset" => missing.offset.get());
+        }
     }
 
     /// Refuses appends while the disk is nearly full, and takes them again when it is not.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::{
     actors::supervision::{Reply, Unanswered},
     storage::{
-        Checkpoint, Committed, CutError, Damage, Last, Placed, ReadError, Rebuild, Rebuilt, RepairError,
-        Retention, StoredMembership, TransferError, Trimmed, Vote, WriteError, entry::Entry,
+        Checkpoint, Committed, CutError, Damage, Last, MissingSegments, Placed, ReadError, Rebuild, Rebuilt,
+        RepairError, Retention, StoredMembership, TransferError, Trimmed, Vote, WriteError, entry::Entry,
     },
     types::{LogIndex, Offset, Term, TimestampMs},
 };
@@ -95,7 +95,9 @@ pub struct Standing {
     pub tail: Offset,
     /// What recovery found to be damaged; the log is only read then.
     pub damage: Option<Damage>,
-    /// What the entries before the first segment amount to.
+    /// Its first segments, where they are missing.
+    pub missing: Option<MissingSegments>,
+    /// What the entries before the first one amount to that consensus has to do with.
     pub floor: Checkpoint,
     /// A lower bound of what is committed.
     pub committed: Committed,

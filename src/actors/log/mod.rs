@@ -160,8 +160,10 @@ impl Handler<SetTrimPoint> for LogActor {
     type Result = ();
 
     fn handle(&mut self, trim: SetTrimPoint, _: &mut Self::Context) {
-        if let Some(open) = &mut self.open {
-            open.state.set_trim_point(trim.below);
+        if let Some(open) = &mut self.open
+            && open.state.set_trim_point(trim.below)
+        {
+            open.promises.trimmed(&open.state);
         }
     }
 }
@@ -293,8 +295,10 @@ impl LogActor {
                 let Opened {
                     state,
                     writer,
-                    report,
+                    mut report,
                 } = opened;
+                // By now it is known what is committed, and so whether a trim has let them go.
+                report.missing = state.missing_segments();
                 self.report(&report);
                 let open = Open {
                     state,

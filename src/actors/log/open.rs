@@ -51,6 +51,7 @@ impl Open {
             last_term: checkpoint.last_term(),
             tail: checkpoint.next_offset(),
             damage: self.damage.clone(),
+            missing: self.state.missing_segments(),
             floor: self.promises.floor.clone(),
             committed: self.promises.committed.clone(),
             membership: checkpoint.membership().cloned(),

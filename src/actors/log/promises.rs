@@ -12,6 +12,7 @@ use crate::{
         supervision::{Reply, Unanswered},
     },
     storage::{Checkpoint, CommitNoteFile, Committed, LogState, OpenError, VoteFile, fs::FileSystem},
+    types::{LogIndex, Term},
 };
 
 /// The files, while the log is open.
@@ -35,15 +36,12 @@ impl Promises {
         let (votes, _) = VoteFile::open(file_system.clone(), directory)?;
         votes.check_covers(state.checkpoint().last_term())?;
         let (note, noted) = CommitNoteFile::open(file_system.clone(), directory);
-        let view = state.view().load_full();
-        let floor = floor(state);
-        let term_of_noted = noted
-            .as_ref()
-            .and_then(|noted| view.log_id_of(noted.log_index).ok().flatten())
-            .map(|(_, term)| term);
-        let committed = Committed::at_start(noted, &floor, state.checkpoint(), term_of_noted);
+        let before_first = state.before_first().unwrap_or_default();
+        let term_of_noted = noted.as_ref().and_then(|noted| term_of(state, noted.log_index));
+        let committed = Committed::at_start(noted, &before_first, state.checkpoint(), term_of_noted);
         // Where that cannot be told the log begins with the first record there is, and reads say what is damaged.
         let _begins_at = state.trim_to_committed(committed.log_index);
+        let floor = floor(state, &committed);
         Ok(Self {
             votes,
             note,
@@ -55,27 +53,38 @@ impl Promises {
     /// The log begins later. What is gone from it was committed, whatever the note says: consensus may start anew before the
     /// next note.
     pub(super) fn trimmed(&mut self, state: &LogState) {
-        self.floor = floor(state);
+        self.floor = floor(state, &self.committed);
         let (noted, term) = (self.committed.clone(), self.committed.term);
         self.committed = Committed::at_start(Some(noted), &self.floor, state.checkpoint(), Some(term));
     }
 
     /// The log was exchanged for another one, all of which is committed.
     pub(super) fn look_again(&mut self, state: &LogState) {
-        self.floor = floor(state);
         self.committed = Committed::at_start(None, state.checkpoint(), state.checkpoint(), None);
+        self.floor = floor(state, &self.committed);
         // One that cannot be written leaves a restart with less to start from, and is written anew within a second.
         drop(self.note.note(&self.committed));
     }
 }
 
-/// What the entries before the first segment amount to.
-fn floor(state: &LogState) -> Checkpoint {
-    let view = state.view().load_full();
-    let first = view.segment_firsts().first().copied();
-    first
-        .and_then(|first| view.checkpoint_before(first).ok().flatten())
+/// What the entries before the first one amount to with which consensus has to do. It goes on behind segments that are missing, as
+/// long as it is known that these held nothing but what is committed: then it is for readers alone that they are repaired.
+fn floor(state: &LogState, committed: &Committed) -> Checkpoint {
+    state
+        .behind_missing()
+        .filter(|behind| behind.last_log_index() <= committed.log_index)
+        .or_else(|| state.before_first())
         .unwrap_or_default()
+}
+
+/// The term of an entry of the log; `None` where that cannot be told.
+fn term_of(state: &LogState, log_index: LogIndex) -> Option<Term> {
+    let found = state.view().load().log_id_of(log_index).ok().flatten();
+    let behind = || {
+        let behind = state.behind_missing()?;
+        (behind.last_log_index() == log_index).then(|| behind.last_term())
+    };
+    found.map(|(_, term)| term).or_else(behind)
 }
 
 impl LogActor {

@@ -135,6 +135,9 @@ async fn start(
 ) -> Result<Option<Consensus>, StartFailed> {
     let recovered = recovered(&standing, &setup)?;
     let alone = is_alone(&standing, &setup)?;
+    if let Some(missing) = standing.missing.as_ref().filter(|_| alone) {
+        return Err(StartFailed::new(missing));
+    }
     if alone {
         // All of it is committed: it is on the disk of the only one who has a say. Known now and not only after the
         // election, so that nobody is served a log that looks shorter than what was acknowledged.

@@ -46,11 +46,16 @@ impl Trimmed {
 impl LogState {
     /// From now on nothing below `below` is read, though segments that hold some of it stay until a [`LogState::trim`]
     /// finds all of them below. Never goes back. `below` is what committed entries say: others may be truncated yet.
-    pub fn set_trim_point(&mut self, below: Offset) {
-        if below > self.trim_point {
-            self.trim_point = below;
-            self.publish();
+    ///
+    /// Says whether segments that were missing are taken for trimmed from now on.
+    pub fn set_trim_point(&mut self, below: Offset) -> bool {
+        if below <= self.trim_point {
+            return false;
         }
+        self.trim_point = below;
+        let forgotten = self.forget_missing();
+        self.publish();
+        forgotten
     }
 
     /// The same for a log that was just opened, from its entries up to `committed`. Until then it begins with the first
@@ -60,6 +65,7 @@ impl LogState {
     pub fn trim_to_committed(&mut self, committed: LogIndex) -> Result<Offset, ReadEntriesError> {
         let below = self.view.load().trim_point_at(committed)?;
         self.set_trim_point(below);
+        self.adopt_beginning();
         Ok(self.earliest())
     }
 
@@ -67,8 +73,8 @@ impl LogState {
     /// than `segments_max` of them: each takes a sync of the directory, and whoever calls has other things to do. Called
     /// again, it goes on.
     ///
-    /// Blocking. Errors: when a file cannot be removed its segment is no longer read all the same, and the next trim
-    /// tries again; until then it comes back when the log is opened.
+    /// Blocking. Errors: when a file cannot be removed, or the new beginning not be written down, the segment is no longer
+    /// read all the same, and the next trim tries again; until then it comes back when the log is opened.
     pub fn trim(&mut self, below: Offset, last: LogIndex, segments_max: usize) -> Result<Trimmed, CutError> {
         let mut bytes = 0;
         let mut keep_from = 0;
@@ -108,10 +114,19 @@ impl LogState {
     }
 
     /// Removes the files of trimmed segments, oldest first and each durably before the next, so that no crash leaves a
-    /// hole between segments that are still there.
+    /// hole between segments that are still there. That the log begins behind them is written down first, so that no crash
+    /// lets them look lost.
     fn remove_trimmed(&mut self) -> Result<(), CutError> {
+        if !self.trimmed.is_empty() {
+            self.begin_with_first()?;
+        }
         while let Some(oldest) = self.trimmed.front() {
             let oldest = *oldest;
+            crate::check!(
+                STO_5,
+                self.beginning.first() > Some(oldest),
+                "entry {oldest} would be removed from a log that begins with it or before"
+            );
             remove_segment(&self.context, oldest)?;
             self.close_hole(oldest)?;
             sync_directory(&self.context)?;
@@ -124,10 +139,8 @@ impl LogState {
     ///
     /// Errors: `NotInLog` says what is there.
     pub fn check_in_log(&self, from: LogIndex) -> Result<(), CutError> {
-        let first = self
-            .segments
-            .first()
-            .map_or(LogIndex(1), |segment| segment.first_log_index());
+        let first = self.segments.iter().find(|segment| !segment.is_missing());
+        let first = first.map_or(LogIndex(1), |segment| segment.first_log_index());
         let next = self.checkpoint.last_log_index().plus(1);
         if from < first || from > next {
             return Err(CutError::NotInLog {
@@ -149,7 +162,7 @@ impl LogState {
         let keep = self
             .segments
             .partition_point(|segment| segment.first_log_index() < from)
-            .max(1);
+            .max(1 + usize::from(self.missing().is_some()));
         self.active = None;
         self.context.cache.clear();
         // Newest first: whatever a crash leaves is a prefix of the log.

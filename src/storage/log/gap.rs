@@ -1,4 +1,4 @@
-//! What is missing where a segment is damaged: which entries, between which states of the log.
+//! What is missing where a segment is damaged, or is not there: which entries, between which states of the log.
 
 use std::sync::Arc;
 
@@ -88,8 +88,12 @@ impl LogState {
 
     /// The state before a segment whose own header is lost.
     fn before(&self, number: usize) -> Result<Option<Checkpoint>, RepairError> {
-        if self.segments[number].first_log_index() == LogIndex(1) {
+        let first = self.segments[number].first_log_index();
+        if first == LogIndex(1) {
             return Ok(Some(Checkpoint::new()));
+        }
+        if self.beginning.first() == Some(first) {
+            return Ok(self.beginning.before().cloned());
         }
         let Some(previous) = number.checked_sub(1).map(|number| &self.segments[number]) else {
             return Ok(None);

@@ -10,13 +10,18 @@ use std::{io, sync::Arc};
 use super::{
     LogState,
     cut::{failed, remove_file, remove_segment, sync_directory},
+    missing::cut_failed,
     quarantine::close_quarantined,
 };
 use crate::{
     clock,
     storage::{
-        CutError, Damage, OpenError, ReadEntriesError, ReadError, SegmentWriter, names,
-        segment::{PreparedFile, SegmentContext},
+        CutError, Damage, OpenError, ReadEntriesError, ReadError, SegmentWriter,
+        beginning::Beginning,
+        checkpoint::Checkpoint,
+        fs::OpenMode,
+        names,
+        segment::{PreparedFile, SegmentContext, Unfit, read_header},
         segment_header::SegmentHeader,
         transfer::{Manifest, ManifestSegment, Staged, is_held, read_whole},
     },
@@ -97,7 +102,7 @@ impl LogState {
         });
         self.active = None;
         self.context.cache.clear();
-        let writer = exchange(&self.context, manifest)?;
+        let writer = exchange(&self.context, manifest, &mut self.beginning)?;
         self.take_over(manifest, &writer)?;
         Ok(writer)
     }
@@ -147,7 +152,7 @@ impl LogState {
 /// Finishes an exchange that a crash has cut short; does nothing when there is none.
 ///
 /// Blocking. Errors: `Damaged`: what was being installed is not whole, which no crash leaves.
-pub(super) fn finish_install(context: &SegmentContext) -> Result<(), OpenError> {
+pub(super) fn finish_install(context: &SegmentContext, beginning: &mut Beginning) -> Result<(), OpenError> {
     let path = names::manifest_installing(&context.directory);
     let in_disk = |operation, path| {
         move |source| OpenError::Io {
@@ -182,7 +187,7 @@ pub(super) fn finish_install(context: &SegmentContext) -> Result<(), OpenError> 
         });
     }
     // The decision may be in memory only, after a crash between its rename and its sync: it comes before its deeds.
-    match sync_directory(context).and_then(|()| exchange(context, &manifest)) {
+    match sync_directory(context).and_then(|()| exchange(context, &manifest, beginning)) {
         Ok(_) => Ok(()),
         Err(CutError::Io {
             path,
@@ -220,9 +225,13 @@ fn decide(context: &SegmentContext) -> Result<(), CutError> {
     sync_directory(context)
 }
 
-/// Puts each file of the manifest under its name and removes all others, begins the segment behind them, and then forgets
-/// the manifest. Done again from any point, it comes to the same.
-fn exchange(context: &SegmentContext, manifest: &Manifest) -> Result<SegmentWriter, CutError> {
+/// Puts each file of the manifest under its name and removes all others, begins the segment behind them, writes down where
+/// the log begins now, and then forgets the manifest. Done again from any point, it comes to the same.
+fn exchange(
+    context: &SegmentContext,
+    manifest: &Manifest,
+    beginning: &mut Beginning,
+) -> Result<SegmentWriter, CutError> {
     let directory = &context.directory;
     let files = context
         .file_system
@@ -254,6 +263,9 @@ fn exchange(context: &SegmentContext, manifest: &Manifest) -> Result<SegmentWrit
     }
     // Its sync of the directory is that of all the names before it, too.
     let writer = begin_behind(context, manifest)?;
+    beginning
+        .set(before_first(context, manifest)?)
+        .map_err(cut_failed)?;
     let installing = names::manifest_installing(directory);
     context
         .file_system
@@ -262,6 +274,28 @@ fn exchange(context: &SegmentContext, manifest: &Manifest) -> Result<SegmentWrit
     // Durable before the first append: doing it all again would remove that.
     sync_directory(context)?;
     Ok(writer)
+}
+
+/// What the log before the first segment of the manifest amounts to.
+fn before_first(context: &SegmentContext, manifest: &Manifest) -> Result<Checkpoint, CutError> {
+    let Some(first) = manifest.segments.first() else {
+        return Ok(manifest.checkpoint.clone());
+    };
+    let path = names::store(&context.directory, first.first_log_index);
+    let file = context
+        .file_system
+        .open(&path, OpenMode::Read)
+        .map_err(failed("open", &path))?;
+    let size = file.size().map_err(failed("read", &path))?;
+    match read_header(&file, size) {
+        Ok((header, _)) => Ok(header.checkpoint),
+        Err(Unfit::Io(source)) => Err(failed("read", &path)(source)),
+        Err(Unfit::Content(what)) => Err(CutError::Open(OpenError::Damaged(Damage {
+            path,
+            position: Position::ZERO,
+            what,
+        }))),
+    }
 }
 
 fn put_in_place(context: &SegmentContext, first: LogIndex) -> Result<(), CutError> {

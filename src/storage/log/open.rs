@@ -9,10 +9,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{LogOptions, LogState, install::finish_install, quarantine::Holes};
+use super::{LogOptions, LogState, MissingSegments, install::finish_install, quarantine::Holes};
 use crate::{
     storage::{
         CommitNoteFile, Damage, OpenError, ReadError, SegmentWriter,
+        beginning::Beginning,
         checkpoint::Checkpoint,
         fs::FileSystem,
         names,
@@ -49,6 +50,8 @@ pub struct OpenReport {
     pub cut_bytes: u64,
     /// Bytes that were synced are not what was written: the log is readable up to there and takes no writes.
     pub damage: Option<Damage>,
+    /// The first segments are missing. What follows on them is read and written all the same.
+    pub missing: Option<MissingSegments>,
 }
 
 impl LogState {
@@ -82,7 +85,9 @@ impl LogState {
             segment_bytes: options.segment_bytes,
             cache: Arc::new(TailCache::new(options.tail_cache_bytes)),
         };
-        finish_install(&context)?;
+        let mut beginning =
+            Beginning::unread(context.file_system.clone(), directory.clone(), context.cluster_id);
+        finish_install(&context, &mut beginning)?;
         let (stores, holes) =
             find_segments(&*context.file_system, &directory).map_err(in_directory("list"))?;
         // A name that is there may still be taken away by a power loss, if a crash came before its sync: make sure
@@ -91,12 +96,14 @@ impl LogState {
             .file_system
             .sync_dir(&directory)
             .map_err(in_directory("sync"))?;
+        beginning.read()?;
         let open_files = Arc::new(OpenFiles::new(options.open_files_max));
         let mut state = LogState {
             checkpoint: Checkpoint::new(),
             segments: Vec::new(),
             first_offset: Offset::ZERO,
             trim_point: Offset::ZERO,
+            beginning,
             trimmed: VecDeque::new(),
             holes,
             active: None,
@@ -113,8 +120,17 @@ impl LogState {
         let missing_end = state.missing_end(stores.last().copied());
         let Some((last, sealed)) = stores.split_last() else {
             return match missing_end {
-                None if known > LogIndex::ZERO => Err(OpenError::Damaged(nothing_left(directory, known))),
-                None => state.begin(),
+                None if known > LogIndex::ZERO => Err(OpenError::Damaged(nothing_left(
+                    directory,
+                    format!("entries up to {known} were committed here"),
+                ))),
+                None => match state.beginning.first() {
+                    Some(first) if first > LogIndex(1) => Err(OpenError::Damaged(nothing_left(
+                        directory,
+                        format!("the log begins with entry {first}"),
+                    ))),
+                    _ => state.begin(),
+                },
                 Some(damage) => Ok(state.without_stores(damage)),
             };
         };
@@ -127,15 +143,22 @@ impl LogState {
         let sealed = sealed.iter().map(|first| state.sealed_reader(*first, None));
         let holes = state.holes.range(..last);
         let holes = holes.map(|(first, kept_as)| state.hole(*first, *kept_as));
-        state.segments = sealed.chain(holes).map(Arc::new).collect();
-        state
-            .segments
-            .sort_unstable_by_key(|segment| segment.first_log_index());
+        let mut segments: Vec<_> = sealed.chain(holes).map(Arc::new).collect();
+        segments.sort_unstable_by_key(|segment| segment.first_log_index());
+        let there = segments
+            .first()
+            .map_or(*last, |segment| segment.first_log_index());
+        segments.splice(..0, state.missing_before(there).map(Arc::new));
+        state.segments = segments;
         state.adopt(*last, recovered)
     }
 
     /// Begins a new log.
     fn begin(mut self) -> Result<Opened, OpenError> {
+        if self.beginning.first().is_none() {
+            // Before there is anything that could get lost.
+            self.beginning.set(Checkpoint::new()).map_err(OpenError::Write)?;
+        }
         let writer = self.start_segment().map_err(OpenError::Write)?;
         let report = self.report(0, None);
         Ok(Opened {
@@ -150,6 +173,9 @@ impl LogState {
         let holes = self.holes.iter();
         let holes = holes.map(|(first, kept_as)| Arc::new(self.hole(*first, *kept_as)));
         self.segments = holes.collect();
+        let there = self.segments.first().map(|first| first.first_log_index());
+        let missing = there.and_then(|there| self.missing_before(there));
+        self.segments.splice(..0, missing.map(Arc::new));
         if let Some(Ok(face)) = self.segments.first().map(|first| first.face()) {
             self.first_offset = face.first_offset;
         }
@@ -211,6 +237,7 @@ impl LogState {
             self.segments.push(Arc::new(hole));
         }
         self.damage.clone_from(&damage);
+        self.adopt_beginning();
         self.publish();
         let report = self.report(cut_bytes, damage);
         Ok(Opened {
@@ -253,6 +280,7 @@ impl LogState {
             last_log_index: self.checkpoint.last_log_index(),
             cut_bytes,
             damage,
+            missing: self.missing_segments(),
         }
     }
 }
@@ -263,11 +291,11 @@ fn known_committed(context: &SegmentContext) -> LogIndex {
     noted.map_or(LogIndex::ZERO, |noted| noted.log_index)
 }
 
-fn nothing_left(directory: PathBuf, known: LogIndex) -> Damage {
+fn nothing_left(directory: PathBuf, known: String) -> Damage {
     Damage {
         path: directory,
         position: Position::ZERO,
-        what: format!("entries up to {known} were committed here, and no segment is left"),
+        what: format!("{known}, and no segment is left"),
     }
 }
 

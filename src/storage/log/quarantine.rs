@@ -40,7 +40,7 @@ impl LogState {
     /// log must be opened again.
     pub fn quarantine(&mut self, first: LogIndex) -> Result<(), CutError> {
         let number = self.sealed_number(first)?;
-        if self.segments[number].is_quarantined() {
+        if self.segments[number].is_absent() {
             return Ok(());
         }
         let directory = self.options.directory.clone();

@@ -18,13 +18,14 @@ use crate::{
     clock,
     storage::{
         Damage, PlaceError, SegmentWriter, WriteError,
+        beginning::Beginning,
         checkpoint::Checkpoint,
         entry::{Entry, Outcome},
         frame::{self, PlacedEntry},
         names,
         segment::{OpenFiles, PreparedFile, Preparer, SegmentContext, SegmentReader},
         segment_header::SegmentHeader,
-        view::{Kept, LogView},
+        view::{Begins, Kept, LogView},
     },
     types::{LogIndex, Offset, TimestampMs},
 };
@@ -45,6 +46,8 @@ pub struct LogState {
     pub(super) first_offset: Offset,
     /// Records below it are no longer given, though some may be on the disk still.
     pub(super) trim_point: Offset,
+    /// Where the log rightfully begins.
+    pub(super) beginning: Beginning,
     /// Segments that are no part of the log any more while their files are still there, oldest first.
     pub(super) trimmed: VecDeque<LogIndex>,
     /// Segments that were taken out, to be repaired.
@@ -255,7 +258,10 @@ impl LogState {
     pub(super) fn publish(&self) {
         let view = LogView::new(
             self.segments.clone(),
-            self.earliest(),
+            Begins {
+                earliest: self.earliest(),
+                rightly: self.begins_rightly(),
+            },
             self.context.cache.clone(),
             self.damage.clone(),
             self.kept.clone(),

@@ -1,5 +1,6 @@
 //! One segment of the log: a store file and its index.
 
+mod absent;
 mod buffers;
 mod frames;
 mod headers;

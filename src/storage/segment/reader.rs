@@ -9,13 +9,15 @@ use std::{
     },
 };
 
-use super::{FrameError, Frames, OpenFiles, frames::Frame, open_files::FileSlot, resident::Resident};
+use super::{
+    FrameError, Frames, OpenFiles, absent::Absent, frames::Frame, open_files::FileSlot, resident::Resident,
+};
 use crate::{
     storage::{
         ReadError,
         entry::Entry,
         frame::FrameFault,
-        fs::{File, FileSystem, OpenMode, read_exact_at},
+        fs::{File, FileSystem, read_exact_at},
         index::{ActiveIndex, SealedIndex, Target},
         names,
         segment_header::{SegmentFace, SegmentHeader},
@@ -34,12 +36,12 @@ pub(in crate::storage) struct SegmentReader {
     pub(super) file_system: Arc<dyn FileSystem>,
     pub(super) directory: PathBuf,
     path: PathBuf,
-    first_log_index: LogIndex,
-    face: OnceLock<SegmentFace>,
+    pub(super) first_log_index: LogIndex,
+    pub(super) face: OnceLock<SegmentFace>,
     /// Another file takes this one's name: what the name leads to is not to be read for it.
     replaced: AtomicBool,
-    /// It was taken out of the log: what it held is known, but not to be read.
-    quarantined: bool,
+    /// Its store is not in the log: what it held is known, but not to be read.
+    pub(super) absent: Option<Absent>,
     pub(super) kind: Kind,
 }
 
@@ -83,7 +85,7 @@ impl SegmentReader {
             first_log_index,
             face: OnceLock::from(face),
             replaced: AtomicBool::new(false),
-            quarantined: false,
+            absent: None,
             kind: Kind::Active { file, index, end },
         }
     }
@@ -103,7 +105,7 @@ impl SegmentReader {
             first_log_index,
             face: OnceLock::new(),
             replaced: AtomicBool::new(false),
-            quarantined: false,
+            absent: None,
             kind: Kind::Sealed {
                 slot: Arc::default(),
                 open_files,
@@ -116,26 +118,6 @@ impl SegmentReader {
         }
     }
 
-    /// A segment whose store was taken out of the log and lies at `kept`, as far as its header and length can be told.
-    ///
-    /// Blocking: reads them.
-    pub(in crate::storage) fn quarantined(mut self, kept: &Path) -> Self {
-        self.quarantined = true;
-        if let (Ok(file), Kind::Sealed { len, .. }) =
-            (self.file_system.open(kept, OpenMode::Read), &self.kind)
-        {
-            let mut bytes = [0; SegmentFace::LEN];
-            let face = read_exact_at(&*file, 0, &mut bytes).ok();
-            let face = face.and_then(|()| SegmentFace::decode(&bytes).ok());
-            let size = file.size().unwrap_or(0);
-            len.get_or_init(|| size);
-            if let Some(face) = face.filter(|face| face.first_log_index == self.first_log_index) {
-                self.face.get_or_init(|| face);
-            }
-        }
-        self
-    }
-
     /// Whether what lies behind its readable end is damaged.
     pub(super) fn ends_before_its_file(&self) -> bool {
         matches!(
@@ -145,11 +127,6 @@ impl SegmentReader {
                 ..
             }
         )
-    }
-
-    /// Whether its store was taken out of the log.
-    pub(in crate::storage) fn is_quarantined(&self) -> bool {
-        self.quarantined
     }
 
     pub(in crate::storage) fn first_log_index(&self) -> LogIndex {
@@ -428,11 +405,10 @@ impl SegmentReader {
     pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         match &self.kind {
             Kind::Active { file, .. } => Ok(file.clone()),
-            Kind::Sealed { .. } if self.quarantined => Err(self.corrupt(
-                0,
-                "the segment is quarantined until it is repaired from another node",
-            )),
             Kind::Sealed { slot, open_files, .. } => {
+                if let Some(absent) = self.absent {
+                    return Err(self.corrupt(0, absent.what()));
+                }
                 let file = open_files
                     .get(slot, &*self.file_system, &self.path)
                     .map_err(|error| self.io(error));

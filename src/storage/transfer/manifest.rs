@@ -195,6 +195,7 @@ impl LogView {
         let Some(header) = self.header_of_segment(next)?.filter(|_| next > LogIndex(1)) else {
             return Ok(None);
         };
+        self.check_begins_rightly()?;
         let mut segments = Vec::with_capacity(behind - 1);
         for pair in firsts[..behind].windows(2) {
             self.check_leads_to(pair[0], pair[1])?;

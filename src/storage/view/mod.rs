@@ -53,10 +53,19 @@ pub struct Chunk {
 pub struct LogView {
     /// Oldest first.
     segments: Vec<Arc<SegmentReader>>,
-    earliest: Offset,
+    begins: Begins,
     cache: Arc<TailCache>,
     damage: Option<Damage>,
     kept: Kept,
+}
+
+/// Where a log begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begins {
+    /// The oldest readable offset.
+    pub(super) earliest: Offset,
+    /// Nothing before the first segment can be missing; where that is not known, no other node is to begin there.
+    pub(super) rightly: bool,
 }
 
 /// Which segments have not been trimmed, also since a picture was made; shared by the log and its pictures.
@@ -80,14 +89,14 @@ impl Kept {
 impl LogView {
     pub(super) fn new(
         segments: Vec<Arc<SegmentReader>>,
-        earliest: Offset,
+        begins: Begins,
         cache: Arc<TailCache>,
         damage: Option<Damage>,
         kept: Kept,
     ) -> Self {
         Self {
             segments,
-            earliest,
+            begins,
             cache,
             damage,
             kept,
@@ -98,13 +107,17 @@ impl LogView {
     #[must_use]
     pub fn unopened() -> Self {
         let cache = Arc::new(TailCache::new(0));
-        Self::new(Vec::new(), Offset::ZERO, cache, None, Kept::default())
+        let begins = Begins {
+            earliest: Offset::ZERO,
+            rightly: true,
+        };
+        Self::new(Vec::new(), begins, cache, None, Kept::default())
     }
 
     /// The oldest readable offset.
     #[must_use]
     pub fn earliest(&self) -> Offset {
-        self.earliest
+        self.begins.earliest
     }
 
     /// Why nothing can be read behind the last record that is: there were more, and they are damaged (G6).
@@ -118,10 +131,10 @@ impl LogView {
     ///
     /// Blocking: reads files. Errors: `ReadError::Trimmed` when `from` is below the earliest offset; `ReadError::Corrupt`.
     pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<Chunk, ReadError> {
-        if from < self.earliest {
+        if from < self.begins.earliest {
             return Err(ReadError::Trimmed {
                 offset: from,
-                earliest: self.earliest,
+                earliest: self.begins.earliest,
             });
         }
         if from >= below {
@@ -151,7 +164,7 @@ impl LogView {
             Some(last) => Err(self.missing(last, from)),
             None => Err(ReadError::Trimmed {
                 offset: from,
-                earliest: self.earliest,
+                earliest: self.begins.earliest,
             }),
         }
     }
@@ -159,7 +172,7 @@ impl LogView {
     /// The same from memory alone; `None` when the batch at `from` is not in the tail cache. Never blocks.
     #[must_use]
     pub fn read_cached(&self, from: Offset, below: Offset, bytes_max: usize) -> Option<Chunk> {
-        if from < self.earliest || from >= below {
+        if from < self.begins.earliest || from >= below {
             return None;
         }
         self.cache.read(from, below, bytes_max)
@@ -170,7 +183,7 @@ impl LogView {
     /// some tens of microseconds.
     #[must_use]
     pub fn read_resident(&self, from: Offset, below: Offset, bytes_max: usize) -> Option<Chunk> {
-        if from < self.earliest || from >= below {
+        if from < self.begins.earliest || from >= below {
             return None;
         }
         let (mut low, mut high) = (0, self.segments.len());
@@ -242,7 +255,7 @@ impl LogView {
         for segment in &self.segments[number.saturating_sub(1)..] {
             match segment.offset_at(at) {
                 Ok(None) => {}
-                Ok(Some(offset)) => return Ok(offset.min(below).max(self.earliest)),
+                Ok(Some(offset)) => return Ok(offset.min(below).max(self.begins.earliest)),
                 Err(error) if self.was_trimmed(segment, &error) => {}
                 Err(error) => return Err(error),
             }
@@ -287,7 +300,7 @@ impl LogView {
     /// Says so when the segment was trimmed.
     fn gone(&self, segment: &SegmentReader, error: ReadError, offset: Offset) -> ReadError {
         if self.was_trimmed(segment, &error) {
-            let earliest = self.earliest;
+            let earliest = self.begins.earliest;
             return ReadError::Trimmed { offset, earliest };
         }
         error

@@ -20,6 +20,21 @@ impl LogView {
         self.of_segment(first, |segment| segment.header())
     }
 
+    /// Whether another node may begin where this log does.
+    pub(in crate::storage) fn check_begins_rightly(&self) -> Result<(), ReadError> {
+        let Some(first) = self.segments.first().filter(|_| !self.begins.rightly) else {
+            return Ok(());
+        };
+        Err(ReadError::Corrupt {
+            path: first.path().parent().unwrap_or(first.path()).to_owned(),
+            position: Position::ZERO,
+            what: format!(
+                "nobody knows whether segments are missing before entry {}, since no trim that is committed reaches up to it",
+                first.first_log_index()
+            ),
+        })
+    }
+
     /// Whether the segment that begins with `first` reaches up to the next one there is.
     pub(in crate::storage) fn check_leads_to(
         &self,
