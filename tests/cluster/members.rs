@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use annals::{
     actors::{
+        committer::ProposeError,
         membership::Leave,
         raft::{ChangeFailed, ChangeMember, MemberChange},
         replicator::faults::Cut,
@@ -190,6 +191,41 @@ async fn try_to_remove(cluster: &Cluster, leader: usize, node: NodeId) -> Result
     };
     assert!(cluster.node(leader).refs.raft.post(change).is_ok());
     in_time("the change of the membership", changed).await
+}
+
+/// What openraft says of its inside came to the operator: "log entry discarded on leader change; ... has to forward request to ..".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_change_whose_leader_is_deposed_it_is_said_that_nobody_knows_what_became_of_it() {
+    let cluster = Cluster::found(3).await;
+    let old = cluster.until_led().await;
+    cluster.isolate(old, Cut::Hang);
+    let (reply, changed) = Reply::channel();
+    let member = Member {
+        name: "nobody".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+    };
+    let change = MemberChange::Add {
+        node: NOBODY,
+        member,
+        voter: false,
+    };
+    let posted = cluster.node(old).refs.raft.post(ChangeMember { change, reply });
+    assert!(posted.is_ok());
+    cluster.until_led_among(&cluster.others(old)).await;
+    cluster.faults.heal_all();
+    let unknown = in_time("an answer to the command", changed).await;
+    assert_eq!(unknown, Err(ProposeError::OutcomeUnknown.into()));
+    cluster.until_led().await;
+    assert!(
+        !cluster
+            .node(old)
+            .refs
+            .cluster
+            .state()
+            .members
+            .contains_key(&NOBODY)
+    );
+    cluster.stop().await;
 }
 
 /// Makes the log of a cluster of one, whose node does not run, so much longer.

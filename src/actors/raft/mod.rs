@@ -18,6 +18,7 @@ mod hand_over;
 mod leadership;
 mod log_link;
 mod members;
+mod not_made;
 mod observer;
 mod opening;
 mod port;
