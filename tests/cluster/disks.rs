@@ -10,7 +10,7 @@ use annals::{
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, TIMING},
     hooked_fs::{Gate, HookedFileSystem, Slowness},
-    load::{Kinds, Load},
+    load::{ACKNOWLEDGED, Kinds, Load},
     node::{Place, until},
     sim_fs::{CallKind, SimFileSystem},
 };
@@ -236,6 +236,52 @@ async fn a_follower_with_hardly_any_room_takes_no_entries_disturbs_nobody_and_ca
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);
     assert!(cluster.high_watermark(follower) > stood_at);
+    cluster.stop().await;
+}
+
+/// What the node says of itself in a word.
+async fn readiness(cluster: &Cluster, number: usize) -> String {
+    let (_, status) = cluster.node(number).get("/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    status["readiness"].as_str().unwrap().to_owned()
+}
+
+/// It was ready as soon as it heard of a leader, however much it lacked. Here its disk has no room for what it lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_is_not_ready_before_it_has_what_was_committed_by_then() {
+    let (disks, mut cluster) = with_floors().await;
+    let follower = cluster.follower(cluster.until_led().await);
+    cluster.kill(follower).await;
+    let load = cluster.load().await;
+    disks[follower].set_free_bytes(FLOOR / 2 - 1);
+    cluster.begin(follower, Port::Other).await;
+    until("it to know its leader", async || {
+        cluster.leader_of(follower).await.is_some()
+    })
+    .await;
+    until("it to say that it lacks something", async || {
+        readiness(&cluster, follower).await == "catching up"
+    })
+    .await;
+    let (code, text) = cluster.node(follower).get("/readyz").await;
+    assert!(
+        code == 503 && text.contains("leader failed: it is catching up"),
+        "{text}"
+    );
+    disks[follower].set_free_bytes(FLOOR);
+    until("it to be ready", async || {
+        cluster.node(follower).get("/readyz").await.0 == 200
+    })
+    .await;
+    // And so it stays, though more is committed all the time.
+    let target = load.answers(ACKNOWLEDGED) + AT_WORK;
+    until("more to be acknowledged", async || {
+        assert_eq!(readiness(&cluster, follower).await, "ready");
+        load.answers(ACKNOWLEDGED) >= target
+    })
+    .await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }
 

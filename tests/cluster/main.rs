@@ -6,7 +6,6 @@
 #[path = "../process/support/mod.rs"]
 #[expect(
     dead_code,
-    unused_imports,
     unreachable_pub,
     reason = "tests of single processes use the rest of it"
 )]
