@@ -24,8 +24,9 @@ use annals::{
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
     hooked_fs::{Gate, HookedFileSystem},
+    log_lines::LogLines,
     lone_log::LoneLog,
-    node::{Place, in_time, until},
+    node::{Place, TestNode, in_time, until},
 };
 
 /// A node that there is not.
@@ -225,6 +226,31 @@ async fn of_a_change_whose_leader_is_deposed_it_is_said_that_nobody_knows_what_b
             .members
             .contains_key(&NOBODY)
     );
+    cluster.stop().await;
+}
+
+/// It was warned about with `own_cluster_id=none` on the node that was renamed: its own id was not known to gossip yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_cluster_got_another_name_says_to_which_cluster_it_belongs() {
+    let mut cluster = Cluster::found(2).await;
+    let cluster_id = cluster.header(0).await.unwrap().cluster_id;
+    let seed = cluster.node(0).refs.gossip.as_ref().unwrap().get().unwrap();
+    cluster.kill(1).await;
+    let lines = LogLines::new();
+    let renamed = TestNode::begin_with(cluster.place(1), lines.clone(), |options| {
+        options.cluster.listen = Some(([127, 0, 0, 1], 0).into());
+        options.cluster.gossip.name = "renamed".to_owned();
+        options.cluster.gossip.seeds = vec![seed.to_string()];
+        (options.cluster.alone, options.cluster.initial_members) = (false, Vec::new());
+    })
+    .await;
+    let told = || lines.beginning("a node of another cluster is ignored");
+    until("it to see a stranger", async || !told().is_empty()).await;
+    let expected = format!(
+        "its_cluster=annals its_cluster_id={cluster_id} own_cluster=renamed own_cluster_id={cluster_id}"
+    );
+    assert!(told()[0].ends_with(&expected), "{:?}", told());
+    assert_eq!(renamed.shut_down().await.exit_code, 0);
     cluster.stop().await;
 }
 
