@@ -15,7 +15,7 @@ use crate::{
         },
         peer::{HandlerSlot, PeerCalls, PeerIdentity},
         raft::{AddressOf, ClusterBoard, Fence, PeerRoute, RaftActor, VoterRules},
-        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild},
+        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild, follow_moves},
         supervision::ActorRef,
     },
     consensus::{PeerNetworks, types::Members},
@@ -120,6 +120,7 @@ impl ClusterParts {
             ..setup
         };
         let replicators = ReplicatorsChild::new(setup);
+        runtime.spawn(follow_moves(directory.clone(), replicators.replicators()));
         Self {
             identity,
             own_tags,
