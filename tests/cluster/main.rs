@@ -21,6 +21,7 @@ mod leaders;
 mod links;
 mod lost_ends;
 mod members;
+mod outsiders;
 mod panics;
 mod power;
 mod processes;
