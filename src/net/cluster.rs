@@ -102,6 +102,7 @@ pub(super) fn describe(context: &Context, port: &ClusterPort) -> PeerDescription
         version: env!("CARGO_PKG_VERSION").to_owned(),
         problem: parts.readiness.borrow().problem().unwrap_or_default(),
         unfit: unfit(context),
+        trimmed_below: parts.read_path.view().trim_point(),
         membership_at: state.committed.0,
         progress: match leader == Some(own) {
             true => others.map(progress).collect(),
