@@ -16,6 +16,7 @@ use super::{
 pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
     check_members(config, layers);
     check_voters(config, layers);
+    check_addresses(config, layers);
     let Some(gossip) = config.gossip_listen() else {
         return;
     };
@@ -28,13 +29,32 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
             keys::cluster::advertise_rpc,
         );
     }
-    match cluster.advertise_gossip {
-        Auto::Auto => says_where(
+    if cluster.advertise_gossip == Auto::Auto {
+        says_where(
             layers,
             (keys::listen::gossip, gossip),
             keys::cluster::advertise_gossip,
-        ),
-        Auto::Set(address) => is_somewhere(layers, keys::cluster::advertise_gossip, address),
+        );
+    }
+}
+
+/// Addresses to be connected to must be somebody's.
+fn check_addresses(config: &Config, layers: &mut Layers<'_>) {
+    let cluster = &config.cluster;
+    let own = |key: Key| format!("set {key} to the address and port at which others reach this node");
+    if let Auto::Set(address) = &cluster.advertise_rpc {
+        let key = keys::cluster::advertise_rpc;
+        is_somewhere(layers, (key, bare(address)), address.as_str(), || own(key));
+    }
+    if let Auto::Set(address) = &cluster.advertise_gossip {
+        let key = keys::cluster::advertise_gossip;
+        is_somewhere(layers, (key, bare(address)), &address.to_string(), || own(key));
+    }
+    let key = keys::cluster::seeds;
+    for seed in &cluster.seeds {
+        is_somewhere(layers, (key, bare(&cluster.seeds)), seed.as_str(), || {
+            format!("in {key}, say the address and port at which that node gossips")
+        });
     }
 }
 
@@ -127,15 +147,21 @@ fn says_where(layers: &mut Layers<'_>, (listen_key, listen): (Key, SocketAddr), 
     );
 }
 
-fn is_somewhere(layers: &mut Layers<'_>, key: Key, address: SocketAddr) {
-    if !address.ip().is_unspecified() && address.port() != 0 {
+/// Notes that nobody can be reached at `address`: one that stands for every interface, or that has no port. A name is looked up when
+/// it is used.
+fn is_somewhere(
+    layers: &mut Layers<'_>,
+    (key, value): (Key, String),
+    address: &str,
+    help: impl FnOnce() -> String,
+) {
+    let Ok(parsed) = address.parse::<SocketAddr>() else {
+        return;
+    };
+    let is_nowhere = parsed.ip().to_canonical().is_unspecified() || parsed.port() == 0;
+    if !is_nowhere || layers.is_faulty(key) {
         return;
     }
-    let problem = Problem::NoAddress {
-        key,
-        address: address.to_string(),
-    };
-    blame(layers, &[(key, bare(&address))], problem, || {
-        format!("set {key} to the IP address and port at which others reach this node")
-    });
+    let address = address.to_owned();
+    blame(layers, &[(key, value)], Problem::NoAddress { key, address }, help);
 }

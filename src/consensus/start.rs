@@ -258,10 +258,11 @@ impl Consensus {
     }
 
     /// Lets openraft go of all entries whose records lie below `below`, as far as whole segments of this node do; the log
-    /// then drops those.
+    /// then drops those. A trim to `below` must be committed, though its entry need not be here yet.
     ///
     /// Errors: consensus has ended, or the log cannot be read. Cancel: safe.
     pub async fn purge_below(&self, below: Offset) -> Result<(), StartFailed> {
+        self.shared.raise_trim_point(below);
         let view = self.shared.view.load_full();
         let last = tokio::task::spawn_blocking(move || last_entry_below(&view, below)).await;
         let last = last.map_err(|error| StartFailed::new(&error))?;

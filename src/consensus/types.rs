@@ -45,6 +45,8 @@ impl RaftTypeConfig for TypeConfig {
 pub type RaftEntry = alias::EntryOf<TypeConfig>;
 /// Which entry: the term it was made in and its index, from 0.
 pub type RaftLogId = alias::LogIdOf<TypeConfig>;
+/// Who made an entry: the leader of a term.
+pub type CommittedLeaderId = alias::CommittedLeaderIdOf<TypeConfig>;
 /// Whom this node has promised to follow.
 pub type RaftVote = alias::VoteOf<TypeConfig>;
 /// Who votes and who only receives.

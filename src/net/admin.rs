@@ -69,6 +69,7 @@ async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
         | Readiness::Removed { .. }
         | Readiness::Ready
         | Readiness::NoLeader
+        | Readiness::CatchingUp
         | Readiness::Failsafe { .. } => (StatusCode::OK, "ok\n"),
     }
 }
@@ -84,6 +85,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         | Readiness::NoCluster { .. }
         | Readiness::Removed { .. }
         | Readiness::NoLeader
+        | Readiness::CatchingUp
         | Readiness::Ready => None,
     };
     let checks = checks(&context);
@@ -130,6 +132,7 @@ fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
         Readiness::NoCluster { .. } => "no cluster",
         Readiness::Removed { .. } => "removed",
         Readiness::NoLeader => "no leader",
+        Readiness::CatchingUp => "catching up",
         Readiness::Ready if checks.iter().any(|check| check.problem.is_some()) => "not ready",
         Readiness::Ready => "ready",
         Readiness::Failsafe { .. } => "failsafe",
@@ -139,13 +142,16 @@ fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
 /// What must hold for the node to be ready: the gateway's own checks, then the node's.
 fn checks(context: &Context) -> Vec<Check> {
     let readiness = context.parts.readiness.borrow().clone();
-    let (log, cluster) = match readiness {
-        Readiness::Removed { .. } | Readiness::NoCluster { .. } => (None, readiness.problem()),
+    let problem = readiness.problem();
+    let (log, cluster, behind) = match readiness {
+        Readiness::Removed { .. } | Readiness::NoCluster { .. } => (None, problem, None),
+        Readiness::CatchingUp => (None, None, problem),
         Readiness::Ready | Readiness::NoLeader | Readiness::Starting | Readiness::Failsafe { .. } => {
-            (readiness.problem(), None)
+            (problem, None, None)
         }
     };
     let leader = context.parts.leadership.borrow().leader;
+    let no_leader = leader.is_none().then(|| "no leader is known".to_owned());
     let gateway = context
         .draining
         .is_cancelled()
@@ -161,7 +167,7 @@ fn checks(context: &Context) -> Vec<Check> {
         },
         Check {
             name: "leader",
-            problem: leader.is_none().then(|| "no leader is known".to_owned()),
+            problem: no_leader.or(behind),
         },
         Check {
             name: "gateway",

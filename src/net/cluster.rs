@@ -102,6 +102,7 @@ pub(super) fn describe(context: &Context, port: &ClusterPort) -> PeerDescription
         version: env!("CARGO_PKG_VERSION").to_owned(),
         problem: parts.readiness.borrow().problem().unwrap_or_default(),
         unfit: unfit(context),
+        trimmed_below: parts.read_path.view().trim_point(),
         membership_at: state.committed.0,
         progress: match leader == Some(own) {
             true => others.map(progress).collect(),
@@ -153,7 +154,7 @@ pub(super) async fn view(context: &Context, port: &ClusterPort, local: bool) -> 
         cluster_name: port.name.clone(),
         leader_address: leader_address.unwrap_or_default(),
         servers,
-        changing: gathered.state.joint || !gathered.state.settled,
+        changing: is_changing(&gathered.state, port.fence.removed_at()),
         membership_log_index: gathered.state.membership_at.get(),
         last_log_index: of_leader.map_or(0, |said| said.last.get()),
         waiting: port.waiting.borrow().clone().unwrap_or_default(),
@@ -218,6 +219,12 @@ fn server(
         ),
         problem: said.map(|said| said.problem.clone()).unwrap_or_default(),
     }
+}
+
+/// Whether a change of who belongs is under way, as far as this node knows. One that was removed is told nothing more: what it saw
+/// begin has ended, or will, without it.
+fn is_changing(state: &ClusterState, removed_at: Option<LogIndex>) -> bool {
+    removed_at.is_none() && (state.joint || !state.settled)
 }
 
 /// Where clients reach a member: gossip knows best.
@@ -342,4 +349,26 @@ pub(super) fn status(context: &Context) -> Value {
         "applied": state.applied.get(),
         "members": state.members.iter().map(member).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its own removal was the last change that it saw begin: its status said "it is being changed" for ever.
+    #[test]
+    fn a_node_that_was_removed_shows_no_change_under_way() {
+        let begun = ClusterState {
+            joint: true,
+            settled: false,
+            ..ClusterState::default()
+        };
+        assert!(is_changing(&begun, None));
+        assert!(!is_changing(&begun, Some(LogIndex(7))));
+        let over = ClusterState {
+            settled: true,
+            ..ClusterState::default()
+        };
+        assert!(!is_changing(&over, None));
+    }
 }

@@ -21,6 +21,7 @@ fn status_of(readiness: &Readiness) -> ServingStatus {
         | Readiness::NoCluster { .. }
         | Readiness::Removed { .. }
         | Readiness::NoLeader
+        | Readiness::CatchingUp
         | Readiness::Failsafe { .. } => ServingStatus::NotServing,
     }
 }

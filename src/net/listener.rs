@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use slog::{Logger, warn};
+use rustix::io::Errno;
+use slog::{Logger, info, warn};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,9 @@ use crate::error::Disposition;
 
 /// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Trouble with accepting is over when it has not shown for so long: while it lasts, connections that end give way to one or
+/// the other new one.
+const OVER_AFTER: Duration = Duration::from_secs(5);
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -134,12 +139,87 @@ impl Door {
         })
         .await
     }
+
+    /// The next connection, however long the system refuses to give one.
+    ///
+    /// Cancel: safe.
+    async fn accept(&self, trouble: &mut Trouble) -> (TcpStream, SocketAddr) {
+        loop {
+            tokio::select! {
+                connection = self.next() => match connection {
+                    Ok(accepted) => return accepted,
+                    Err(error) => {
+                        trouble.note(&error);
+                        tokio::time::sleep(ACCEPT_REST).await;
+                    }
+                },
+                () = trouble.passed() => trouble.end(),
+            }
+        }
+    }
+}
+
+/// Connections that could not be accepted. While file descriptors are short there are many, each of which would be a line.
+#[derive(Debug)]
+struct Trouble {
+    address: SocketAddr,
+    failures: u64,
+    last: Option<Instant>,
+    log: Logger,
+}
+
+impl Trouble {
+    /// None yet, with accepting at that address.
+    fn new(address: SocketAddr, log: Logger) -> Self {
+        Self {
+            address,
+            failures: 0,
+            last: None,
+            log,
+        }
+    }
+
+    /// Tells the 1st, 2nd, 4th, 8th failure ... since all was well, with the remedy.
+    fn note(&mut self, error: &io::Error) {
+        self.failures = self.failures.saturating_add(1);
+        self.last = Some(Instant::now());
+        if self.failures.is_power_of_two() {
+            warn!(self.log, "cannot accept a connection"; "address" => %self.address, "error" => %error,
+                "failures" => self.failures, "remedy" => remedy(error));
+        }
+    }
+
+    /// Waits until it has not shown for a while; for ever where there is none. Cancel: safe.
+    async fn passed(&self) {
+        match self.last {
+            Some(last) => tokio::time::sleep_until(last + OVER_AFTER).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn end(&mut self) {
+        info!(self.log, "connections are accepted again"; "address" => %self.address, "failures" => self.failures);
+        (self.failures, self.last) = (0, None);
+    }
+}
+
+/// What an operator does about connections that cannot be accepted.
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some(
+            "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -n`), or lower limits.connections_max or \
+             log.open_files_max",
+        ),
+        Errno::NFILE => Some("the whole system is out of files: raise fs.file-max, or see who holds so many"),
+        _ => None,
+    }
 }
 
 /// The door for operators: few come, and none may take what clients need.
 #[derive(Debug)]
 pub struct AdminDoor {
     door: Door,
+    trouble: Trouble,
     slots: Arc<Semaphore>,
     /// Never cancelled: the admin server ends its connections itself.
     kill: CancellationToken,
@@ -149,10 +229,11 @@ pub struct AdminDoor {
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 impl AdminDoor {
-    /// Lets in through `door` what is not too many.
+    /// Lets in through `door` what is not too many; tells `log` when it cannot.
     #[must_use]
-    pub fn new(door: Door) -> Self {
+    pub fn new(door: Door, log: Logger) -> Self {
         Self {
+            trouble: Trouble::new(door.address, log),
             door,
             slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
             kill: CancellationToken::new(),
@@ -166,13 +247,9 @@ impl axum::serve::Listener for AdminDoor {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            match self.door.next().await {
-                Ok((stream, peer)) => {
-                    if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-                        return (Connection::new(stream, slot, &self.kill, Greeting::HTTP), peer);
-                    }
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_REST).await,
+            let (stream, peer) = self.door.accept(&mut self.trouble).await;
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                return (Connection::new(stream, slot, &self.kill, Greeting::HTTP), peer);
             }
         }
     }
@@ -184,21 +261,14 @@ impl axum::serve::Listener for AdminDoor {
 
 /// Accepts connections until `stop`, and leaves them at `entrance`.
 pub async fn accept_loop(door: Door, entrance: Entrance, stop: CancellationToken, log: Logger) {
+    let mut trouble = Trouble::new(door.address, log);
     loop {
-        let connection = tokio::select! {
-            connection = door.next() => connection,
+        let (stream, peer) = tokio::select! {
+            accepted = door.accept(&mut trouble) => accepted,
             () = stop.cancelled() => return,
         };
-        match connection {
-            Ok((stream, peer)) => {
-                if entrance.enter(stream, peer, &stop).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                warn!(log, "cannot accept a connection"; "error" => %error);
-                tokio::time::sleep(ACCEPT_REST).await;
-            }
+        if entrance.enter(stream, peer, &stop).await.is_err() {
+            return;
         }
     }
 }

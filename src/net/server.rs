@@ -233,7 +233,7 @@ impl RunningServers {
         let log = context.parts.log.clone();
         let router = admin::router(context, connections);
         runtime.spawn(async move {
-            let served = axum::serve(AdminDoor::new(door), router)
+            let served = axum::serve(AdminDoor::new(door, log.clone()), router)
                 .with_graceful_shutdown(closing.cancelled_owned())
                 .await;
             if let Err(error) = served {

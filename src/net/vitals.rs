@@ -27,6 +27,9 @@ pub enum Readiness {
     },
     /// The log is open, and no leader is known: committed records can be read with the level LOCAL.
     NoLeader,
+    /// A leader is known, and what it had committed by then is not all here yet: committed records can be read with the level LOCAL,
+    /// and linearizable reads wait.
+    CatchingUp,
     /// Reads and writes are served.
     Ready,
     /// Reads are served; writes are refused until the process restarts (STO-3).
@@ -43,6 +46,11 @@ impl Readiness {
         match self {
             Self::Ready => None,
             Self::NoLeader => Some("no leader is known".to_owned()),
+            Self::CatchingUp => Some(
+                "it is catching up: it has not applied yet what was committed when it came to know its leader; LAG in `annals cluster \
+                 status` shows how much it lacks"
+                    .to_owned(),
+            ),
             Self::Starting => Some("the log is being opened".to_owned()),
             Self::NoCluster { reason } => Some(format!("it belongs to no cluster yet: {reason}")),
             Self::Removed { log_index } => Some(format!(

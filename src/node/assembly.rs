@@ -11,7 +11,7 @@ use super::{
     Addresses, NodeOptions, NodeRefs,
     announce::{AnnouncedGateway, RaftAmongPeers},
     cluster::ClusterParts,
-    readiness,
+    reach, readiness,
     vitals::NodeVitals,
 };
 use crate::{
@@ -101,7 +101,7 @@ pub(super) fn assemble(
     });
     let signs = readiness::Signs {
         condition: published.board.subscribe(),
-        leadership: published.leadership.1.clone(),
+        reach: reach::follow(cluster.identity.node_id(), port.clone(), runtime),
         waiting: cluster.waiting.1.clone(),
         removed: cluster.fence.subscribe(),
     };

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use slog::Logger;
+use slog::{Logger, error};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::NodeOptions;
@@ -15,7 +15,7 @@ use crate::{
         },
         peer::{HandlerSlot, PeerCalls, PeerIdentity},
         raft::{AddressOf, ClusterBoard, Fence, PeerRoute, RaftActor, VoterRules},
-        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild},
+        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild, follow_moves},
         supervision::ActorRef,
     },
     consensus::{PeerNetworks, types::Members},
@@ -94,6 +94,14 @@ impl ClusterParts {
             })
             .expect("the configuration lets only names in that tags can hold")
         });
+        let own_tags = membership.as_ref().map(MembershipChild::own_tags);
+        if let Some(tags) = &own_tags {
+            // Before the first word with anybody: who is a stranger depends on it.
+            tags.set_has_data(options.has_data);
+            if let Some(Err(error)) = cluster_id.map(|id| tags.set_cluster_id(id)) {
+                error!(logger, "the cluster's id cannot be told to others"; "cause" => %error);
+            }
+        }
         let directory = membership
             .as_ref()
             .map_or_else(|| PeerBoard::new().directory(), MembershipChild::directory);
@@ -112,9 +120,10 @@ impl ClusterParts {
             ..setup
         };
         let replicators = ReplicatorsChild::new(setup);
+        runtime.spawn(follow_moves(directory.clone(), replicators.replicators()));
         Self {
             identity,
-            own_tags: membership.as_ref().map(MembershipChild::own_tags),
+            own_tags,
             membership,
             links: replicators.replicators(),
             replicators,

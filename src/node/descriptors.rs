@@ -30,13 +30,21 @@ fn raise_limit() -> Option<u64> {
 pub(super) fn connections_max(configured: usize, open_files_max: usize, logger: &Logger) -> usize {
     let limit = raise_limit();
     let allowed = allowed(limit, configured, open_files_max);
-    if allowed < configured {
-        warn!(logger, "too few file descriptors: fewer connections are taken than configured; raise the limit \
+    let needed = needed(configured, open_files_max);
+    if limit.is_some_and(|limit| limit < needed) {
+        warn!(logger, "too few file descriptors for what is configured: no more connections are taken than they allow; raise the limit \
             (`ulimit -Hn`, LimitNOFILE= of systemd) or lower limits.connections_max or log.open_files_max";
-            "descriptors" => limit, "open_files_max" => open_files_max, "connections_max" => configured,
+            "descriptors" => limit, "descriptors_needed" => needed, "open_files_max" => open_files_max, "connections_max" => configured,
             "connections_taken" => allowed);
     }
     allowed
+}
+
+/// Descriptors that a node may use which takes as much as it is configured to.
+fn needed(configured: usize, open_files_max: usize) -> u64 {
+    RESERVE
+        .saturating_add(open_files_max as u64)
+        .saturating_add(configured as u64)
 }
 
 /// `limit`: descriptors there may be; `None`: as many as one likes.
@@ -58,5 +66,6 @@ mod tests {
         assert_eq!(allowed(Some(20_000), 1024, 512), 1024);
         assert_eq!(allowed(Some(1024), 1024, 512), 1024 - 512 - 320);
         assert_eq!(allowed(Some(100), 1024, 512), 1);
+        assert_eq!(needed(1024, 512), 1024 + 512 + 320);
     }
 }

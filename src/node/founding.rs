@@ -48,15 +48,11 @@ impl Founding {
         let Some(address) = self.address().await else {
             return;
         };
-        if let Some(tags) = &self.own_tags {
-            tags.set_has_data(self.has_data);
-            if let Err(error) = tags.set_rpc_address(&address) {
-                error!(self.logger, "the node's address cannot be told to others"; "address" => &address,
-                    "cause" => %error);
-            }
-            if let Some(cluster_id) = self.identity.cluster_id() {
-                self.tell(cluster_id);
-            }
+        if let Some(tags) = &self.own_tags
+            && let Err(error) = tags.set_rpc_address(&address)
+        {
+            error!(self.logger, "the node's address cannot be told to others"; "address" => &address,
+                "cause" => %error);
         }
         if self.alone {
             self.found(vec![Founder {

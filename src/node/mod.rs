@@ -17,6 +17,7 @@ mod descriptors;
 mod founding;
 mod options;
 mod process;
+mod reach;
 mod readiness;
 mod removal;
 mod several;

@@ -2,16 +2,14 @@
 
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{
-    actors::{committer::Leadership, log::Condition},
-    net::vitals::Readiness,
-    types::LogIndex,
-};
+use super::reach::Reach;
+use crate::{actors::log::Condition, net::vitals::Readiness, types::LogIndex};
 
 /// What readiness is made of.
 pub(super) struct Signs {
     pub(super) condition: watch::Receiver<Condition>,
-    pub(super) leadership: watch::Receiver<Leadership>,
+    /// How far it is from its leader.
+    pub(super) reach: watch::Receiver<Reach>,
     /// For what the node waits while it belongs to no cluster.
     pub(super) waiting: watch::Receiver<Option<String>>,
     /// Where the node was removed from its cluster.
@@ -32,7 +30,7 @@ pub(super) fn follow(mut signs: Signs, runtime: &Handle) -> watch::Receiver<Read
             // Who founds goes once the node has its cluster.
             let ended = tokio::select! {
                 changed = signs.condition.changed() => changed.is_err(),
-                changed = signs.leadership.changed() => changed.is_err(),
+                changed = signs.reach.changed() => changed.is_err(),
                 Ok(()) = signs.waiting.changed() => false,
                 Ok(()) = signs.removed.changed() => false,
             };
@@ -46,27 +44,30 @@ pub(super) fn follow(mut signs: Signs, runtime: &Handle) -> watch::Receiver<Read
 
 impl Signs {
     fn readiness(&mut self) -> Readiness {
-        let has_leader = self.leadership.borrow_and_update().leader.is_some();
+        let reach = *self.reach.borrow_and_update();
         let removed = *self.removed.borrow_and_update();
         let waiting = self.waiting.borrow_and_update().clone();
         let condition = self.condition.borrow_and_update().clone();
         match (removed, waiting) {
-            _ if matches!(condition, Condition::Failsafe { .. }) => readiness(&condition, has_leader),
+            _ if matches!(condition, Condition::Failsafe { .. }) => readiness(&condition, reach),
             (Some(log_index), _) => Readiness::Removed { log_index },
             (None, Some(reason)) => Readiness::NoCluster { reason },
-            (None, None) => readiness(&condition, has_leader),
+            (None, None) => readiness(&condition, reach),
         }
     }
 }
 
-fn readiness(condition: &Condition, has_leader: bool) -> Readiness {
+fn readiness(condition: &Condition, reach: Reach) -> Readiness {
     match condition {
         Condition::Opening => Readiness::Starting,
         Condition::Damaged { cause } | Condition::Failsafe { cause } => {
             Readiness::Failsafe { cause: cause.clone() }
         }
         // With a full disk reads are served and leaders hand over; `checks` tells the operator.
-        Condition::Writable | Condition::StorageFull { .. } if has_leader => Readiness::Ready,
-        Condition::Writable | Condition::StorageFull { .. } => Readiness::NoLeader,
+        Condition::Writable | Condition::StorageFull { .. } => match reach {
+            Reach::NoLeader => Readiness::NoLeader,
+            Reach::Behind => Readiness::CatchingUp,
+            Reach::Level => Readiness::Ready,
+        },
     }
 }

@@ -3,15 +3,23 @@
 use std::{cell::Cell, io::ErrorKind, sync::Arc, time::Duration};
 
 use annals::{
-    actors::supervision::policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
+    actors::{
+        raft::TrimBelow,
+        supervision::{
+            Reply,
+            policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
+        },
+    },
+    node::NodeOptions,
     storage::fs::RealFileSystem,
+    types::Offset,
 };
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, TIMING},
     hooked_fs::{Gate, HookedFileSystem, Slowness},
-    load::{Kinds, Load},
-    node::{Place, until},
+    load::{ACKNOWLEDGED, Kinds, Load},
+    node::{Place, in_time, until},
     sim_fs::{CallKind, SimFileSystem},
 };
 
@@ -236,6 +244,101 @@ async fn a_follower_with_hardly_any_room_takes_no_entries_disturbs_nobody_and_ca
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);
     assert!(cluster.high_watermark(follower) > stood_at);
+    cluster.stop().await;
+}
+
+/// Room that is kept free, and segments so small that there are many of them soon.
+fn small_segments(options: &mut NodeOptions) {
+    options.free_bytes_min = FLOOR;
+    options.log.segment_bytes = 64 << 10;
+}
+
+/// It took no entries, and so not the trim either: it stayed full until somebody made room by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_with_hardly_any_room_drops_what_was_trimmed_though_the_trim_does_not_come_to_it() {
+    let disks: Vec<_> = (1..=3).map(SimFileSystem::new).collect();
+    let places = disks
+        .iter()
+        .map(|disk| Place::on(Arc::new(disk.clone())))
+        .collect();
+    let cluster = Cluster::found_at_with(places, 3, small_segments).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    let firsts = || cluster.node(follower).refs.read_path.view().segment_firsts();
+    until("many segments", async || firsts().len() > 4).await;
+    fill(&disks, &cluster, follower).await;
+    disks[follower].set_free_bytes(FLOOR / 2 - 1);
+    until("the node to take no more", async || {
+        let stood_at = cluster.high_watermark(follower);
+        load.progresses(AT_WORK).await;
+        cluster.high_watermark(follower) == stood_at
+    })
+    .await;
+    load.finish().await;
+    let (many, stood_at) = (firsts().len(), cluster.high_watermark(follower));
+    // What it lacks stays: else it would be brought up by segments, the trim among them.
+    let (reply, trimmed) = Reply::channel();
+    let below = Offset(stood_at);
+    let trim = TrimBelow { below, reply };
+    assert!(cluster.node(leader).refs.raft.post(trim).is_ok());
+    in_time("the trim", trimmed).await.unwrap();
+    until("it to drop all but the last segments", async || {
+        firsts().len() <= 2
+    })
+    .await;
+    assert!(many > 2 && cluster.high_watermark(follower) == stood_at, "{many}");
+    let earliest = || cluster.node(follower).refs.read_path.view().earliest();
+    assert!(earliest() <= below, "{}", earliest());
+    disks[follower].set_free_bytes(FLOOR);
+    until("it to have the trim", async || earliest() == below).await;
+    cluster.until_level().await;
+    cluster.stop().await;
+}
+
+/// What the node says of itself in a word.
+async fn readiness(cluster: &Cluster, number: usize) -> String {
+    let (_, status) = cluster.node(number).get("/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    status["readiness"].as_str().unwrap().to_owned()
+}
+
+/// It was ready as soon as it heard of a leader, however much it lacked. Here its disk has no room for what it lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_is_not_ready_before_it_has_what_was_committed_by_then() {
+    let (disks, mut cluster) = with_floors().await;
+    let follower = cluster.follower(cluster.until_led().await);
+    cluster.kill(follower).await;
+    let load = cluster.load().await;
+    disks[follower].set_free_bytes(FLOOR / 2 - 1);
+    cluster.begin(follower, Port::Other).await;
+    until("it to know its leader", async || {
+        cluster.leader_of(follower).await.is_some()
+    })
+    .await;
+    until("it to say that it lacks something", async || {
+        readiness(&cluster, follower).await == "catching up"
+    })
+    .await;
+    let (code, text) = cluster.node(follower).get("/readyz").await;
+    assert!(
+        code == 503 && text.contains("leader failed: it is catching up"),
+        "{text}"
+    );
+    disks[follower].set_free_bytes(FLOOR);
+    until("it to be ready", async || {
+        cluster.node(follower).get("/readyz").await.0 == 200
+    })
+    .await;
+    // And so it stays, though more is committed all the time.
+    let target = load.answers(ACKNOWLEDGED) + AT_WORK;
+    until("more to be acknowledged", async || {
+        assert_eq!(readiness(&cluster, follower).await, "ready");
+        load.answers(ACKNOWLEDGED) >= target
+    })
+    .await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }
 

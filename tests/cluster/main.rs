@@ -6,7 +6,6 @@
 #[path = "../process/support/mod.rs"]
 #[expect(
     dead_code,
-    unused_imports,
     unreachable_pub,
     reason = "tests of single processes use the rest of it"
 )]
@@ -23,6 +22,7 @@ mod links;
 mod lost_beginnings;
 mod lost_ends;
 mod members;
+mod outsiders;
 mod panics;
 mod power;
 mod processes;

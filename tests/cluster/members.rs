@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use annals::{
     actors::{
+        committer::ProposeError,
         membership::Leave,
         raft::{ChangeFailed, ChangeMember, MemberChange},
         replicator::faults::Cut,
@@ -23,8 +24,9 @@ use annals::{
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
     hooked_fs::{Gate, HookedFileSystem},
+    log_lines::LogLines,
     lone_log::LoneLog,
-    node::{Place, in_time, until},
+    node::{Place, TestNode, in_time, until},
 };
 
 /// A node that there is not.
@@ -190,6 +192,66 @@ async fn try_to_remove(cluster: &Cluster, leader: usize, node: NodeId) -> Result
     };
     assert!(cluster.node(leader).refs.raft.post(change).is_ok());
     in_time("the change of the membership", changed).await
+}
+
+/// What openraft says of its inside came to the operator: "log entry discarded on leader change; ... has to forward request to ..".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_change_whose_leader_is_deposed_it_is_said_that_nobody_knows_what_became_of_it() {
+    let cluster = Cluster::found(3).await;
+    let old = cluster.until_led().await;
+    cluster.isolate(old, Cut::Hang);
+    let (reply, changed) = Reply::channel();
+    let member = Member {
+        name: "nobody".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+    };
+    let change = MemberChange::Add {
+        node: NOBODY,
+        member,
+        voter: false,
+    };
+    let posted = cluster.node(old).refs.raft.post(ChangeMember { change, reply });
+    assert!(posted.is_ok());
+    cluster.until_led_among(&cluster.others(old)).await;
+    cluster.faults.heal_all();
+    let unknown = in_time("an answer to the command", changed).await;
+    assert_eq!(unknown, Err(ProposeError::OutcomeUnknown.into()));
+    cluster.until_led().await;
+    assert!(
+        !cluster
+            .node(old)
+            .refs
+            .cluster
+            .state()
+            .members
+            .contains_key(&NOBODY)
+    );
+    cluster.stop().await;
+}
+
+/// It was warned about with `own_cluster_id=none` on the node that was renamed: its own id was not known to gossip yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_cluster_got_another_name_says_to_which_cluster_it_belongs() {
+    let mut cluster = Cluster::found(2).await;
+    let cluster_id = cluster.header(0).await.unwrap().cluster_id;
+    let seed = cluster.node(0).refs.gossip.as_ref().unwrap().get().unwrap();
+    cluster.kill(1).await;
+    let lines = LogLines::new();
+    let renamed = TestNode::begin_with(cluster.place(1), lines.clone(), |options| {
+        options.cluster.listen = Some(([127, 0, 0, 1], 0).into());
+        options.cluster.gossip.name = "renamed".to_owned();
+        options.cluster.gossip.seeds = vec![seed.to_string()];
+        (options.cluster.alone, options.cluster.initial_members) = (false, Vec::new());
+    })
+    .await;
+    let told = || lines.beginning("a node of another cluster is ignored");
+    until("it to see a stranger", async || !told().is_empty()).await;
+    let expected = format!(
+        "its_cluster=annals its_cluster_id={cluster_id} own_cluster=renamed own_cluster_id={cluster_id}"
+    );
+    assert!(told()[0].ends_with(&expected), "{:?}", told());
+    assert_eq!(renamed.shut_down().await.exit_code, 0);
+    cluster.stop().await;
 }
 
 /// Makes the log of a cluster of one, whose node does not run, so much longer.

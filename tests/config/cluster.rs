@@ -147,6 +147,39 @@ fn a_listener_on_all_interfaces_does_not_say_where_the_node_is() {
     );
 }
 
+/// `advertise_rpc = "0.0.0.0:1"` was taken, and told to everybody.
+#[test]
+fn an_address_that_is_every_interface_or_has_no_port_is_nobody_s() {
+    let alone = "[cluster]\n";
+    for nowhere in ["0.0.0.0:8400", "[::]:8400", "[::ffff:0.0.0.0]:8400"] {
+        for option in ["advertise_rpc", "advertise_gossip"] {
+            let printed = complaint(&format!("{alone}{option} = \"{nowhere}\"\n"), &[]);
+            assert!(
+                printed.contains(&format!(
+                    "cluster.{option} is {nowhere}, where nobody can be reached"
+                )),
+                "{printed}"
+            );
+            assert!(printed.contains(&format!("set cluster.{option} to")), "{printed}");
+        }
+        let printed = complaint(
+            &format!("{alone}seeds = [\"10.0.0.1:8401\", \"{nowhere}\"]\n"),
+            &[],
+        );
+        assert!(
+            printed.contains(&format!("{nowhere}, where nobody can be reached"))
+                && printed.contains("gossips"),
+            "{printed}"
+        );
+    }
+    // Without a port it is no address at all.
+    for wrong in ["advertise_rpc = \"10.0.0.1:0\"", "seeds = [\"10.0.0.1:0\"]"] {
+        let printed = complaint(&format!("{alone}{wrong}\n"), &[]);
+        assert!(printed.contains("10.0.0.1:0"), "{printed}");
+    }
+    assert!(load("[cluster]\nadvertise_rpc = \"10.0.0.1:8400\"\n", &[]).is_ok());
+}
+
 #[test]
 fn gossip_has_an_address_of_its_own() {
     for other in ["rpc", "admin"] {

@@ -28,7 +28,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::log_lines::LogLines;
+use super::log_lines::LogLines;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);

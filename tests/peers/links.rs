@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use annals::{
     actors::{
-        replicator::faults::Cut,
+        membership::{Peer, PeerBoard, PeerTable, Presence, Standing, Tags},
+        replicator::{faults::Cut, follow_moves},
         supervision::{Part, Sabotage},
     },
     consensus::{
@@ -16,7 +17,7 @@ use annals::{
 };
 use futures::StreamExt;
 use openraft::{RaftNetworkV2, error::RPCError, network::RPCOption};
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::support::{Event, Node, Stage, id, option, request, until, within};
@@ -48,6 +49,71 @@ async fn a_peer_that_comes_back_at_another_port_is_found() {
     assert!(silent_for.is_some());
 }
 
+/// A stage whose links rest for two hours after a failure.
+fn patient(stage: &Stage) -> Stage {
+    Stage {
+        rest: (Duration::from_secs(7200), Duration::from_secs(7200)),
+        ..stage.clone()
+    }
+}
+
+/// What gossip says of node 2.
+fn at(rpc_address: String) -> PeerTable {
+    let tags = Tags {
+        node_id: NodeId(2),
+        node_name: "node-2".to_owned(),
+        cluster_name: "annals".to_owned(),
+        cluster_id: None,
+        rpc_address: Some(rpc_address),
+        standing: Standing::Member,
+        has_data: true,
+        program_version: "0.1.0".to_owned(),
+    };
+    let peer = Peer {
+        tags,
+        gossip_address: ([127, 0, 0, 1], 1).into(),
+        presence: Presence::Reachable,
+        since: annals::clock::now(),
+    };
+    [peer].into_iter().collect()
+}
+
+/// The link waited for the end of its rest, which it took for failures at the old address.
+#[tokio::test]
+async fn a_peer_that_gossip_finds_elsewhere_is_not_left_to_rest() {
+    let stage = Stage::new();
+    let (one, two) = (patient(&stage).node(1).await, stage.node(2).await);
+    let board = PeerBoard::new();
+    board.publish(at(two.rpc.to_string()));
+    let moves = tokio::spawn(follow_moves(board.directory(), one.replicators.clone()));
+    until_answered(&one, &two).await;
+    two.stop().await;
+    one.until_disconnected(NodeId(2)).await;
+    let status = one.replicators.watch(NodeId(2)).unwrap();
+    until("a failure", async || status.borrow().failures > 0).await;
+    let two = stage.node(2).await;
+    board.publish(at(two.rpc.to_string()));
+    until_answered(&one, &two).await;
+    drop(board);
+    within("the end of who follows", moves).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_moves_while_it_is_tried_at_its_old_address_is_not_left_to_rest() {
+    let stage = Stage::new();
+    let one = patient(&stage).node(1).await;
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    stage.move_to(2, silent.local_addr().unwrap().to_string());
+    let tried = tokio::spawn({
+        let mut network = one.networks().network(NodeId(2), Lane::Control);
+        async move { answered(&mut network).await }
+    });
+    let _held = within("a try", silent.accept()).await.unwrap();
+    let two = stage.node(2).await;
+    until_answered(&one, &two).await;
+    tried.abort();
+}
+
 #[tokio::test]
 async fn a_peer_whose_address_nobody_knows_is_found_when_somebody_does() {
     let stage = Stage::new();
@@ -66,11 +132,7 @@ async fn a_peer_that_greets_is_not_left_to_rest() {
     let stage = Stage::new();
     let one = stage.node(1).await;
     let address = stage.addresses.lock().unwrap().remove(&NodeId(1)).unwrap();
-    let patient = Stage {
-        rest: (Duration::from_secs(7200), Duration::from_secs(7200)),
-        ..stage.clone()
-    };
-    let two = patient.node(2).await;
+    let two = patient(&stage).node(2).await;
     two.refusal(NodeId(1)).await;
     let status = two.replicators.watch(NodeId(1)).unwrap();
     assert!(status.borrow().failures > 0);

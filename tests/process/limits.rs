@@ -1,6 +1,6 @@
 //! Limits that are changed between two runs, and what a process holds for its clients.
 
-use std::{fs, time::Duration};
+use std::{fs, net::TcpStream, time::Duration};
 
 use annals::proto::annals::v1::{
     ConsumeRequest, ProduceRequest, Record, RecordSet, log_service_client::LogServiceClient,
@@ -8,7 +8,7 @@ use annals::proto::annals::v1::{
 use tokio::time::{interval, timeout};
 use tonic::transport::Channel;
 
-use crate::support::{DEADLINE, Node, annals, configuration};
+use crate::support::{DEADLINE, Node, annals, configuration, line_with};
 
 #[test]
 fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
@@ -102,5 +102,57 @@ async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
     let held = resident_bytes(&node).saturating_sub(before) / idle.len();
     println!("{held} bytes for each consumer");
     assert!(held < 3 * CHUNK_BYTES, "{held} bytes for each consumer");
+    node.process.stop();
+}
+
+/// Lines of a node's log about connections to `address` that could not be accepted.
+fn troubles(text: &str, address: &str) -> Vec<String> {
+    let at = format!("\"address\":\"{address}\"");
+    let is_one = |line: &&str| line.contains("cannot accept a connection") && line.contains(&at);
+    text.lines().filter(is_one).map(str::to_owned).collect()
+}
+
+/// It was a line every 50 ms, for as long as file descriptors were short, and none said what helps.
+#[test]
+fn connections_that_cannot_be_accepted_are_told_ever_more_rarely_and_with_the_remedy() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::start_with_open_files(&configuration(&temp.path().join("data"), "127.0.0.1:0"), 64);
+    node.wait_until_ready();
+    let err = &node.process.err;
+    let warned = err.wait_for("a warning", |text| line_with(text, "too few file descriptors"));
+    let needed = format!("\"descriptors_needed\":{}", 1024 + 512 + 320);
+    assert!(
+        warned.contains("\"descriptors\":64") && warned.contains(&needed),
+        "{warned}"
+    );
+
+    // Silent ones at the listener for probes, which takes 64, and one of a client for which no descriptor is left.
+    let silent: Vec<_> = (0..64)
+        .map(|_| TcpStream::connect(&node.admin).unwrap())
+        .collect();
+    err.wait_for("no descriptor is left", |text| {
+        line_with(text, "cannot accept a connection")
+    });
+    let client = TcpStream::connect(&node.rpc).unwrap();
+    let lines = err.wait_for("the client to be tried again and again", |text| {
+        let lines = troubles(text, &node.rpc);
+        lines.last()?.contains("\"failures\":16").then_some(lines)
+    });
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert!(lines[0].contains("LimitNOFILE"), "{lines:#?}");
+
+    drop((silent, client));
+    err.wait_for("it to be over", |text| {
+        let over = text
+            .lines()
+            .filter(|line| line.contains("connections are accepted again"));
+        over.into_iter()
+            .find(|line| line.contains(&node.rpc))
+            .map(str::to_owned)
+    });
+    annals()
+        .args(["produce", "--addr", &node.rpc])
+        .run_with("one\n")
+        .done();
     node.process.stop();
 }

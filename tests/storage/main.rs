@@ -14,6 +14,7 @@ mod faults_test;
 mod leftovers_test;
 mod missing_test;
 mod model_test;
+mod nothing_left_test;
 mod repair_test;
 mod sim_fs_test;
 mod start_up_test;

@@ -101,6 +101,7 @@ fn a_trim_that_is_truncated_has_dropped_nothing() {
     history.keep(13);
     assert_eq!(log.state().checkpoint().trim_point(), Offset(5));
     assert_eq!(log.view().earliest(), Offset(5));
+    assert_eq!(log.view().trim_point(), Offset(5));
     history.check(&log);
 }
 

@@ -114,8 +114,8 @@ pub enum ProposeError {
     },
     /// Nothing was stored: this node was removed from its cluster.
     #[error(
-        "this node was removed from its cluster (at entry {log_index} of the log) and serves only old records; use another \
-         node"
+        "this node was removed from its cluster (at entry {log_index} of the log) and serves only old records: use another \
+         node. To let this one join anew, stop it, wipe its data directory, and start it"
     )]
     Removed {
         /// The entry that carries the membership without it.

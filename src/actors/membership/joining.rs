@@ -51,7 +51,9 @@ impl Joining {
         table: &PeerTable,
     ) -> Vec<Target> {
         let taken: BTreeSet<SocketAddr> = table.reachable().map(|(_, peer)| peer.gossip_address).collect();
-        let seeds = seeds.iter().filter(|seed| !self.met.contains(*seed)).cloned();
+        let seeds = || seeds.iter().filter(|seed| !self.met.contains(*seed)).cloned();
+        // A peer that is a seed too is tried once, and told of once.
+        let seeded: BTreeSet<SocketAddr> = seeds().filter_map(|seed| seed.parse().ok()).collect();
         let lost = table
             .iter()
             .filter(|(_, peer)| peer.presence == Presence::Unreachable)
@@ -65,8 +67,9 @@ impl Joining {
             .chain(not_seen)
             .filter(|address| self.is_mistaken || !taken.contains(address))
             .chain(taken.iter().copied().filter(|_| self.is_mistaken))
+            .filter(|address| !seeded.contains(address))
             .collect();
-        seeds
+        seeds()
             .map(Target::Seed)
             .chain(peers.into_iter().map(Target::Peer))
             .collect()
@@ -204,6 +207,25 @@ mod tests {
         assert_eq!(
             joining.targets(&seeds, &nodes, &table),
             [seed("b:1"), Target::Peer(address(22))]
+        );
+    }
+
+    /// "cannot join" was logged twice for the same try.
+    #[test]
+    fn a_peer_that_is_a_seed_too_is_joined_once() {
+        let seeds = seeds(&["127.0.0.1:11", "127.0.0.1:12"]);
+        let nodes = remembered(&[(1, 11)]);
+        let table = [peer(2, 12, Presence::Unreachable)].into_iter().collect();
+        let mut joining = Joining::default();
+        assert_eq!(
+            joining.targets(&seeds, &nodes, &table),
+            [seed("127.0.0.1:11"), seed("127.0.0.1:12")]
+        );
+        // One that was met, and is lost, is looked for as what it is.
+        joining.end(&[(seed("127.0.0.1:12"), Outcome::Met)]);
+        assert_eq!(
+            joining.targets(&seeds, &nodes, &table),
+            [seed("127.0.0.1:11"), Target::Peer(address(12))]
         );
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     proto::peer,
-    types::{LogIndex, NodeId, Term},
+    types::{LogIndex, NodeId, Offset, Term},
 };
 
 /// See the module.
@@ -26,6 +26,8 @@ pub struct PeerDescription {
     pub problem: String,
     /// Why it should not lead now; empty when it may.
     pub unfit: String,
+    /// Records below this offset are trimmed, by what is committed.
+    pub trimmed_below: Offset,
     /// The newest membership that it knows to be committed: its entry.
     pub membership_at: LogIndex,
     /// Who belongs by that.
@@ -73,6 +75,7 @@ impl From<PeerDescription> for peer::DescribeResponse {
             member_ids: of.members.into_iter().map(NodeId::get).collect(),
             progress: progress.collect(),
             unfit: of.unfit,
+            trimmed_below: of.trimmed_below.get(),
         }
     }
 }
@@ -95,6 +98,7 @@ impl From<peer::DescribeResponse> for PeerDescription {
             membership_at: LogIndex(of.membership_log_index),
             members: of.member_ids.into_iter().map(NodeId).collect(),
             unfit: of.unfit,
+            trimmed_below: Offset(of.trimmed_below),
             progress: progress.collect(),
         }
     }
@@ -120,6 +124,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             problem: "none".to_owned(),
             unfit: "its disk".to_owned(),
+            trimmed_below: Offset(4),
             membership_at: LogIndex(1),
             members: BTreeSet::from([NodeId(1), NodeId(2)]),
             progress: vec![

@@ -15,7 +15,7 @@ use futures::{
 use openraft::errors::{Fatal, RaftError};
 use slog::{Logger, warn};
 
-use super::{Contradicted, RaftActor, RaftPort, transfer::Transfer};
+use super::{Contradicted, RaftActor, RaftPort, not_made::ended_text, transfer::Transfer};
 use crate::{
     actors::{
         committer::{Committed, Propose, ProposeError},
@@ -110,7 +110,7 @@ async fn next_taken((mut requests, answers, refused): Taking) -> Option<(AppendR
 
 fn stopped(fatal: &Fatal<TypeConfig>) -> PeerError {
     PeerError::Stopped {
-        cause: fatal.to_string(),
+        cause: ended_text(fatal),
     }
 }
 

@@ -7,7 +7,7 @@ use slog::{Logger, info};
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    ChangeFailed, ClusterBoard, MemberChange,
+    ChangeFailed, ClusterBoard, MemberChange, RaftPort,
     members::{CHANGE_WAITS_FOR, make_change},
     quorum::can_do_without,
 };
@@ -26,6 +26,7 @@ pub(super) struct Command {
     pub(super) consensus: Consensus,
     pub(super) calls: PeerCalls,
     pub(super) cluster: ClusterBoard,
+    pub(super) port: RaftPort,
     pub(super) runtime: Handle,
     pub(super) logger: Logger,
 }
@@ -45,7 +46,9 @@ impl Command {
         }
         info!(self.logger, "membership changes by command"; "change" => ?change);
         // Apart, since a change that is given up between its two steps would stay half made.
-        let made = self.runtime.spawn(make_change(self.consensus.clone(), change));
+        let made = self
+            .runtime
+            .spawn(make_change(self.consensus.clone(), self.port.clone(), change));
         let made = match is_removal {
             true => match timeout(CHANGE_WAITS_FOR, made).await {
                 Ok(made) => made,
@@ -55,7 +58,7 @@ impl Command {
             false => made.await,
         };
         match made {
-            Ok(made) => made.map_err(refused),
+            Ok(made) => made,
             Err(_) => Err(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)),
         }
     }

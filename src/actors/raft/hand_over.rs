@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use openraft::async_runtime::WatchReceiver;
 use slog::info;
 
-use super::{ChangeFailed, RaftActor, port::not_leader};
+use super::{ChangeFailed, RaftActor, not_made::unknown, port::not_leader};
 use crate::{
     actors::{peer::PeerCalls, supervision::Reply},
     consensus::Consensus,
@@ -137,7 +137,7 @@ impl RaftActor {
                         reply.send(Err(ChangeFailed::Refused { why }));
                     }
                     Ok(Ok(leader)) => reply.send(Ok(leader)),
-                    Ok(Err(why)) => reply.send(Err(ChangeFailed::Refused { why })),
+                    Ok(Err(error)) => reply.send(Err(error)),
                     Err(_) => {}
                 }),
         );
@@ -145,7 +145,7 @@ impl RaftActor {
 }
 
 /// Waits until this node leads no more, and as long for the new leader to show.
-async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Option<NodeId>, String> {
+async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Option<NodeId>, ChangeFailed> {
     let mut metrics = consensus.raft.server_metrics();
     let mut asks = tokio::time::interval(AGAIN_AFTER);
     let led = async {
@@ -154,7 +154,8 @@ async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Optio
                 _ = asks.tick() => {
                     // Where this node leads no more it is not heeded.
                     let asked = consensus.raft.trigger().transfer_leader(to.get()).await;
-                    asked.map_err(|error| error.to_string())?;
+                    // Consensus has ended.
+                    asked.map_err(|_| unknown())?;
                 }
                 changed = metrics.changed() => if changed.is_err() {
                     return Ok(None);
@@ -167,5 +168,8 @@ async fn transfer(consensus: Consensus, own: NodeId, to: NodeId) -> Result<Optio
         }
     };
     let in_time = tokio::time::timeout(WITHIN, led).await;
-    in_time.unwrap_or_else(|_| Err(format!("node {to} did not take over within {WITHIN:?}")))
+    in_time.unwrap_or_else(|_| {
+        let why = format!("node {to} did not take over within {WITHIN:?}");
+        Err(ChangeFailed::Refused { why })
+    })
 }

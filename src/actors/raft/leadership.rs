@@ -12,6 +12,7 @@ use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchRecei
 use slog::{Logger, info};
 use tokio::sync::watch;
 
+use super::not_made::ended_text;
 use crate::{
     actors::committer::Leadership,
     consensus::{Consensus, links::Contact, types::TypeConfig},
@@ -91,7 +92,7 @@ pub(super) async fn follow(
         applied.mark_unchanged();
         let (now, doubtful, ended) = {
             let metrics = metrics.borrow_watched();
-            let ended = metrics.running_state.as_ref().err().map(ToString::to_string);
+            let ended = metrics.running_state.as_ref().err().map(ended_text);
             let now = leadership(&metrics, consensus.applied_term(), node_id, &heard, lease);
             let doubtful = metrics.current_leader.is_some() && now.leader.is_none();
             (now, doubtful, ended)
@@ -104,7 +105,7 @@ pub(super) async fn follow(
         tokio::select! {
             changed = server.changed() => if changed.is_err() {
                 let ended = metrics.borrow_watched().running_state.clone();
-                return ended.err().map_or_else(|| "openraft is gone".to_owned(), |fatal| fatal.to_string());
+                return ended.err().map_or_else(|| "consensus is gone".to_owned(), |fatal| ended_text(&fatal));
             },
             _ = applied.changed(), if doubtful => {}
             () = tokio::time::sleep(if doubtful { lease / 20 } else { lease / 4 }) => {}

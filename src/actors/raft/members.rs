@@ -15,8 +15,9 @@ use openraft::{
 use slog::{info, warn};
 
 use super::{
-    ClusterState, RaftActor,
+    ClusterState, LeaderRoute, RaftActor, RaftPort,
     command::Command,
+    not_made::{NotMade, not_made, unknown},
     port::not_leader,
     reconcile::{Step, next_step},
 };
@@ -157,11 +158,14 @@ impl RaftActor {
         };
         info!(self.setup.logger, "membership changes"; "step" => ?step);
         self.changing = true;
-        let done = self.setup.runtime.spawn(take_step(consensus, step));
+        let done = self
+            .setup
+            .runtime
+            .spawn(take_step(consensus, self.setup.port.clone(), step));
         context.spawn(done.into_actor(self).map(|done, actor, _| {
             actor.changing = false;
             if let Ok(Err(error)) = done {
-                warn!(actor.setup.logger, "membership not changed; looked at again"; "cause" => error);
+                warn!(actor.setup.logger, "membership not changed; looked at again"; "cause" => %error);
             }
         }));
     }
@@ -191,6 +195,7 @@ impl RaftActor {
             consensus,
             calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
             cluster: self.setup.cluster.clone(),
+            port: self.setup.port.clone(),
             runtime: self.setup.runtime.clone(),
             logger: self.setup.logger.clone(),
         };
@@ -232,62 +237,61 @@ impl RaftActor {
     }
 }
 
-async fn take_step(consensus: Consensus, step: Step) -> Result<(), String> {
+async fn take_step(consensus: Consensus, port: RaftPort, step: Step) -> Result<(), ChangeFailed> {
+    let route = port.route();
     match step {
-        Step::AddLearner(node, member) => {
-            let added = consensus.raft.add_learner(node.get(), member, false).await;
-            added.map(drop).map_err(|error| error.to_string())
-        }
+        Step::AddLearner(node, member) => add_learner(&consensus, node, member, route).await,
         Step::SetMember(node, member) => {
-            change(
-                &consensus,
-                ChangeMembers::SetNodes(BTreeMap::from([(node.get(), member)])),
-            )
-            .await
+            let members = BTreeMap::from([(node.get(), member)]);
+            change(&consensus, ChangeMembers::SetNodes(members), route).await
         }
         Step::Promote(nodes) => {
             let nodes = nodes.into_iter().map(NodeId::get).collect();
-            change(&consensus, ChangeMembers::AddVoterIds(nodes)).await
+            change(&consensus, ChangeMembers::AddVoterIds(nodes), route).await
         }
-        Step::Remove(node) => remove(&consensus, node).await,
+        Step::Remove(node) => remove(&consensus, node, route).await,
         // From between two sets of voters every change leads to the second one; this adds nobody to it.
-        Step::Finish => change(&consensus, ChangeMembers::AddVoterIds(BTreeSet::new())).await,
+        Step::Finish => change(&consensus, ChangeMembers::AddVoterIds(BTreeSet::new()), route).await,
     }
 }
 
-pub(super) async fn make_change(consensus: Consensus, what: MemberChange) -> Result<(), String> {
+pub(super) async fn make_change(
+    consensus: Consensus,
+    port: RaftPort,
+    what: MemberChange,
+) -> Result<(), ChangeFailed> {
+    let route = port.route();
     match what {
         MemberChange::Add { node, member, voter } => {
-            let added = consensus.raft.add_learner(node.get(), member, false).await;
-            added.map_err(|error| error.to_string())?;
+            add_learner(&consensus, node, member, route).await?;
             if voter {
                 until_answered(&consensus, node).await?;
                 until_caught_up(&consensus, node).await?;
                 let voters = BTreeSet::from([node.get()]);
-                change(&consensus, ChangeMembers::AddVoterIds(voters)).await?;
+                change(&consensus, ChangeMembers::AddVoterIds(voters), route).await?;
             }
             Ok(())
         }
-        MemberChange::Remove { node } => remove(&consensus, node).await,
+        MemberChange::Remove { node } => remove(&consensus, node, route).await,
     }
 }
 
 /// A log of few entries counts as received before anything is; and one that never answers would be waited for without an end.
-async fn until_answered(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+async fn until_answered(consensus: &Consensus, node: NodeId) -> Result<(), ChangeFailed> {
     let wait = consensus.raft.wait(Some(CHANGE_WAITS_FOR));
     let heard = wait.metrics(
-        |metrics| matched(metrics, node).is_some(),
+        |metrics| metrics.replication.is_none() || matched(metrics, node).is_some(),
         "an answer of the learner",
     );
-    heard.await.map(drop).map_err(|_| {
-        format!(
+    heard.await.map(drop).map_err(|_| ChangeFailed::Refused {
+        why: format!(
             "node {node} has not answered within {CHANGE_WAITS_FOR:?}; it stays a learner, and does not vote"
-        )
+        ),
     })
 }
 
 /// Waits for as long as it takes, unless the node is removed or this one leads no more: what is asked for next then says so.
-async fn until_caught_up(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+async fn until_caught_up(consensus: &Consensus, node: NodeId) -> Result<(), ChangeFailed> {
     let is_over = |metrics: &RaftMetrics<TypeConfig>| {
         let members = metrics.membership_config.membership();
         let lacks = |last: u64| last.saturating_sub(matched(metrics, node).unwrap_or(0));
@@ -297,7 +301,8 @@ async fn until_caught_up(consensus: &Consensus, node: NodeId) -> Result<(), Stri
     };
     let wait = consensus.raft.wait(None);
     let caught_up = wait.metrics(is_over, "the learner to catch up");
-    caught_up.await.map(drop).map_err(|error| error.to_string())
+    // It waits without an end, unless consensus ends.
+    caught_up.await.map(drop).map_err(|_| unknown())
 }
 
 /// How far a node has received the leader's log, which it has said itself.
@@ -306,30 +311,53 @@ fn matched(metrics: &RaftMetrics<TypeConfig>, node: NodeId) -> Option<u64> {
     Some(matched.index())
 }
 
+async fn add_learner(
+    consensus: &Consensus,
+    node: NodeId,
+    member: Member,
+    route: &dyn LeaderRoute,
+) -> Result<(), ChangeFailed> {
+    let members = BTreeMap::from([(node.get(), member)]);
+    change(consensus, ChangeMembers::AddNodes(members), route).await
+}
+
 /// A voter stops voting and goes in one change.
-async fn remove(consensus: &Consensus, node: NodeId) -> Result<(), String> {
+async fn remove(consensus: &Consensus, node: NodeId, route: &dyn LeaderRoute) -> Result<(), ChangeFailed> {
     let only = BTreeSet::from([node.get()]);
     if consensus.voters().contains(&node) {
-        change(consensus, ChangeMembers::RemoveVoters(only)).await
+        change(consensus, ChangeMembers::RemoveVoters(only), route).await
     } else {
-        change(consensus, ChangeMembers::RemoveNodes(only)).await
+        change(consensus, ChangeMembers::RemoveNodes(only), route).await
     }
 }
 
 /// Waits while another change is under way, be it the leader's own.
-async fn change(consensus: &Consensus, members: ChangeMembers<u64, Member>) -> Result<(), String> {
+async fn change(
+    consensus: &Consensus,
+    members: ChangeMembers<u64, Member>,
+    route: &dyn LeaderRoute,
+) -> Result<(), ChangeFailed> {
     let mut progress = consensus.raft.server_metrics();
     let give_up = clock::now() + CHANGE_WAITS_FOR;
     loop {
         match consensus.raft.change_membership(members.clone(), false).await {
             Ok(_) => return Ok(()),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                ChangeMembershipError::InProgress(_),
-            ))) if clock::now() < give_up => {
+            Err(error) if passes(&error) && clock::now() < give_up => {
                 // An error means that consensus has ended, which the next try says.
                 drop(tokio::time::timeout(LOOK_EVERY, progress.changed()).await);
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(not_made(error, route)),
         }
     }
+}
+
+/// Whether a change is only too early: another one is not over yet, or this node has just come to lead.
+fn passes(error: &NotMade) -> bool {
+    use ChangeMembershipError::{InProgress, UncommittedLeaderLog};
+    matches!(
+        error,
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            InProgress(_) | UncommittedLeaderLog(_)
+        ))
+    )
 }

@@ -17,7 +17,9 @@ mod fitness;
 mod hand_over;
 mod leadership;
 mod log_link;
+mod make_room;
 mod members;
+mod not_made;
 mod observer;
 mod opening;
 mod port;
@@ -190,6 +192,7 @@ impl Actor for RaftActor {
         context.run_interval(members::LOOK_EVERY, Self::look_at_members);
         let look_every = fitness::look_every(self.setup.timing.election_timeout);
         context.run_interval(look_every, Self::look_at_disk);
+        context.run_interval(make_room::ASK_EVERY, Self::look_for_room);
         if self.setup.retention != Retention::default() {
             context.run_interval(self.setup.retention_every, Self::look_at_retention);
         }

@@ -132,6 +132,12 @@ impl RaftPort {
         self.leadership.borrow().clone()
     }
 
+    /// Who leads, and its changes.
+    #[must_use]
+    pub fn subscribe_leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
     /// Proposes on this node, which leads or says that it does not. Also what other nodes forward comes here.
     pub fn propose_here(&self, propose: Propose) -> Result<(), PostError<Propose>> {
         if let Some(error) = self.removed() {

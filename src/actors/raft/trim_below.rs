@@ -2,7 +2,7 @@
 
 use actix::prelude::*;
 
-use super::{ChangeFailed, RaftActor, port::not_leader};
+use super::{ChangeFailed, RaftActor, not_made::not_made, port::not_leader};
 use crate::{
     actors::supervision::Reply,
     clock,
@@ -44,11 +44,9 @@ impl RaftActor {
         };
         let written = async move { consensus.raft.client_write(proposal).await };
         let done = self.setup.runtime.spawn(written);
-        context.spawn(done.into_actor(self).map(|done, _, _| match done {
+        context.spawn(done.into_actor(self).map(|done, actor, _| match done {
             Ok(Ok(_)) => reply.send(Ok(())),
-            Ok(Err(error)) => reply.send(Err(ChangeFailed::Refused {
-                why: error.to_string(),
-            })),
+            Ok(Err(error)) => reply.send(Err(not_made(error, actor.setup.port.route()))),
             Err(_) => {}
         }));
     }

@@ -15,6 +15,7 @@ mod dial;
 pub mod faults;
 mod io;
 mod link;
+mod moves;
 mod set;
 
 use std::{
@@ -30,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 pub use child::ReplicatorsChild;
 pub use dial::Directory;
 pub use link::{LinkStatus, Replicators};
+pub use moves::follow_moves;
 pub use set::ReplicatorsActor;
 
 use self::{
@@ -347,7 +349,19 @@ impl ReplicatorActor {
 
     fn failed(&mut self, lane: Lane, error: LinkError, ctx: &mut Context<Self>) {
         self.tell(lane, &error);
-        let wait = {
+        let address = match &error {
+            LinkError::Down { address, .. }
+            | LinkError::Refused { address, .. }
+            | LinkError::Contested { address, .. } => Some(address.clone()).filter(|it| !it.is_empty()),
+            LinkError::NoAddress { .. }
+            | LinkError::NoCluster
+            | LinkError::Overloaded { .. }
+            | LinkError::Gone => None,
+        };
+        let wait = if self.has_moved_from(address.as_deref()) {
+            self.lanes[lane as usize].failures = 0;
+            Duration::ZERO
+        } else {
             let failures = self.lanes[lane as usize].failures;
             self.setup.timing().back_off(failures, rand::random())
         };
@@ -358,17 +372,14 @@ impl ReplicatorActor {
             reply.send(Err(error.clone()));
         }
         state.phase = Phase::Resting { wake };
-        let address = match &error {
-            LinkError::Down { address, .. }
-            | LinkError::Refused { address, .. }
-            | LinkError::Contested { address, .. } => Some(address.clone()).filter(|it| !it.is_empty()),
-            LinkError::NoAddress { .. }
-            | LinkError::NoCluster
-            | LinkError::Overloaded { .. }
-            | LinkError::Gone => None,
-        };
         state.problem = Some(error);
         self.publish_status(address);
+    }
+
+    /// Whether the peer was found to be elsewhere while it was tried at this address: then the failure says nothing.
+    fn has_moved_from(&self, tried: Option<&str>) -> bool {
+        let now = self.setup.directory.find(self.link.target);
+        tried.zip(now.as_deref()).is_some_and(|(tried, now)| tried != now)
     }
 
     /// Each refusal once and loudly; other failures the 1st, 2nd, 4th, 8th time.

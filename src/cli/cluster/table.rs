@@ -137,7 +137,8 @@ pub(super) fn write_servers_json(out: &mut impl Write, cluster: &GetClusterRespo
 pub(super) fn removed(cluster: &GetClusterResponse) -> Option<String> {
     let removed_at = cluster.removed_at?;
     Some(format!(
-        "this node was removed from the cluster, at entry {removed_at} of the log: who belongs is shown as of then; ask another node"
+        "this node was removed from the cluster, at entry {removed_at} of the log: who belongs is shown as of then; ask another node. \
+         To let this one join anew, stop it, wipe its data directory, and start it"
     ))
 }
 

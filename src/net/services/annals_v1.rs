@@ -187,6 +187,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             | Readiness::NoCluster { .. }
             | Readiness::Removed { .. }
             | Readiness::NoLeader
+            | Readiness::CatchingUp
             | Readiness::Ready => String::new(),
         };
         Ok(Response::new(v1::DescribeLogResponse {

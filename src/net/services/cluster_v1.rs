@@ -6,15 +6,17 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::{cluster_watch::Changes, leave::leave};
+use super::{
+    cluster_watch::Changes,
+    leave::leave,
+    named::{candidate, member},
+};
 use crate::{
     actors::{
         committer::ProposeError,
-        membership::Standing,
         raft::{ChangeFailed, ChangeMember, HandOver, MemberChange, MemberState, TrimBelow},
         supervision::{Answer, PartStatus, PostError, Reply},
     },
-    consensus::types::Member,
     net::{
         cluster::{self, ClusterPort},
         context::Context,
@@ -22,7 +24,7 @@ use crate::{
         status::Refusal,
     },
     proto::raw::annals::v1,
-    types::{ClusterId, NodeId, Offset},
+    types::{NodeId, Offset},
 };
 
 /// The service.
@@ -148,101 +150,6 @@ pub(super) async fn hand_over(
     answer(posted, answered, deadline).await
 }
 
-/// The one node that a request names, among these.
-///
-/// Errors: none is, or several are.
-fn resolve<'a>(
-    named: Option<&v1::NodeRef>,
-    nodes: impl Iterator<Item = (NodeId, &'a str)>,
-) -> Result<NodeId, Refusal> {
-    let nodes: Vec<_> = nodes.collect();
-    let Some(named) = named.filter(|named| named.node_id != 0 || !named.name.is_empty()) else {
-        return Err(Refusal::invalid("the request names no node"));
-    };
-    let is_meant = |(node, name): &(NodeId, &str)| match named.node_id {
-        0 => *name == named.name,
-        node_id => node.get() == node_id,
-    };
-    let mut found = nodes.iter().filter(|node| is_meant(node)).map(|(node, _)| *node);
-    let asked = match named.node_id {
-        0 => format!("{:?}", named.name),
-        node_id => node_id.to_string(),
-    };
-    match (found.next(), found.next()) {
-        (Some(node), None) => Ok(node),
-        (Some(one), Some(other)) => Err(Refusal::invalid(format!(
-            "several nodes are called {asked}, among them {one} and {other}; name one by its id"
-        ))),
-        (None, _) => {
-            let mut known: Vec<_> = nodes.iter().map(|(_, name)| *name).collect();
-            known.sort_unstable();
-            Err(Refusal::invalid(format!(
-                "there is no node {asked}; there is {}",
-                known.join(", ")
-            )))
-        }
-    }
-}
-
-/// The member that a request names.
-fn member(port: &ClusterPort, named: Option<&v1::NodeRef>) -> Result<NodeId, Refusal> {
-    let state = port.board.state();
-    resolve(
-        named,
-        state
-            .members
-            .iter()
-            .map(|(node, member)| (*node, member.member.name.as_str())),
-    )
-}
-
-/// The node that a request wants to add, with its name and address: one that gossip reaches.
-fn candidate(
-    port: &ClusterPort,
-    named: Option<&v1::NodeRef>,
-    cluster_id: Option<ClusterId>,
-) -> Result<(NodeId, Member), Refusal> {
-    let state = port.board.state();
-    let table = port.directory.table();
-    let of_members = state
-        .members
-        .iter()
-        .map(|(node, member)| (*node, member.member.name.as_str()));
-    let by_gossip = table
-        .reachable()
-        .filter(|(node, _)| !state.members.contains_key(node))
-        .map(|(node, peer)| (node, peer.tags.node_name.as_str()));
-    let node = resolve(named, of_members.chain(by_gossip)).map_err(|refusal| match refusal {
-        Refusal::Invalid { what } => Refusal::invalid(format!(
-            "{what}; one that gossips and belongs to another cluster is not let in, and is named in this node's log"
-        )),
-        refusal => refusal,
-    })?;
-    if let Some(known) = state.members.get(&node) {
-        return Ok((node, known.member.clone()));
-    }
-    let tags = table.get(node).map(|peer| &peer.tags);
-    let refused = |why: String| Refusal::Change(ChangeFailed::Refused { why });
-    match tags {
-        Some(tags) if tags.standing != Standing::Joining => Err(refused(format!(
-            "{} was removed, so its data counts for nothing: stop it, wipe its data directory, and start it anew",
-            tags.node_name
-        ))),
-        // Also one that has none yet: it may be about to come to another cluster of the same name.
-        Some(tags) if tags.cluster_id.is_none() || tags.cluster_id != cluster_id => Err(refused(format!(
-            "{} does not belong to this cluster, or not yet; see what its own log says it waits for",
-            tags.node_name
-        ))),
-        Some(tags) => {
-            let not_said = || refused(format!("{} has not said yet where it is reached", tags.node_name));
-            let address = tags.rpc_address.clone().ok_or_else(not_said)?;
-            let name = tags.node_name.clone();
-            Ok((node, Member { name, address }))
-        }
-        None => Err(Refusal::invalid(format!("node {node} has gone"))),
-    }
-}
-
 #[tonic::async_trait]
 impl v1::cluster_service_server::ClusterService for ClusterV1 {
     async fn get_cluster(
@@ -285,11 +192,9 @@ impl v1::cluster_service_server::ClusterService for ClusterV1 {
         self.context.check_log(&request.log)?;
         require_leader(&self.context)?;
         let port = self.port()?;
-        let (node, member) = candidate(
-            port,
-            request.node.as_ref(),
-            self.context.parts.identity.peer.cluster_id(),
-        )?;
+        let identity = &self.context.parts.identity;
+        let own = (identity.node_id, identity.peer.cluster_id());
+        let (node, member) = candidate(port, request.node.as_ref(), own)?;
         let before = self.server_from_here(node).await?;
         let state = port.board.state();
         let is_done = |known: &MemberState| known.voter || request.learner;

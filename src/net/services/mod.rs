@@ -7,6 +7,7 @@ pub mod cluster_v1;
 mod cluster_watch;
 mod leave;
 pub mod log_v1;
+mod named;
 
 pub mod peer;
 mod proposals;

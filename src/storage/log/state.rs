@@ -265,7 +265,8 @@ impl LogState {
             self.context.cache.clone(),
             self.damage.clone(),
             self.kept.clone(),
-        );
+        )
+        .trimmed_below(self.trim_point);
         if let Some(first) = self.segments.first() {
             self.kept.set_from(first.first_log_index());
         }

@@ -54,6 +54,7 @@ pub struct LogView {
     /// Oldest first.
     segments: Vec<Arc<SegmentReader>>,
     begins: Begins,
+    trim_point: Offset,
     cache: Arc<TailCache>,
     damage: Option<Damage>,
     kept: Kept,
@@ -97,10 +98,16 @@ impl LogView {
         Self {
             segments,
             begins,
+            trim_point: Offset::ZERO,
             cache,
             damage,
             kept,
         }
+    }
+
+    /// The same of a log that is trimmed below `trim_point`, by what is committed.
+    pub(super) fn trimmed_below(self, trim_point: Offset) -> Self {
+        Self { trim_point, ..self }
     }
 
     /// The picture of a log before it is opened: nothing.
@@ -118,6 +125,12 @@ impl LogView {
     #[must_use]
     pub fn earliest(&self) -> Offset {
         self.begins.earliest
+    }
+
+    /// Below this the log is trimmed, by what is committed. The earliest offset may be higher where segments are missing.
+    #[must_use]
+    pub fn trim_point(&self) -> Offset {
+        self.trim_point
     }
 
     /// Why nothing can be read behind the last record that is: there were more, and they are damaged (G6).

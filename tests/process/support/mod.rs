@@ -40,7 +40,18 @@ impl Node {
 
     /// `annals agent` with this configuration, as soon as it listens.
     pub fn start(config: &Path) -> Self {
-        let process = annals().arg("agent").arg("--config").arg(config).start();
+        Self::listening(annals().arg("agent").arg("--config").arg(config))
+    }
+
+    /// The same, of a process that may open no more than so many files.
+    pub fn start_with_open_files(config: &Path, open_files: u32) -> Self {
+        let limited = format!("ulimit -n {open_files} && exec \"$0\" agent --config \"$1\"");
+        let annals = env!("CARGO_BIN_EXE_annals");
+        Self::listening(Line::new("sh").arg("-c").arg(limited).arg(annals).arg(config))
+    }
+
+    fn listening(line: Line) -> Self {
+        let process = line.start();
         let line = process
             .err
             .wait_for("it listens", |text| line_with(text, "\"msg\":\"listening\""));
