@@ -6,6 +6,7 @@
 mod log_lines;
 mod node;
 
+mod abuse;
 mod coming_and_going;
 mod file;
 mod restarts;

@@ -6,11 +6,11 @@ use std::{collections::BTreeSet, error::Error, fmt, io, net::SocketAddr, sync::A
 
 use futures::{StreamExt, stream};
 use memberlist::{
-    Options,
+    Memberlist, Options,
     delegate::Delegate,
     net::{NetTransportOptions, TokioNetTransport, error::NetTransportError},
     proto::{EncryptionAlgorithm, MaybeResolvedAddress, SecretKey},
-    tokio::{TokioSocketAddrResolver, TokioTcp, TokioTcpMemberlist},
+    tokio::TokioSocketAddrResolver,
 };
 use tokio::{
     runtime::Handle,
@@ -26,6 +26,7 @@ use super::{
     inbox::{Inbox, Stranger},
     joining::{Outcome, Target},
     known::Seen,
+    wire::GossipTcp,
 };
 
 /// Reading its state needs its lock. One that does not answer for so long is broken.
@@ -47,8 +48,8 @@ const BIND_EVERY: Duration = Duration::from_millis(20);
 /// packet of news now and then, which is how it hears at once that it is missed.
 const KEEP_DEAD_NODES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-type Transport = TokioNetTransport<Id, TokioSocketAddrResolver, TokioTcp>;
-type List = TokioTcpMemberlist<Id, TokioSocketAddrResolver, Ears>;
+type Transport = TokioNetTransport<Id, TokioSocketAddrResolver, GossipTcp>;
+type List = Memberlist<Transport, Ears>;
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +330,7 @@ async fn start_list(
     let mut waited = Duration::ZERO;
     loop {
         let ears = ears(own, inbox);
-        let mut transport = NetTransportOptions::<Id, TokioSocketAddrResolver, TokioTcp>::new(own.id());
+        let mut transport = NetTransportOptions::<Id, TokioSocketAddrResolver, GossipTcp>::new(own.id());
         transport.add_bind_address(listen.address);
         if let Some(advertise) = setup.cluster.advertise {
             transport = transport.with_advertise_address(advertise);

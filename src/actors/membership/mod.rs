@@ -25,6 +25,10 @@ mod inbox;
 
 mod ears;
 
+mod header;
+
+mod wire;
+
 mod gossip;
 
 mod report;
