@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     actors::{
-        membership::{ClusterOptions, GossipTiming},
+        membership::{ClusterOptions, GossipRing, GossipTiming},
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
@@ -18,7 +18,7 @@ use crate::{
         fs::FileSystem,
         has_been_used,
     },
-    types::ClusterId,
+    types::{ClusterId, GossipKeys},
 };
 
 use super::{ClusterSetup, timing_for};
@@ -176,7 +176,7 @@ fn cluster_setup(config: &Config) -> ClusterSetup {
                 .iter()
                 .map(|seed| seed.as_str().to_owned())
                 .collect(),
-            gossip_key: cluster.gossip_key,
+            gossip_keys: GossipRing::new(cluster.gossip_key.map(GossipKeys::from)),
             advertise: cluster.advertise_gossip.set(),
         },
         listen: config.gossip_listen(),

@@ -10,4 +10,5 @@ mod abuse;
 mod coming_and_going;
 mod file;
 mod restarts;
+mod rotation;
 mod strangers;

@@ -11,7 +11,7 @@ use std::{collections::HashMap, net::SocketAddr, thread, time::Duration};
 
 use annals::{
     actors::{
-        membership::{ClusterOptions, GossipTiming},
+        membership::{ClusterOptions, GossipRing, GossipTiming},
         raft::VoterRules,
         replicator::faults::{Cut, LinkFaults},
         supervision::Ending,
@@ -258,7 +258,7 @@ fn set_up(options: &mut NodeOptions, seeds: Vec<String>, founders: Vec<String>, 
         gossip: ClusterOptions {
             name: "annals".to_owned(),
             seeds,
-            gossip_key: None,
+            gossip_keys: GossipRing::new(None),
             advertise: None,
         },
         listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),

@@ -14,7 +14,7 @@ use actix_rt::System;
 use annals::{
     actors::{
         log::Describe,
-        membership::{ClusterOptions, GossipTiming},
+        membership::{ClusterOptions, GossipRing, GossipTiming},
         raft::VoterRules,
         replicator::faults::LinkFaults,
         supervision::{Ending, Part, PartStatus, Reply, State, Timing},
@@ -211,7 +211,7 @@ fn alone() -> ClusterSetup {
         gossip: ClusterOptions {
             name: "annals".to_owned(),
             seeds: Vec::new(),
-            gossip_key: None,
+            gossip_keys: GossipRing::new(None),
             advertise: None,
         },
         listen: None,
