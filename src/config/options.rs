@@ -180,13 +180,13 @@ options! {
         /// Connections at a time; those above it are closed at once. Each costs a file and some tens of KiB.
         connections_max: u32 = 1024, in 1..=1_000_000;
         /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves some
-        /// 1.2 MiB of each in memory, so that the default bounds this at 600 MiB.
+        /// chunks of each in memory: 180 MiB for 500 of them, since chunks are smaller when there are many.
         consumers_max: u32 = 512, in 1..=1_000_000;
         /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
         /// enough that a caller who waits for ever is not kept for ever.
         request_timeout: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=Duration::from_secs(3600);
         /// Bytes read and sent to a consumer at a time: large reads are what make a disk fast, and each reader holds
-        /// one of them in memory.
+        /// one of them in memory. Less where more than 32 streams consume.
         consume_chunk_bytes: ByteSize = ByteSize::kib(256), in ByteSize::kib(4)..=ByteSize::mib(4);
         /// Silence on a connection after which the node asks whether the client is still there; below the minute or
         /// more after which common firewalls forget a connection.

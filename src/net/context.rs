@@ -63,6 +63,11 @@ pub struct Parts {
     pub log: Logger,
 }
 
+/// What is read at a time for all consuming streams together: enough for as many that a disk and a network are busy.
+const CHUNKS_BYTES: usize = 8 << 20;
+/// What is read at a time, however many streams there are: below it each read costs more than what it brings.
+const CHUNK_BYTES_MIN: usize = 16 << 10;
+
 /// Shared by all services.
 #[derive(Debug)]
 pub struct Context {
@@ -138,6 +143,16 @@ impl Context {
             consumers_max: self.options.consumers_max,
         };
         Arc::clone(&self.consumers).try_acquire_owned().map_err(refused)
+    }
+
+    /// How much is read for a consumer at a time: all that is read for streams which are not being read from stays in memory, so
+    /// each has less of it when there are many.
+    #[must_use]
+    pub fn consume_chunk_bytes(&self) -> usize {
+        let most = self.options.consume_chunk_bytes;
+        let free = self.consumers.available_permits();
+        let open = self.options.consumers_max.saturating_sub(free).max(1);
+        (CHUNKS_BYTES / open).max(CHUNK_BYTES_MIN).min(most)
     }
 
     /// Checks the name of a log in a request.

@@ -63,8 +63,8 @@ impl Default for Options {
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
-            // A client that does not read leaves some 1.2 MiB for each in memory: a chunk read, one encoded, and what HTTP/2
-            // has taken. So 600 MiB is the worst case.
+            // Clients that do not read leave some chunks of each in memory: one read, one encoded, and what HTTP/2 has taken. 500
+            // took 180 MiB with their connections, since chunks are smaller when there are many (tests/process/hostile.rs).
             consumers_max: 512,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,
