@@ -25,7 +25,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("storage", &[]),
     ("consensus", &["storage", "proto"]),
     ("actors", &["storage", "consensus", "proto"]),
-    ("net", &["storage", "consensus", "actors", "proto", "record_set"]),
+    (
+        "net",
+        &["storage", "consensus", "actors", "certs", "proto", "record_set"],
+    ),
     ("config", &[]),
     ("telemetry", &["config"]),
     ("node", &["storage", "consensus", "actors", "net", "config"]),

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::held::Held;
+use crate::certs::Caller;
 
 /// How long a client may take for its greeting: the longest round trips have less than a second, and lost packets are sent again.
 pub const GREETING_WITHIN: Duration = Duration::from_secs(10);
@@ -96,6 +97,8 @@ pub struct Ends {
     pub tcp: TcpConnectInfo,
     /// The peer's process.
     pub held: Held,
+    /// Who called, by the certificate that it proved to have; `None` where nobody was asked for one.
+    pub caller: Option<Caller>,
 }
 
 impl Connected for Connection {
@@ -105,6 +108,7 @@ impl Connected for Connection {
         Ends {
             tcp: self.stream.connect_info(),
             held: self.held.clone(),
+            caller: None,
         }
     }
 }
