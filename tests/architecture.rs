@@ -42,7 +42,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("telemetry", &["config"]),
     (
         "node",
-        &["storage", "consensus", "actors", "net", "config", "tls"],
+        &["storage", "consensus", "actors", "net", "config", "certs", "tls"],
     ),
     (
         "cli",
