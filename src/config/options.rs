@@ -194,6 +194,9 @@ options! {
         stream_inflight_bytes: ByteSize = ByteSize::mib(8), in ByteSize::kib(1)..=ByteSize::gib(4);
         /// Connections at a time; those above it are closed at once. Each costs a file and some tens of KiB.
         connections_max: u32 = 1024, in 1..=1_000_000;
+        /// The same of one address, or one /64 of IPv6: a quarter, so that no machine can take every place. Raise it
+        /// where all clients come by one proxy.
+        connections_per_address_max: u32 = 256, in 1..=1_000_000;
         /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves some
         /// chunks of each in memory: 180 MiB for 500 of them, since chunks are smaller when there are many.
         consumers_max: u32 = 512, in 1..=1_000_000;

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     cluster,
+    connections::Connections,
     context::Context,
-    entrance::Connections,
     vitals::{Check, Readiness},
 };
 use crate::{actors::supervision::PartStatus, certs::Certificate, clock, tls::NodeTls};

@@ -10,13 +10,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::held::Held;
+use super::{connections::Slot, held::Held};
 use crate::{
     certs::Caller,
     tls::{Guest, Stream},
@@ -41,7 +40,7 @@ pub struct Connection {
     /// `None` once it is over.
     greeting: Option<AwaitedGreeting>,
     held: Held,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 /// What a client must say, and by when, before its connection is worth its place.
@@ -86,7 +85,7 @@ impl Connection {
     pub fn new(
         stream: Stream,
         guest: Option<Guest>,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         kill: &CancellationToken,
         greeting: Greeting,
     ) -> Self {
@@ -209,7 +208,7 @@ mod tests {
         let connection = Connection::new(
             Stream::Plain(accepted.unwrap().0),
             None,
-            slot,
+            slot.into(),
             &CancellationToken::new(),
             SOON,
         );

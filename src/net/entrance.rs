@@ -4,28 +4,21 @@
 //! after a while. A client has its place among `connections_max` from the beginning. When all of them are taken, some more
 //! may still show that they are peers.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use slog::{Logger, warn};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Connection, GREETING_WITHIN, Greeting},
+    connections::{Connections, Full, Slot},
     handshakes::{Handshakes, TLS_FIRST_BYTE},
 };
 use crate::{
@@ -46,48 +39,6 @@ pub type Accepted = mpsc::Sender<io::Result<Connection>>;
 /// Nobody serves any more.
 #[derive(Debug)]
 pub struct Closed;
-
-/// Counts of connections.
-#[derive(Debug)]
-pub struct Connections {
-    slots: Arc<Semaphore>,
-    max: usize,
-    refused: AtomicU64,
-}
-
-impl Connections {
-    /// At most `max` at a time.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        let max = max.min(Semaphore::MAX_PERMITS);
-        Self {
-            slots: Arc::new(Semaphore::new(max)),
-            max,
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    /// Open at the moment.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.max - self.slots.available_permits()
-    }
-
-    /// Closed at once since the gateway's start, because there were too many.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn refuse(&self, peer: SocketAddr, log: &Logger) {
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        // Under attack this would be a line per connection: tell the 1st, 2nd, 4th, 8th ...
-        if refused.is_power_of_two() {
-            warn!(log, "too many connections; closed a new one at once";
-                "peer" => %peer, "connections_max" => self.max, "refused" => refused);
-        }
-    }
-}
 
 /// What is on the other side of the door.
 #[derive(Clone, Debug)]
@@ -173,30 +124,30 @@ impl Entrance {
         // Acknowledgements are small and waited for; a peer that has gone away shows at the first read.
         drop(stream.set_nodelay(true));
         let slot = match self.draining.is_cancelled() {
-            true => None,
-            false => Arc::clone(&self.connections.slots).try_acquire_owned().ok(),
+            true => Err(None),
+            false => self.connections.take(from).map_err(Some),
         };
         if self.peers.is_none() && self.handshakes.is_none() {
             return match slot {
-                Some(slot) => {
+                Ok(slot) => {
                     self.clients
                         .take(Stream::Plain(stream), slot, Duration::ZERO, None)
                         .await
                 }
-                None => {
-                    self.turn_away(from);
+                Err(full) => {
+                    self.turn_away(from, full);
                     Ok(())
                 }
             };
         }
         let unknown = match (&slot, &self.peers) {
-            (Some(_), _) => None,
-            (None, peers) => {
+            (Ok(_), _) => None,
+            (Err(full), peers) => {
                 let place = peers
                     .as_ref()
                     .map(|peers| Arc::clone(&peers.unknown).try_acquire_owned());
                 let Some(Ok(place)) = place else {
-                    self.turn_away(from);
+                    self.turn_away(from, *full);
                     return Ok(());
                 };
                 Some(place)
@@ -217,12 +168,12 @@ impl Entrance {
         self,
         stream: TcpStream,
         from: SocketAddr,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Result<Slot, Option<Full>>,
     ) -> Result<(), Closed> {
         let began = Instant::now();
         let within = match slot {
-            Some(_) => self.patience.client,
-            None => self.patience.unknown,
+            Ok(_) => self.patience.client,
+            Err(_) => self.patience.unknown,
         };
         let mut first = [0];
         let Ok(Ok(1..)) = timeout(within, stream.peek(&mut first)).await else {
@@ -234,10 +185,12 @@ impl Entrance {
                 drop(slot);
                 self.to_peers(peers, stream, from, began).await
             }
-            _ => match slot.filter(|_| !self.draining.is_cancelled()) {
-                Some(slot) => self.to_clients(stream, from, first[0], slot, began).await,
-                None => {
-                    self.turn_away(from);
+            _ => match slot {
+                Ok(slot) if !self.draining.is_cancelled() => {
+                    self.to_clients(stream, from, first[0], slot, began).await
+                }
+                refused => {
+                    self.turn_away(from, refused.err().flatten());
                     Ok(())
                 }
             },
@@ -273,12 +226,12 @@ impl Entrance {
         }
     }
 
-    fn place_of_peer(&self, peers: &Peers, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
+    fn place_of_peer(&self, peers: &Peers, from: SocketAddr) -> Option<Slot> {
         let slot = Arc::clone(&peers.slots).try_acquire_owned().ok();
         if slot.is_none() {
             warn!(self.log, "too many connections of peers; closed a new one"; "from" => %from, "max" => PEERS_MAX);
         }
-        slot
+        slot.map(Slot::from)
     }
 
     async fn to_clients(
@@ -286,7 +239,7 @@ impl Entrance {
         stream: TcpStream,
         from: SocketAddr,
         first: u8,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         began: Instant,
     ) -> Result<(), Closed> {
         let Some(handshakes) = &self.handshakes else {
@@ -309,9 +262,9 @@ impl Entrance {
     }
 
     /// A client is one too many, or comes when all of them are asked to go, which is no reason to tell of it.
-    fn turn_away(&self, from: SocketAddr) {
-        if !self.draining.is_cancelled() {
-            self.connections.refuse(from, &self.log);
+    fn turn_away(&self, from: SocketAddr, full: Option<Full>) {
+        if let Some(full) = full.filter(|_| !self.draining.is_cancelled()) {
+            self.connections.refuse(from, full, &self.log);
         }
     }
 }
@@ -322,7 +275,7 @@ impl Side {
         &self,
         tls: &NodeTls,
         proven: Proven,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         began: Instant,
     ) -> Result<(), Closed> {
         let kill = self.kill.child_token();
@@ -335,7 +288,7 @@ impl Side {
     async fn take(
         &self,
         stream: Stream,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         spent: Duration,
         known: Option<(Guest, CancellationToken)>,
     ) -> Result<(), Closed> {
@@ -347,7 +300,7 @@ impl Side {
     fn connection(
         &self,
         stream: Stream,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         spent: Duration,
         known: Option<(Guest, CancellationToken)>,
     ) -> io::Result<Connection> {
@@ -403,7 +356,7 @@ mod tests {
                 )
             };
             let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
-            let connections = Arc::new(Connections::new(connections_max));
+            let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
             let mut entrance = Entrance::new(clients, connections, Some(peers), tls, draining.clone(), log);

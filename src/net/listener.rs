@@ -170,7 +170,8 @@ impl axum::serve::Listener for AdminDoor {
                 Ok((stream, peer)) => {
                     if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
                         let stream = Stream::Plain(stream);
-                        let connection = Connection::new(stream, None, slot, &self.kill, Greeting::HTTP);
+                        let connection =
+                            Connection::new(stream, None, slot.into(), &self.kill, Greeting::HTTP);
                         return (connection, peer);
                     }
                 }

@@ -23,6 +23,7 @@ pub mod services;
 
 pub mod admin;
 pub mod connection;
+pub mod connections;
 pub mod entrance;
 mod handshakes;
 pub mod health;

@@ -13,6 +13,8 @@ pub struct Options {
     pub rpc_address_advertised: Option<String>,
     /// Open connections on the rpc address; one more is closed at once and counted.
     pub connections_max: usize,
+    /// The same of one address, or one /64 of IPv6.
+    pub connections_per_address_max: usize,
     /// Open streams, or unary requests in flight, on one connection.
     pub streams_per_connection_max: u32,
     /// One message, either way. Must be above `batch_bytes_max`, since a message wraps a batch.
@@ -53,6 +55,7 @@ impl Default for Options {
             rpc_address_advertised: None,
             // Each may hold a connection window of memory: 1024 * 2 MiB is the worst case, reached only by attack.
             connections_max: 1024,
+            connections_per_address_max: 256,
             // hyper's own default (200) is below what one pooled client connection of a busy service needs.
             streams_per_connection_max: 1024,
             // Well above a batch, so that one which is too large is refused by us, with a reason, and not by the transport.

@@ -150,6 +150,7 @@ impl NodeOptions {
                     .map(|address| address.as_str().to_owned()),
                 admin_address: config.listen.admin,
                 connections_max: limits.connections_max as usize,
+                connections_per_address_max: limits.connections_per_address_max as usize,
                 consumers_max: limits.consumers_max as usize,
                 batch_bytes_max: log.batch_bytes_max.as_usize(),
                 message_bytes_max: message_bytes_max(log.batch_bytes_max.as_usize()),
