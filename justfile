@@ -36,6 +36,10 @@ proof-disk-fault:
 proof-elections:
     .ci/proof-elections
 
+# Silent, slow and lying clients, and readers that never read: good ones hardly notice
+proof-hostile:
+    .ci/proof-hostile
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev

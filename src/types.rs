@@ -131,6 +131,39 @@ impl GossipKey {
     }
 }
 
+/// The keys of a cluster's gossip: what is said is encrypted with the first, and what is heard may be with any. There is more than
+/// one while keys are being changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipKeys(Vec<GossipKey>);
+
+impl GossipKeys {
+    /// Keys that may be in use at a time: each is tried on what is heard.
+    pub const MAX: usize = 8;
+
+    /// These keys; `None` unless there is one at least, and at most [`GossipKeys::MAX`].
+    #[must_use]
+    pub fn new(keys: Vec<GossipKey>) -> Option<Self> {
+        (1..=Self::MAX).contains(&keys.len()).then_some(Self(keys))
+    }
+
+    /// The keys, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = GossipKey> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The one that is used for what is said.
+    #[must_use]
+    pub fn first(&self) -> GossipKey {
+        self.0[0]
+    }
+}
+
+impl From<GossipKey> for GossipKeys {
+    fn from(key: GossipKey) -> Self {
+        Self(vec![key])
+    }
+}
+
 impl fmt::Debug for GossipKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GossipKey(hidden)")

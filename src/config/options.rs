@@ -122,6 +122,21 @@ options! {
         insecure: bool = false;
     }
 
+    /// Who this node is by its certificate, and whom it believes. Without all of it nothing is encrypted and nobody is asked who
+    /// they are.
+    tls: Tls {
+        /// This node's certificate in PEM, of the URI annals://CLUSTER/node/NAME, and behind it those who vouch for it.
+        certificate: Option<PathBuf> = None;
+        /// Its private key, which nobody else should be able to read.
+        key: Option<PathBuf> = None;
+        /// The certificates of the authorities that are believed. What they sign is let in, as a client or as a node of the
+        /// cluster that it is for, so they should sign nothing else.
+        authorities: Option<PathBuf> = None;
+        /// Lets clients in by the common name of a certificate that has no other name. Off, because common names were never
+        /// meant to say who somebody is, and an authority may check them less.
+        allow_common_name: bool = false;
+    }
+
     /// The cluster that this node belongs to.
     cluster: Cluster {
         /// What people call the cluster. Nodes of clusters of other names ignore each other.
@@ -179,14 +194,17 @@ options! {
         stream_inflight_bytes: ByteSize = ByteSize::mib(8), in ByteSize::kib(1)..=ByteSize::gib(4);
         /// Connections at a time; those above it are closed at once. Each costs a file and some tens of KiB.
         connections_max: u32 = 1024, in 1..=1_000_000;
+        /// The same of one address, or one /64 of IPv6: a quarter, so that no machine can take every place. Raise it
+        /// where all clients come by one proxy.
+        connections_per_address_max: u32 = 256, in 1..=1_000_000;
         /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves some
-        /// 1.2 MiB of each in memory, so that the default bounds this at 600 MiB.
+        /// chunks of each in memory: 180 MiB for 500 of them, since chunks are smaller when there are many.
         consumers_max: u32 = 512, in 1..=1_000_000;
         /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
         /// enough that a caller who waits for ever is not kept for ever.
         request_timeout: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=Duration::from_secs(3600);
         /// Bytes read and sent to a consumer at a time: large reads are what make a disk fast, and each reader holds
-        /// one of them in memory.
+        /// one of them in memory. Less where more than 32 streams consume.
         consume_chunk_bytes: ByteSize = ByteSize::kib(256), in ByteSize::kib(4)..=ByteSize::mib(4);
         /// Silence on a connection after which the node asks whether the client is still there; below the minute or
         /// more after which common firewalls forget a connection.

@@ -21,6 +21,7 @@ use crate::{
         vitals::{Readiness, Vitals},
     },
     proto::raw::annals::v1::ResponseHeader,
+    tls::NodeTls,
     types::NodeId,
 };
 
@@ -59,9 +60,16 @@ pub struct Parts {
     pub cluster: Option<ClusterPort>,
     /// What answering peers takes; `None` for a node that stands alone.
     pub peers: Option<PeerServing>,
+    /// Who is let in, and who this node is to them; `None` where nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// Where events are logged.
     pub log: Logger,
 }
+
+/// What is read at a time for all consuming streams together: enough for as many that a disk and a network are busy.
+const CHUNKS_BYTES: usize = 8 << 20;
+/// What is read at a time, however many streams there are: below it each read costs more than what it brings.
+const CHUNK_BYTES_MIN: usize = 16 << 10;
 
 /// Shared by all services.
 #[derive(Debug)]
@@ -138,6 +146,16 @@ impl Context {
             consumers_max: self.options.consumers_max,
         };
         Arc::clone(&self.consumers).try_acquire_owned().map_err(refused)
+    }
+
+    /// How much is read for a consumer at a time: all that is read for streams which are not being read from stays in memory, so
+    /// each has less of it when there are many.
+    #[must_use]
+    pub fn consume_chunk_bytes(&self) -> usize {
+        let most = self.options.consume_chunk_bytes;
+        let free = self.consumers.available_permits();
+        let open = self.options.consumers_max.saturating_sub(free).max(1);
+        (CHUNKS_BYTES / open).max(CHUNK_BYTES_MIN).min(most)
     }
 
     /// Checks the name of a log in a request.

@@ -21,7 +21,7 @@ use super::{
     connection::{Connection, Greeting},
     entrance::Entrance,
 };
-use crate::error::Disposition;
+use crate::{error::Disposition, tls::Stream};
 
 /// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -249,7 +249,9 @@ impl axum::serve::Listener for AdminDoor {
         loop {
             let (stream, peer) = self.door.accept(&mut self.trouble).await;
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-                return (Connection::new(stream, slot, &self.kill, Greeting::HTTP), peer);
+                let stream = Stream::Plain(stream);
+                let connection = Connection::new(stream, None, slot.into(), &self.kill, Greeting::HTTP);
+                return (connection, peer);
             }
         }
     }

@@ -23,7 +23,9 @@ pub mod services;
 
 pub mod admin;
 pub mod connection;
+pub mod connections;
 pub mod entrance;
+mod handshakes;
 pub mod health;
 pub mod held;
 pub mod listener;

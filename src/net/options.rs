@@ -13,6 +13,8 @@ pub struct Options {
     pub rpc_address_advertised: Option<String>,
     /// Open connections on the rpc address; one more is closed at once and counted.
     pub connections_max: usize,
+    /// The same of one address, or one /64 of IPv6.
+    pub connections_per_address_max: usize,
     /// Open streams, or unary requests in flight, on one connection.
     pub streams_per_connection_max: u32,
     /// One message, either way. Must be above `batch_bytes_max`, since a message wraps a batch.
@@ -53,6 +55,7 @@ impl Default for Options {
             rpc_address_advertised: None,
             // Each may hold a connection window of memory: 1024 * 2 MiB is the worst case, reached only by attack.
             connections_max: 1024,
+            connections_per_address_max: 256,
             // hyper's own default (200) is below what one pooled client connection of a busy service needs.
             streams_per_connection_max: 1024,
             // Well above a batch, so that one which is too large is refused by us, with a reason, and not by the transport.
@@ -63,8 +66,8 @@ impl Default for Options {
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
-            // A client that does not read leaves some 1.2 MiB for each in memory: a chunk read, one encoded, and what HTTP/2
-            // has taken. So 600 MiB is the worst case.
+            // Clients that do not read leave some chunks of each in memory: one read, one encoded, and what HTTP/2 has taken. 500
+            // took 180 MiB with their connections, since chunks are smaller when there are many (tests/process/hostile.rs).
             consumers_max: 512,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,

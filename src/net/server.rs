@@ -23,8 +23,9 @@ use tonic_health::{
 use super::{
     Options, admin,
     connection::Connection,
+    connections::Connections,
     context::{Context, Parts},
-    entrance::{Connections, Entrance, Side},
+    entrance::{Entrance, Side},
     health,
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
@@ -48,6 +49,14 @@ const ACCEPTED_MAX: usize = 64;
 
 /// HTTP/2 frames from clients. A frame is read whole; the default of 16 KiB makes a large batch of many frames.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
+/// The headers of a request: a path, a deadline, a token at most.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// Streams that a client opened and took back before they were looked at; one more ends its connection (CVE-2023-44487, "rapid
+/// reset").
+const RESETS_PENDING_MAX: usize = 20;
+/// Streams that this side had to reset because of what the client did; one more ends its connection (CVE-2025-8671, "made you
+/// reset").
+const RESETS_BY_ERROR_MAX: usize = 256;
 
 /// The addresses that servers were bound to; where the next generation binds again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,7 +152,10 @@ impl RunningServers {
 
         let draining = CancellationToken::new();
         let context = Arc::new(Context::new(parts.clone(), rpc_address, draining.clone()));
-        let connections = Arc::new(Connections::new(options.connections_max));
+        let connections = Arc::new(Connections::new(
+            options.connections_max,
+            options.connections_per_address_max,
+        ));
         let (rpc_door, admin_door) = (Door::new(&rpc, rpc_address), Door::new(&admin, admin_address));
         let servers = Self {
             addresses: (rpc_address, admin_address),
@@ -198,7 +210,14 @@ impl RunningServers {
             peers.as_ref().map(|peers| peers.kill.clone()),
         );
         let draining = self.draining.clone();
-        let entrance = Entrance::new(clients, Arc::clone(connections), peers, draining, log.clone());
+        let entrance = Entrance::new(
+            clients,
+            Arc::clone(connections),
+            peers,
+            context.parts.tls.clone(),
+            draining,
+            log.clone(),
+        );
         runtime.spawn(accept_loop(door, entrance, self.parting.clone(), log.clone()));
 
         let (draining, finished, parting) =
@@ -356,6 +375,9 @@ fn builder(options: &Options) -> Server {
         .initial_connection_window_size(options.connection_window_bytes)
         .max_concurrent_streams(options.streams_per_connection_max)
         .max_frame_size(FRAME_BYTES_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
+        .http2_max_local_error_reset_streams(Some(RESETS_BY_ERROR_MAX))
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
 }

@@ -201,6 +201,7 @@ fn gateway_parts(
         vitals,
         cluster: Some(cluster.port(raft.clone())),
         peers: Some(cluster.serving()),
+        tls: options.tls.clone(),
         log: logger.clone(),
     }
 }

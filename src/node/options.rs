@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     actors::{
-        membership::{ClusterOptions, GossipTiming},
+        membership::{ClusterOptions, GossipRing, GossipTiming},
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
@@ -18,7 +18,8 @@ use crate::{
         fs::FileSystem,
         has_been_used,
     },
-    types::ClusterId,
+    tls::{MaterialError, NodeTls},
+    types::{ClusterId, GossipKeys},
 };
 
 use super::{ClusterSetup, timing_for};
@@ -51,6 +52,8 @@ pub struct NodeOptions {
     pub has_data: bool,
     /// Addresses and limits.
     pub net: net::Options,
+    /// Who this node is by its certificate, and whom it believes; `None`: nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// How patient supervision is.
     pub timing: supervision::Timing,
 }
@@ -61,6 +64,9 @@ pub enum OptionsError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The files of TLS cannot be used.
+    #[error("TLS cannot be used")]
+    Tls(#[from] MaterialError),
     /// The log's directory cannot be looked at.
     #[error("cannot list {path}")]
     LogDirectory {
@@ -78,6 +84,7 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
+            Self::Tls(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
         }
     }
@@ -86,13 +93,18 @@ impl OptionsError {
 impl NodeOptions {
     /// What `config` says, for the data directory it names, which is taken for this process.
     ///
-    /// Blocking. Errors: the data directory cannot be used.
+    /// Blocking. Errors: the data directory, or a file of TLS, cannot be used.
     pub fn open(
         config: &Config,
         data_dir: &Path,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
+        let tls = config
+            .tls
+            .files()
+            .map(|files| NodeTls::open(files, config.node_names(), config.tls.allow_common_name));
+        let tls = tls.transpose()?;
         let cluster = cluster_setup(config);
         let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
@@ -138,6 +150,7 @@ impl NodeOptions {
                     .map(|address| address.as_str().to_owned()),
                 admin_address: config.listen.admin,
                 connections_max: limits.connections_max as usize,
+                connections_per_address_max: limits.connections_per_address_max as usize,
                 consumers_max: limits.consumers_max as usize,
                 batch_bytes_max: log.batch_bytes_max.as_usize(),
                 message_bytes_max: message_bytes_max(log.batch_bytes_max.as_usize()),
@@ -150,6 +163,7 @@ impl NodeOptions {
                 keepalive_timeout: limits.keepalive_timeout,
                 ..net::Options::default()
             },
+            tls,
             timing: timing_for(limits.drain_timeout),
             file_system,
         };
@@ -176,7 +190,7 @@ fn cluster_setup(config: &Config) -> ClusterSetup {
                 .iter()
                 .map(|seed| seed.as_str().to_owned())
                 .collect(),
-            gossip_key: cluster.gossip_key,
+            gossip_keys: GossipRing::new(cluster.gossip_key.map(GossipKeys::from)),
             advertise: cluster.advertise_gossip.set(),
         },
         listen: config.gossip_listen(),

@@ -6,7 +6,9 @@
 mod log_lines;
 mod node;
 
+mod abuse;
 mod coming_and_going;
 mod file;
 mod restarts;
+mod rotation;
 mod strangers;

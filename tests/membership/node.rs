@@ -13,13 +13,13 @@ use annals::{
     actors::{
         agent::{AgentActor, Shutdown, Status},
         membership::{
-            ClusterOptions, GossipAddress, GossipTiming, MembershipActor, MembershipChild, MembershipSetup,
-            NodeIdentity, OwnTags, Peer, PeerDirectory, PeerTable, Presence,
+            ClusterOptions, GossipAddress, GossipRing, GossipTiming, MembershipActor, MembershipChild,
+            MembershipSetup, NodeIdentity, OwnTags, Peer, PeerDirectory, PeerTable, Presence,
         },
         supervision::{ActorRef, Child, Ending, PartStatus, State, Timing},
     },
     storage::fs::RealFileSystem,
-    types::{GossipKey, NodeId},
+    types::{GossipKey, GossipKeys, NodeId},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -52,7 +52,7 @@ impl Place {
             cluster: ClusterOptions {
                 name: "annals".to_owned(),
                 seeds: Vec::new(),
-                gossip_key: None,
+                gossip_keys: GossipRing::new(None),
                 advertise: None,
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -71,7 +71,7 @@ impl Place {
     }
 
     pub(crate) fn with_key(mut self, byte: u8) -> Self {
-        self.cluster.gossip_key = GossipKey::from_bytes(&[byte; 32]);
+        self.cluster.gossip_keys = GossipRing::new(Some(keys(&[byte])));
         self
     }
 
@@ -93,6 +93,12 @@ impl Place {
     fn data_dir(&self) -> &Path {
         self.directory.path()
     }
+}
+
+/// Keys of these bytes, in this order.
+pub(crate) fn keys(bytes: &[u8]) -> GossipKeys {
+    let keys = bytes.iter().map(|byte| GossipKey::Aes256([*byte; 32]));
+    GossipKeys::new(keys.collect()).unwrap()
 }
 
 /// Fast enough for a test, and slow enough for a machine that does much else.
@@ -307,9 +313,14 @@ impl Node {
 
 /// Three nodes that know each other; the first is the others' seed.
 pub(crate) async fn three() -> [Node; 3] {
-    let first = Node::start(&Place::new(1)).await;
-    let second = Node::start(&Place::new(2).with_seed(&first)).await;
-    let third = Node::start(&Place::new(3).with_seed(&first)).await;
+    three_of(|place| place).await
+}
+
+/// The same, each made another by `with`.
+pub(crate) async fn three_of(with: impl Fn(Place) -> Place) -> [Node; 3] {
+    let first = Node::start(&with(Place::new(1))).await;
+    let second = Node::start(&with(Place::new(2)).with_seed(&first)).await;
+    let third = Node::start(&with(Place::new(3)).with_seed(&first)).await;
     all_reach_each_other(&[&first, &second, &third]).await;
     [first, second, third]
 }

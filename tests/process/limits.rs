@@ -8,7 +8,7 @@ use annals::proto::annals::v1::{
 use tokio::time::{interval, timeout};
 use tonic::transport::Channel;
 
-use crate::support::{DEADLINE, Node, annals, configuration, line_with};
+use crate::support::{DEADLINE, Node, annals, configuration, line_with, resident_bytes};
 
 #[test]
 fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
@@ -34,17 +34,6 @@ fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
         found.len(),
         input.len()
     );
-}
-
-/// Bytes of memory that a process has in use.
-fn resident_bytes(node: &Node) -> usize {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", node.process.id()));
-    let statm = statm.expect("the process is there");
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<usize>().ok());
-    pages.expect("its second number is that of resident pages") * 4096
 }
 
 /// The node is a process of its own: among other tests, what those held was counted too.

@@ -6,6 +6,7 @@ mod support;
 mod agent;
 mod cluster;
 mod dev;
+mod hostile;
 mod kill;
 mod limits;
 mod other_log;

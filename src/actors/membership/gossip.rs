@@ -2,23 +2,30 @@
 //!
 //! It runs on the multi-thread runtime: its tasks run where it is made, and every call goes there too.
 
-use std::{collections::BTreeSet, error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use memberlist::{
-    Options,
+    Memberlist, Options,
     delegate::Delegate,
     net::{NetTransportOptions, TokioNetTransport, error::NetTransportError},
-    proto::{EncryptionAlgorithm, MaybeResolvedAddress, SecretKey},
-    tokio::{TokioSocketAddrResolver, TokioTcp, TokioTcpMemberlist},
+    proto::{EncryptionAlgorithm, MaybeResolvedAddress},
+    tokio::TokioSocketAddrResolver,
 };
 use tokio::{
     runtime::Handle,
-    sync::OnceCell,
+    sync::{OnceCell, watch},
     time::{sleep, timeout},
 };
 
-use crate::types::GossipKey;
+use crate::types::GossipKeys;
 
 use super::{
     GossipTiming, MembershipSetup, OwnTags, Tags,
@@ -26,6 +33,8 @@ use super::{
     inbox::{Inbox, Stranger},
     joining::{Outcome, Target},
     known::Seen,
+    ring,
+    wire::GossipTcp,
 };
 
 /// Reading its state needs its lock. One that does not answer for so long is broken.
@@ -47,8 +56,8 @@ const BIND_EVERY: Duration = Duration::from_millis(20);
 /// packet of news now and then, which is how it hears at once that it is missed.
 const KEEP_DEAD_NODES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-type Transport = TokioNetTransport<Id, TokioSocketAddrResolver, TokioTcp>;
-type List = TokioTcpMemberlist<Id, TokioSocketAddrResolver, Ears>;
+type Transport = TokioNetTransport<Id, TokioSocketAddrResolver, GossipTcp>;
+type List = Memberlist<Transport, Ears>;
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug)]
@@ -114,16 +123,17 @@ impl Gossip {
         let (setup, runtime) = (setup.clone(), setup.runtime.clone());
         let started = runtime.spawn(async move {
             let inbox = Arc::new(Inbox::default());
+            let keys = setup.cluster.gossip_keys.subscribe();
             let list = Box::pin(start_list(&setup, &own, &inbox, listen)).await?;
             inbox.is_at(*list.advertise_address());
-            Ok(Self {
-                running: Arc::new(Running {
-                    list,
-                    inbox,
-                    runtime: setup.runtime,
-                    closed: OnceCell::new(),
-                }),
-            })
+            let running = Arc::new(Running {
+                list,
+                inbox,
+                runtime: setup.runtime,
+                closed: OnceCell::new(),
+            });
+            tokio::spawn(follow_keys(keys, Arc::downgrade(&running)));
+            Ok(Self { running })
         });
         started.await.unwrap_or(Err(GossipError::Panicked))
     }
@@ -329,12 +339,12 @@ async fn start_list(
     let mut waited = Duration::ZERO;
     loop {
         let ears = ears(own, inbox);
-        let mut transport = NetTransportOptions::<Id, TokioSocketAddrResolver, TokioTcp>::new(own.id());
+        let mut transport = NetTransportOptions::<Id, TokioSocketAddrResolver, GossipTcp>::new(own.id());
         transport.add_bind_address(listen.address);
         if let Some(advertise) = setup.cluster.advertise {
             transport = transport.with_advertise_address(advertise);
         }
-        let options = options(&setup.timing, setup.cluster.gossip_key.as_ref());
+        let options = options(&setup.timing, setup.cluster.gossip_keys.keys().as_ref());
         let error = match Box::pin(List::with_delegate(ears, transport, options)).await {
             Ok(list) => return Ok(list),
             Err(error) => error,
@@ -363,7 +373,20 @@ fn bind_error<D: Delegate>(error: &memberlist::error::Error<Transport, D>) -> Op
     }
 }
 
-fn options(timing: &GossipTiming, key: Option<&GossipKey>) -> Options {
+/// Gives memberlist each new set of keys, for as long as it runs.
+async fn follow_keys(mut keys: watch::Receiver<Option<GossipKeys>>, running: Weak<Running>) {
+    // Those that memberlist began with are looked at again: they may have changed while it began.
+    keys.mark_changed();
+    while keys.changed().await.is_ok() {
+        let Some(running) = running.upgrade() else { return };
+        let keys = keys.borrow_and_update().clone();
+        if let (Some(keys), Some(ring)) = (keys, running.list.keyring()) {
+            ring::turn(ring, &keys);
+        }
+    }
+}
+
+fn options(timing: &GossipTiming, keys: Option<&GossipKeys>) -> Options {
     let options = Options::lan()
         .with_probe_interval(timing.probe_interval)
         .with_probe_timeout(timing.probe_timeout)
@@ -375,16 +398,13 @@ fn options(timing: &GossipTiming, key: Option<&GossipKey>) -> Options {
         // Dead nodes count as nodes that could confirm a suspicion, and never do; without a bound a second failure among
         // five would be found out after 12 s.
         .with_suspicion_max_timeout_mult(2)
-        .with_gossip_verify_incoming(key.is_some())
-        .with_gossip_verify_outgoing(key.is_some());
-    match key {
+        .with_gossip_verify_incoming(keys.is_some())
+        .with_gossip_verify_outgoing(keys.is_some());
+    match keys {
         None => options,
-        Some(key) => options
-            .with_primary_key(match *key {
-                GossipKey::Aes128(bytes) => SecretKey::Aes128(bytes),
-                GossipKey::Aes192(bytes) => SecretKey::Aes192(bytes),
-                GossipKey::Aes256(bytes) => SecretKey::Aes256(bytes),
-            })
+        // The others follow at once.
+        Some(keys) => options
+            .with_primary_key(ring::secret(keys.first()))
             .with_encryption_algo(EncryptionAlgorithm::default()),
     }
 }
@@ -392,6 +412,7 @@ fn options(timing: &GossipTiming, key: Option<&GossipKey>) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::GossipKey;
 
     /// It dropped a dead node after 30 s, and in half of all cases the place of another one was wrong then: the task that
     /// reads packets went past the end of the list, panicked, and the node heard no news any more.
@@ -403,8 +424,8 @@ mod tests {
 
     #[test]
     fn with_a_key_nothing_is_said_or_heard_without_it() {
-        let key = GossipKey::from_bytes(&[7; 32]);
-        for key in [None, key.as_ref()] {
+        let key = GossipKeys::from(GossipKey::Aes256([7; 32]));
+        for key in [None, Some(&key)] {
             let options = options(&GossipTiming::default(), key);
             assert_eq!(options.primary_key().is_some(), key.is_some());
             assert_eq!(options.gossip_verify_incoming(), key.is_some());

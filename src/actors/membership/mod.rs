@@ -25,6 +25,12 @@ mod inbox;
 
 mod ears;
 
+mod ring;
+
+mod header;
+
+mod wire;
+
 mod gossip;
 
 mod report;
@@ -39,4 +45,5 @@ pub use directory::{Peer, PeerBoard, PeerDirectory, PeerTable, Presence};
 pub use messages::{Forget, Leave, Members};
 pub use options::{ClusterOptions, GossipTiming, MembershipSetup, NodeIdentity};
 pub use own::OwnTags;
+pub use ring::{GossipRing, NotEncrypted};
 pub use tags::{Standing, TAGS_BYTES_MAX, Tags, TagsError};

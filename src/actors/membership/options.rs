@@ -5,10 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use slog::Logger;
 use tokio::runtime::Handle;
 
-use crate::{
-    storage::fs::FileSystem,
-    types::{GossipKey, NodeId},
-};
+use crate::{storage::fs::FileSystem, types::NodeId};
+
+use super::GossipRing;
 
 /// Which node it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +19,14 @@ pub struct NodeIdentity {
 }
 
 /// Which cluster it looks for, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// The cluster's name; nodes of other clusters are no peers.
     pub name: String,
     /// Gossip addresses, `host:port`, of nodes to join; names are looked up anew at each try.
     pub seeds: Vec<String>,
-    /// Encrypts and authenticates gossip; nodes with another key, or none, do not understand each other.
-    pub gossip_key: Option<GossipKey>,
+    /// Encrypts and authenticates gossip; nodes without a key in common, or without any, do not understand each other.
+    pub gossip_keys: GossipRing,
     /// Where others reach this node's gossip; `None`: where it listens.
     pub advertise: Option<SocketAddr>,
 }

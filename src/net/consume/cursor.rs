@@ -126,7 +126,8 @@ impl Cursor {
     ) -> impl Stream<Item = Result<Portion, Status>> + Send {
         stream::try_unfold((self, place), move |(mut cursor, place)| async move {
             let options = &cursor.context.options;
-            let bytes_max = response_bytes_max(options.message_bytes_max).min(options.consume_chunk_bytes);
+            let bytes_max =
+                response_bytes_max(options.message_bytes_max).min(cursor.context.consume_chunk_bytes());
             let mut room = Room::new(bytes_max);
             let batches = match deadline {
                 None => cursor.next(&mut room).await?,
@@ -158,7 +159,7 @@ pub struct Portion {
 
 /// Batches from `from` on: from memory where it is there, else from files.
 async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, Refusal> {
-    let bytes_max = context.options.consume_chunk_bytes;
+    let bytes_max = context.consume_chunk_bytes();
     let view = context.parts.read_path.view();
     if from < view.earliest() {
         return Err(out_of_range(context, from));

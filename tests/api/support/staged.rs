@@ -200,6 +200,7 @@ async fn run(
         vitals: Arc::new(TestVitals(read_path)),
         cluster: None,
         peers: None,
+        tls: None,
         log: Logger::root(Discard, o!()),
     };
     let launcher = Launcher::new(tokio::runtime::Handle::current(), parts);

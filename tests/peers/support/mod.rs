@@ -291,6 +291,7 @@ async fn run(
             replicators: replicators.clone(),
             runtime: runtime.clone(),
         }),
+        tls: None,
         log: logger.clone(),
     };
     let launcher = Launcher::new(runtime, parts);

@@ -93,6 +93,17 @@ impl Node {
     }
 }
 
+/// Bytes of memory that a node's process has in use.
+pub fn resident_bytes(node: &Node) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", node.process.id()));
+    let statm = statm.expect("the process is there");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("its second number is that of resident pages") * 4096
+}
+
 /// Writes a configuration beside this data directory, and says where.
 pub fn configuration(data_dir: &Path, rpc: &str) -> PathBuf {
     let path = data_dir.with_extension("toml");
