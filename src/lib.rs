@@ -1,7 +1,7 @@
 //! Annals: a replicated commit log in one binary, built as a system of actors.
 //!
 //! Dependencies point one way: `storage` <- `actors` <- `net` <- `node` <- `cli`. `types`, `error`, `invariant`, `clock` and
-//! `record_set` are below all, `certs` stands on them alone. `tests/architecture.rs` holds it.
+//! `record_set` are below all, `certs` and `acl` stand on them alone. `tests/architecture.rs` holds it.
 
 pub mod types;
 
@@ -16,6 +16,8 @@ pub mod config;
 pub mod telemetry;
 
 pub mod certs;
+
+pub mod acl;
 
 pub mod storage;
 

@@ -14,7 +14,7 @@ use std::{
 const BASE: [&str; 4] = ["types", "error", "invariant", "clock"];
 
 /// What else each top-level module may use. An arrow that is not here points the wrong way.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("types", &[]),
     ("error", &[]),
     ("invariant", &[]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("proto", &[]),
     ("record_set", &["proto"]),
     ("certs", &[]),
+    ("acl", &[]),
     ("storage", &[]),
     ("consensus", &["storage", "proto"]),
     ("actors", &["storage", "consensus", "proto"]),
