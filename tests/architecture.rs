@@ -14,7 +14,7 @@ use std::{
 const BASE: [&str; 4] = ["types", "error", "invariant", "clock"];
 
 /// What else each top-level module may use. An arrow that is not here points the wrong way.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("types", &[]),
     ("error", &[]),
     ("invariant", &[]),
@@ -23,16 +23,28 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("record_set", &["proto"]),
     ("certs", &[]),
     ("acl", &[]),
+    ("tls", &["certs"]),
     ("storage", &[]),
     ("consensus", &["storage", "proto"]),
-    ("actors", &["storage", "consensus", "proto"]),
+    ("actors", &["storage", "consensus", "tls", "proto"]),
     (
         "net",
-        &["storage", "consensus", "actors", "certs", "proto", "record_set"],
+        &[
+            "storage",
+            "consensus",
+            "actors",
+            "certs",
+            "tls",
+            "proto",
+            "record_set",
+        ],
     ),
-    ("config", &[]),
+    ("config", &["tls"]),
     ("telemetry", &["config"]),
-    ("node", &["storage", "consensus", "actors", "net", "config"]),
+    (
+        "node",
+        &["storage", "consensus", "actors", "net", "config", "tls"],
+    ),
     (
         "cli",
         &[
@@ -42,6 +54,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "node",
             "config",
             "certs",
+            "tls",
             "telemetry",
             "proto",
             "record_set",

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use super::{options::Key, origin::Origin, value::Refusal};
-use crate::error::Disposition;
+use crate::{error::Disposition, tls::MaterialError};
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +156,23 @@ pub enum Problem {
         /// The address.
         address: String,
     },
+    /// Of several options that belong together, some are set and some are not.
+    #[error("{set} is set and {missing} is not, and TLS needs both")]
+    Incomplete {
+        /// One that is set.
+        set: Key,
+        /// One that is not.
+        missing: Key,
+    },
+    /// A file of TLS cannot be used.
+    #[error("{key}: {error}")]
+    Tls {
+        /// The option that names it.
+        key: Key,
+        /// What is wrong with it.
+        #[source]
+        error: MaterialError,
+    },
 }
 
 fn contradiction(larger: Key, value: &str, factor: u32, smaller: Key, other: &str) -> String {
@@ -221,7 +238,9 @@ impl ConfigError {
             | Problem::NoWay { .. }
             | Problem::Even { .. }
             | Problem::Nowhere { .. }
-            | Problem::NoAddress { .. } => Disposition::Reject,
+            | Problem::NoAddress { .. }
+            | Problem::Incomplete { .. } => Disposition::Reject,
+            Problem::Tls { error, .. } => error.disposition(),
         }
     }
 

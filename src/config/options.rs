@@ -122,6 +122,21 @@ options! {
         insecure: bool = false;
     }
 
+    /// Who this node is by its certificate, and whom it believes. Without all of it nothing is encrypted and nobody is asked who
+    /// they are.
+    tls: Tls {
+        /// This node's certificate in PEM, of the URI annals://CLUSTER/node/NAME, and behind it those who vouch for it.
+        certificate: Option<PathBuf> = None;
+        /// Its private key, which nobody else should be able to read.
+        key: Option<PathBuf> = None;
+        /// The certificates of the authorities that are believed. What they sign is let in, as a client or as a node of the
+        /// cluster that it is for, so they should sign nothing else.
+        authorities: Option<PathBuf> = None;
+        /// Lets clients in by the common name of a certificate that has no other name. Off, because common names were never
+        /// meant to say who somebody is, and an authority may check them less.
+        allow_common_name: bool = false;
+    }
+
     /// The cluster that this node belongs to.
     cluster: Cluster {
         /// What people call the cluster. Nodes of clusters of other names ignore each other.

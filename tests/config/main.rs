@@ -5,11 +5,14 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+#[path = "../certs/support.rs"]
+mod certs;
 mod cluster;
 mod errors;
 mod files;
 mod layers;
 mod telemetry;
+mod tls;
 
 use annals::config::{self, ConfigErrors, Loaded};
 
