@@ -12,9 +12,9 @@ pub mod clock;
 pub mod proto;
 pub mod record_set;
 
+pub mod acl;
 pub mod certs;
 pub mod tls;
-pub mod acl;
 
 pub mod config;
 pub mod telemetry;

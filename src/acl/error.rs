@@ -35,7 +35,7 @@ pub enum Problem {
     #[error("a line begins with `p`, or with `g`; this one does not")]
     UnknownKind,
     /// The line has another number of fields.
-    #[error("{found} fields, where {expected} are expected")]
+    #[error("{found} fields; a line is `{expected}`")]
     FieldCount {
         /// How many there are.
         found: usize,
@@ -126,7 +126,7 @@ impl Problem {
             Self::UnknownKind => {
                 "write `p, SUBJECT, OBJECT, ACTION`, or `g, SUBJECT, role:NAME`; a remark begins with `#`".to_owned()
             }
-            Self::FieldCount { expected, .. } => format!("separate them by commas: {expected}"),
+            Self::FieldCount { .. } => "separate fields by commas, and end a line with the last one".to_owned(),
             Self::NoSubject { .. } => {
                 "a subject is at most 256 printable letters of ASCII without spaces and commas, a `*` stands at its end; a role is \
                  role:NAME"

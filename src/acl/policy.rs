@@ -16,7 +16,7 @@ const POLICY_BYTES_MAX: usize = 1 << 20;
 const LINES_MAX: usize = 10_000;
 
 const P_FIELDS: &str = "p, SUBJECT, OBJECT, ACTION";
-const P_FIELDS_WITH_EFFECT: &str = "p, SUBJECT, OBJECT, ACTION, and perhaps deny";
+const P_FIELDS_WITH_EFFECT: &str = "p, SUBJECT, OBJECT, ACTION[, deny]";
 const G_FIELDS: &str = "g, SUBJECT, role:NAME";
 
 /// What stands for every object or action.

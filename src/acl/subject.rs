@@ -43,7 +43,8 @@ impl<'a> Who<'a> {
 
     /// Whether a rule may be about them. A certificate comes from outside: one that says `role:operator`, or `anonymous`,
     /// is not to be given what those may.
-    pub(super) fn may_be_meant(self) -> bool {
+    #[must_use]
+    pub fn may_be_meant(self) -> bool {
         match self {
             Self::Anonymous => true,
             Self::Named(subject) => is_subject(subject) && subject != ANONYMOUS && !is_role(subject),
