@@ -36,7 +36,7 @@ pub struct Decision {
 
 impl Decision {
     /// What is not allowed is denied.
-    pub(super) const DENIED: Self = Self {
+    pub const DENIED: Self = Self {
         allowed: false,
         rule: None,
     };

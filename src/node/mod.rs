@@ -16,6 +16,7 @@ mod consensus_thread;
 mod descriptors;
 mod founding;
 mod options;
+mod policy;
 mod process;
 mod readiness;
 mod removal;
@@ -37,6 +38,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
+pub use policy::NodePolicy;
 pub use process::{ProcessError, run};
 pub use several::{EndingOf, run_several};
 
@@ -55,7 +57,10 @@ use crate::{
     storage::data_dir::{DataDir, Identity},
 };
 
-use self::{cluster::ClusterParts, consensus_thread::ConsensusThread, founding::Founding, removal::Removal};
+use self::{
+    cluster::ClusterParts, consensus_thread::ConsensusThread, founding::Founding, policy::PolicyReload,
+    removal::Removal,
+};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -117,6 +122,10 @@ impl Node {
         let (addresses_sender, addresses) = watch::channel(None);
         let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
         let removal = removal(&options, &cluster, &data_dir, runtime, &logger);
+        let policy = options
+            .policy
+            .as_ref()
+            .map(|policy| PolicyReload::new(policy, &logger));
         let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
         let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
@@ -124,9 +133,13 @@ impl Node {
         actix::spawn(founding.run());
         let removal = removal(assembled.port, assembled.refs.membership.clone());
         runtime.spawn(removal.run());
+        let ending = publish(end, assembled.thread, consensus);
+        if let Some(policy) = policy {
+            runtime.spawn(policy.run(ending.clone()));
+        }
         Ok(Self {
             agent,
-            ending: publish(end, assembled.thread, consensus),
+            ending,
             addresses,
             readiness: assembled.readiness,
             refs: assembled.refs,

@@ -8,7 +8,7 @@ use crate::{
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
-    config::{Config, Founding},
+    config::{Config, Founding, PolicyFileError},
     consensus::Timing,
     error::Disposition,
     net,
@@ -21,7 +21,7 @@ use crate::{
     types::ClusterId,
 };
 
-use super::{ClusterSetup, timing_for};
+use super::{ClusterSetup, NodePolicy, timing_for};
 
 /// How long a learner must have been caught up and reachable before it votes: long enough that a node which flaps does not.
 const STABLE_FOR: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ pub struct NodeOptions {
     pub cluster: ClusterSetup,
     /// Something was written to the log before.
     pub has_data: bool,
+    /// Who may do what; `None` where nobody is asked.
+    pub policy: Option<NodePolicy>,
     /// Addresses and limits.
     pub net: net::Options,
     /// How patient supervision is.
@@ -61,6 +63,9 @@ pub enum OptionsError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The policy cannot be used.
+    #[error("acl: {0}")]
+    Policy(#[from] PolicyFileError),
     /// The log's directory cannot be looked at.
     #[error("cannot list {path}")]
     LogDirectory {
@@ -78,6 +83,7 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
+            Self::Policy(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
         }
     }
@@ -86,13 +92,14 @@ impl OptionsError {
 impl NodeOptions {
     /// What `config` says, for the data directory it names, which is taken for this process.
     ///
-    /// Blocking. Errors: the data directory cannot be used.
+    /// Blocking. Errors: the data directory cannot be used, or the policy.
     pub fn open(
         config: &Config,
         data_dir: &Path,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
+        let policy = NodePolicy::open(config)?;
         let cluster = cluster_setup(config);
         let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
@@ -129,6 +136,7 @@ impl NodeOptions {
             scrub: ScrubPace::default(),
             cluster,
             has_data,
+            policy,
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 rpc_address_advertised: config
