@@ -44,7 +44,16 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("telemetry", &["config"]),
     (
         "node",
-        &["storage", "consensus", "actors", "net", "config", "acl", "tls"],
+        &[
+            "storage",
+            "consensus",
+            "actors",
+            "net",
+            "config",
+            "acl",
+            "certs",
+            "tls",
+        ],
     ),
     (
         "cli",

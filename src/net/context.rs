@@ -22,6 +22,7 @@ use crate::{
         vitals::{Readiness, Vitals},
     },
     proto::raw::annals::v1::ResponseHeader,
+    tls::NodeTls,
     types::NodeId,
 };
 
@@ -62,6 +63,8 @@ pub struct Parts {
     pub authorization: Option<Authorization>,
     /// What answering peers takes; `None` for a node that stands alone.
     pub peers: Option<PeerServing>,
+    /// Who is let in, and who this node is to them; `None` where nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// Where events are logged.
     pub log: Logger,
 }

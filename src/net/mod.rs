@@ -25,6 +25,7 @@ pub mod services;
 pub mod admin;
 pub mod connection;
 pub mod entrance;
+mod handshakes;
 pub mod health;
 pub mod held;
 pub mod listener;

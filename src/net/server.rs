@@ -199,7 +199,14 @@ impl RunningServers {
             peers.as_ref().map(|peers| peers.kill.clone()),
         );
         let draining = self.draining.clone();
-        let entrance = Entrance::new(clients, Arc::clone(connections), peers, draining, log.clone());
+        let entrance = Entrance::new(
+            clients,
+            Arc::clone(connections),
+            peers,
+            context.parts.tls.clone(),
+            draining,
+            log.clone(),
+        );
         runtime.spawn(accept_loop(door, entrance, self.parting.clone(), log.clone()));
 
         let (draining, finished, parting) =

@@ -202,6 +202,7 @@ fn gateway_parts(
         cluster: Some(cluster.port(raft.clone())),
         authorization: options.policy.as_ref().map(|policy| policy.authorization.clone()),
         peers: Some(cluster.serving()),
+        tls: options.tls.clone(),
         log: logger.clone(),
     }
 }

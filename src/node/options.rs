@@ -18,6 +18,7 @@ use crate::{
         fs::FileSystem,
         has_been_used,
     },
+    tls::{MaterialError, NodeTls},
     types::ClusterId,
 };
 
@@ -53,6 +54,8 @@ pub struct NodeOptions {
     pub policy: Option<NodePolicy>,
     /// Addresses and limits.
     pub net: net::Options,
+    /// Who this node is by its certificate, and whom it believes; `None`: nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// How patient supervision is.
     pub timing: supervision::Timing,
 }
@@ -66,6 +69,9 @@ pub enum OptionsError {
     /// The policy cannot be used.
     #[error("acl: {0}")]
     Policy(#[from] PolicyFileError),
+    /// The files of TLS cannot be used.
+    #[error("TLS cannot be used")]
+    Tls(#[from] MaterialError),
     /// The log's directory cannot be looked at.
     #[error("cannot list {path}")]
     LogDirectory {
@@ -84,6 +90,7 @@ impl OptionsError {
         match self {
             Self::DataDir(error) => error.disposition(),
             Self::Policy(error) => error.disposition(),
+            Self::Tls(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
         }
     }
@@ -92,7 +99,7 @@ impl OptionsError {
 impl NodeOptions {
     /// What `config` says, for the data directory it names, which is taken for this process.
     ///
-    /// Blocking. Errors: the data directory cannot be used, or the policy.
+    /// Blocking. Errors: the data directory, a file of TLS, or the policy cannot be used.
     pub fn open(
         config: &Config,
         data_dir: &Path,
@@ -100,6 +107,11 @@ impl NodeOptions {
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
         let policy = NodePolicy::open(config)?;
+        let tls = config
+            .tls
+            .files()
+            .map(|files| NodeTls::open(files, config.node_names(), config.tls.allow_common_name));
+        let tls = tls.transpose()?;
         let cluster = cluster_setup(config);
         let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
@@ -158,6 +170,7 @@ impl NodeOptions {
                 keepalive_timeout: limits.keepalive_timeout,
                 ..net::Options::default()
             },
+            tls,
             timing: timing_for(limits.drain_timeout),
             file_system,
         };

@@ -1,23 +1,15 @@
 //! The policy of a node, and how another one comes into force while it runs.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use slog::{Logger, info, o, warn};
-use tokio::{
-    sync::watch,
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use slog::{Logger, info};
 
+use super::reload::{ReloadError, Reloadable};
 use crate::{
     acl::{Acl, Changed},
-    actors::supervision::Ending,
     config::{Config, Enforcement, PolicyFileError, PolicyFiles},
     net::authorization::Authorization,
 };
-
-/// How often the files are read: who has lost a right is out within a few seconds, and reading some kilobytes costs nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A policy and its files.
 #[derive(Clone, Debug)]
@@ -52,8 +44,7 @@ pub(super) struct PolicyReload {
     acl: Acl,
     files: PolicyFiles,
     /// What was told of files that are wrong: once, and not at each look.
-    told: Option<String>,
-    logger: Logger,
+    told: Mutex<Option<String>>,
 }
 
 impl PolicyReload {
@@ -67,56 +58,40 @@ impl PolicyReload {
         Self {
             acl: policy.authorization.acl.clone(),
             files: policy.files.clone(),
-            told: None,
-            logger: logger.new(o!("policy" => policy.files.name())),
+            told: Mutex::default(),
         }
     }
+}
 
-    /// Looks until the node has ended.
-    pub(super) async fn run(mut self, mut ending: watch::Receiver<Option<Ending>>) {
-        // It ends, or nobody is there any more who could say it.
-        let ended = async move { drop(ending.wait_for(Option::is_some).await) };
-        tokio::select! {
-            () = ended => {}
-            () = self.look_on() => {}
-        }
+impl Reloadable for PolicyReload {
+    fn name(&self) -> &'static str {
+        "policy"
     }
 
-    async fn look_on(&mut self) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            self.look().await;
-        }
-    }
-
-    /// Looks once. What is wrong leaves what is in force as it is.
-    async fn look(&mut self) {
-        let (acl, files) = (self.acl.clone(), self.files.clone());
-        // The runtime is going where it does not come back.
-        let Ok(reloaded) = spawn_blocking(move || files.reload(&acl)).await else {
-            return;
-        };
+    fn reload(&self, at_once: bool) -> Result<Option<String>, ReloadError> {
+        let reloaded = self.files.reload(&self.acl);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match reloaded {
             Ok(Changed::Yes { rules }) => {
-                self.told = None;
-                info!(self.logger, "another policy is in force"; "rules" => rules);
+                *told = None;
+                Ok(Some(format!("{rules} rules of {}", self.files.name())))
             }
-            Ok(Changed::No) => {
-                if self.told.take().is_some() {
-                    info!(
-                        self.logger,
-                        "the policy's files are right again, and say what is in force"
-                    );
-                }
-            }
+            Ok(Changed::No) => Ok(told.take().map(|_| {
+                format!(
+                    "nothing: {} is right again, and says what is in force",
+                    self.files.name()
+                )
+            })),
             Err(error) => {
-                let error = error.to_string();
-                if self.told.as_ref() != Some(&error) {
-                    warn!(self.logger, "the new policy is wrong; the one before stays in force"; "cause" => &error);
-                    self.told = Some(error);
+                let text = error.to_string();
+                if told.as_ref() == Some(&text) && !at_once {
+                    return Ok(None);
                 }
+                *told = Some(text);
+                Err(ReloadError {
+                    remedy: error.remedy(),
+                    source: Box::new(error),
+                })
             }
         }
     }

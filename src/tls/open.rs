@@ -101,13 +101,26 @@ impl OpenConnections {
         generation: u64,
         now: TimestampMs,
     ) -> Vec<Outcast> {
-        let mut outcasts = Vec::new();
-        for entry in self.lock().values_mut() {
+        let is_due = |entry: &Entry| {
             let is_known = entry.generation == generation && now < entry.caller.not_after();
-            if is_known || entry.kill.is_cancelled() {
+            !is_known && !entry.kill.is_cancelled()
+        };
+        let due: Vec<_> = {
+            let entries = self.lock();
+            let due = entries.iter().filter(|(_, entry)| is_due(entry));
+            due.map(|(number, entry)| (*number, entry.chain.clone(), entry.usage))
+                .collect()
+        };
+        let mut outcasts = Vec::new();
+        for (number, chain, usage) in due {
+            // Signatures are checked while nobody waits for the lock.
+            let vouched = authorities.vouch(&chain, usage, now);
+            let mut entries = self.lock();
+            // It may have ended meanwhile.
+            let Some(entry) = entries.get_mut(&number) else {
                 continue;
-            }
-            match authorities.vouch(&entry.chain, entry.usage, now) {
+            };
+            match vouched {
                 Ok(()) => entry.generation = generation,
                 Err(why) => {
                     entry.kill.cancel();

@@ -25,7 +25,7 @@ use slog::Logger;
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 
-use crate::{
+use crate::support::{
     certs::{Cluster, DAY},
     log_lines::LogLines,
 };

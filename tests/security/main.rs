@@ -5,15 +5,11 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
-#[path = "../certs/support.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
-mod certs;
-#[path = "../support/log_lines.rs"]
-mod log_lines;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod audit;
 mod files;
 mod gate;
-mod node;
 mod reloads;
 mod roles;

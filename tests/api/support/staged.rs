@@ -201,6 +201,7 @@ async fn run(
         cluster: None,
         authorization: None,
         peers: None,
+        tls: None,
         log: Logger::root(Discard, o!()),
     };
     let launcher = Launcher::new(tokio::runtime::Handle::current(), parts);

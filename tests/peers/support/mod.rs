@@ -292,6 +292,7 @@ async fn run(
             replicators: replicators.clone(),
             runtime: runtime.clone(),
         }),
+        tls: None,
         log: logger.clone(),
     };
     let launcher = Launcher::new(runtime, parts);
