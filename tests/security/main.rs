@@ -5,11 +5,15 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+#[path = "../tls/speaking.rs"]
+mod speaking;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod audit;
 mod files;
 mod gate;
+mod matrix;
+mod raw;
 mod reloads;
 mod roles;
