@@ -14,7 +14,7 @@ use std::{
 const BASE: [&str; 4] = ["types", "error", "invariant", "clock"];
 
 /// What else each top-level module may use. An arrow that is not here points the wrong way.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("types", &[]),
     ("error", &[]),
     ("invariant", &[]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("proto", &[]),
     ("record_set", &["proto"]),
     ("certs", &[]),
+    ("acl", &[]),
     ("tls", &["certs"]),
     ("storage", &[]),
     ("consensus", &["storage", "proto"]),
@@ -32,17 +33,27 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "storage",
             "consensus",
             "actors",
+            "acl",
             "certs",
             "tls",
             "proto",
             "record_set",
         ],
     ),
-    ("config", &["tls"]),
+    ("config", &["acl", "tls"]),
     ("telemetry", &["config"]),
     (
         "node",
-        &["storage", "consensus", "actors", "net", "config", "certs", "tls"],
+        &[
+            "storage",
+            "consensus",
+            "actors",
+            "net",
+            "config",
+            "acl",
+            "certs",
+            "tls",
+        ],
     ),
     (
         "cli",
@@ -52,6 +63,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "net",
             "node",
             "config",
+            "acl",
             "certs",
             "tls",
             "telemetry",

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::{
-    config::ConfigErrors,
+    config::{ConfigErrors, PolicyFileError},
     error::{Disposition, causes},
     node::ProcessError,
     tls::{MaterialError, TlsFailure},
@@ -135,6 +135,12 @@ pub enum CliError {
     /// Something is the matter with certificates, or with their files.
     #[error("{0}")]
     Certs(#[from] CertsFailure),
+    /// A policy that was to be asked is wrong.
+    #[error("{}", policy_text(.0))]
+    Policy(#[source] PolicyFileError),
+    /// The policy says no, which was printed.
+    #[error("denied")]
+    Denied,
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -148,6 +154,14 @@ pub enum CliError {
         /// How to produce the rest, when the input can be read again.
         go_on: Option<String>,
     },
+}
+
+/// All mistakes of a policy, each with its remedy.
+fn policy_text(error: &PolicyFileError) -> String {
+    match error {
+        PolicyFileError::Wrong { error, .. } => error.to_string(),
+        PolicyFileError::Unreadable { .. } | PolicyFileError::NoFile { .. } => error.to_string(),
+    }
 }
 
 /// How it shows that a log is not the one from before.
@@ -238,6 +252,8 @@ impl CliError {
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
+            Self::Policy(error) => error.disposition(),
+            Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::OtherLog { change, .. } => change.disposition(),
             Self::Protocol(error) => error.disposition(),
@@ -256,7 +272,8 @@ impl CliError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
+            Self::Denied => Exit::Failed,
             Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
             Self::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
             Self::WantsTls => Exit::Refused,
@@ -306,6 +323,9 @@ impl CliError {
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Certs(failure) => return failure.hint(),
+            // Each mistake comes with its own remedy.
+            Self::Policy(PolicyFileError::Wrong { .. }) => return None,
+            Self::Policy(error) => return Some(error.remedy()),
             Self::PortsTaken { .. } => "--port 9400 takes others, and --port 0 any that are free",
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
             Self::Open { .. } => {
@@ -328,6 +348,7 @@ impl CliError {
             | Self::Write(_)
             | Self::BrokenPipe
             | Self::Start(_)
+            | Self::Denied
             | Self::Interrupted => {
                 return None;
             }

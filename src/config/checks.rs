@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    cluster_checks,
+    acl_checks, cluster_checks,
     error::Problem,
     layers::{Layers, bare},
     options::{Config, Key, keys},
@@ -63,6 +63,7 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
     check_listeners(config, layers);
     cluster_checks::check(config, layers);
     tls_checks::check(config, layers);
+    acl_checks::check(config, layers);
 }
 
 fn check_listeners(config: &Config, layers: &mut Layers<'_>) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::{options::Key, origin::Origin, value::Refusal};
+use super::{acl_files::PolicyFileError, options::Key, origin::Origin, value::Refusal};
 use crate::{error::Disposition, tls::MaterialError};
 
 /// What is wrong.
@@ -164,6 +164,21 @@ pub enum Problem {
         /// One that is not.
         missing: Key,
     },
+    /// Somebody is to be asked for rights, and there are none.
+    #[error("{policy} is none, so that nobody could do anything")]
+    NoPolicy {
+        /// The option that would name it.
+        policy: Key,
+    },
+    /// A policy or a model cannot be used.
+    #[error("{key}: {error}")]
+    Policy {
+        /// The option that names it.
+        key: Key,
+        /// What is wrong with it.
+        #[source]
+        error: PolicyFileError,
+    },
     /// A file of TLS cannot be used.
     #[error("{key}: {error}")]
     Tls {
@@ -239,7 +254,9 @@ impl ConfigError {
             | Problem::Even { .. }
             | Problem::Nowhere { .. }
             | Problem::NoAddress { .. }
-            | Problem::Incomplete { .. } => Disposition::Reject,
+            | Problem::Incomplete { .. }
+            | Problem::NoPolicy { .. } => Disposition::Reject,
+            Problem::Policy { error, .. } => error.disposition(),
             Problem::Tls { error, .. } => error.disposition(),
         }
     }

@@ -4,6 +4,9 @@
 //! an option, in the file or in the environment, is an error. `options.rs` is the table of options; `config/default.toml`
 //! is the same for people, held equal by a test.
 
+mod acl;
+mod acl_checks;
+mod acl_files;
 mod addresses;
 mod checks;
 mod cluster;
@@ -26,11 +29,13 @@ mod words;
 
 use std::path::Path;
 
+pub use acl::{AclMode, Enforcement, ModelFile};
+pub use acl_files::{PolicyFileError, PolicyFiles};
 pub use addresses::{Auto, HostPort};
 pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
-pub use options::{Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
+pub use options::{Acl, Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
 pub use value::Refusal;
@@ -69,8 +74,10 @@ pub fn load(
     let mut layers = layers::Layers::new(source.as_ref(), environment);
     let mut config = Config::read(&mut layers);
     tls::resolve(&mut config, &layers);
+    acl::resolve(&mut config, &layers);
     checks::check(&config, &mut layers);
-    let warnings = tls_checks::warnings(&config);
+    let mut warnings = tls_checks::warnings(&config);
+    warnings.extend(acl_checks::warning(&config));
     let origins = layers.finish().map_err(ConfigErrors::new)?;
     Ok(Loaded {
         config,

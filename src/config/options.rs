@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::types::GossipKey;
 
 use super::{
+    acl::{AclMode, ModelFile},
     addresses::{Auto, HostPort},
     layers::Layers,
     units::ByteSize,
@@ -135,6 +136,18 @@ options! {
         /// Lets clients in by the common name of a certificate that has no other name. Off, because common names were never
         /// meant to say who somebody is, and an authority may check them less.
         allow_common_name: bool = false;
+    }
+
+    /// Who may do what.
+    acl: Acl {
+        /// The policy: lines that say which subject may do what to what. Without one nobody may do anything, so a node that asks
+        /// for certificates does not start without.
+        policy: Option<PathBuf> = None;
+        /// The model that the policy is read by. The built-in one knows roles, beginnings of names, and lines that deny.
+        model: ModelFile = ModelFile::default();
+        /// Whether the policy is kept to. Auto enforces it where [tls] says who somebody is, and asks nobody where it does not:
+        /// there everybody would be anonymous.
+        mode: AclMode = AclMode::Auto;
     }
 
     /// The cluster that this node belongs to.

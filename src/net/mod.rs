@@ -6,6 +6,7 @@
 mod options;
 
 pub mod admission;
+pub mod authorization;
 pub mod cluster;
 pub mod codec;
 pub mod context;

@@ -22,6 +22,7 @@ use tonic_health::{
 
 use super::{
     Options, admin,
+    authorization::AuthorizationLayer,
     connection::Connection,
     connections::Connections,
     context::{Context, Parts},
@@ -330,7 +331,10 @@ async fn serve(
         }
     };
     let draining = context.draining.clone();
+    let authorization = AuthorizationLayer::new(context.parts.authorization.as_ref(), &context.parts.log);
     let served = builder(&context.options)
+        // The first of all: nothing of a call that is denied is read.
+        .layer(authorization)
         .layer(ReceiveLayer::new(ReceiveBudget::new(&context.options)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled_owned())

@@ -17,6 +17,7 @@ mod consensus_thread;
 mod descriptors;
 mod founding;
 mod options;
+mod policy;
 mod process;
 mod reach;
 mod readiness;
@@ -40,6 +41,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
+pub use policy::NodePolicy;
 pub use process::{ProcessError, run};
 pub use several::{EndingOf, run_several};
 
@@ -63,6 +65,7 @@ use self::{
     cluster::ClusterParts,
     consensus_thread::ConsensusThread,
     founding::Founding,
+    policy::PolicyReload,
     reload::{ReloadBell, Reloadable, Reloads},
     removal::Removal,
 };
@@ -309,8 +312,12 @@ fn reloads(options: &NodeOptions, bell: &ReloadBell, logger: &Logger) -> Reloads
         let certificates = Certificates::new(tls, logger.clone());
         Arc::new(certificates) as Arc<dyn Reloadable>
     });
+    let policy = options.policy.as_ref().map(|policy| {
+        let policy = PolicyReload::new(policy, logger);
+        Arc::new(policy) as Arc<dyn Reloadable>
+    });
     Reloads {
-        sources: certificates.into_iter().collect(),
+        sources: certificates.into_iter().chain(policy).collect(),
         bell: bell.clone(),
         logger: logger.clone(),
     }

@@ -8,7 +8,7 @@ use crate::{
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
-    config::{Config, Founding},
+    config::{Config, Founding, PolicyFileError},
     consensus::Timing,
     error::Disposition,
     net,
@@ -22,7 +22,7 @@ use crate::{
     types::{ClusterId, GossipKeys},
 };
 
-use super::{ClusterSetup, timing_for};
+use super::{ClusterSetup, NodePolicy, timing_for};
 
 /// How long a learner must have been caught up and reachable before it votes: long enough that a node which flaps does not.
 const STABLE_FOR: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub struct NodeOptions {
     pub cluster: ClusterSetup,
     /// Something was written to the log before.
     pub has_data: bool,
+    /// Who may do what; `None` where nobody is asked.
+    pub policy: Option<NodePolicy>,
     /// Addresses and limits.
     pub net: net::Options,
     /// Who this node is by its certificate, and whom it believes; `None`: nothing is encrypted and nobody is asked.
@@ -64,6 +66,9 @@ pub enum OptionsError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The policy cannot be used.
+    #[error("acl: {0}")]
+    Policy(#[from] PolicyFileError),
     /// The files of TLS cannot be used.
     #[error("TLS cannot be used")]
     Tls(#[from] MaterialError),
@@ -84,6 +89,7 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
+            Self::Policy(error) => error.disposition(),
             Self::Tls(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
         }
@@ -93,13 +99,14 @@ impl OptionsError {
 impl NodeOptions {
     /// What `config` says, for the data directory it names, which is taken for this process.
     ///
-    /// Blocking. Errors: the data directory, or a file of TLS, cannot be used.
+    /// Blocking. Errors: the data directory, a file of TLS, or the policy cannot be used.
     pub fn open(
         config: &Config,
         data_dir: &Path,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
+        let policy = NodePolicy::open(config)?;
         let tls = config
             .tls
             .files()
@@ -141,6 +148,7 @@ impl NodeOptions {
             scrub: ScrubPace::default(),
             cluster,
             has_data,
+            policy,
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 rpc_address_advertised: config

@@ -5,6 +5,7 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+mod acl;
 #[path = "../certs/support.rs"]
 mod certs;
 mod cluster;

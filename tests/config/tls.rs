@@ -38,7 +38,7 @@ impl Folder {
     fn configure(&self, tls: &str) {
         self.put(
             "annals.toml",
-            &format!("[listen]\nrpc = \"0.0.0.0:8400\"\n[cluster]\nname = \"orders\"\n[tls]\n{tls}"),
+            &format!("[listen]\nrpc = \"0.0.0.0:8400\"\n[cluster]\nname = \"orders\"\n[tls]\n{tls}[acl]\nmode = \"off\"\n"),
         );
     }
 

@@ -202,6 +202,7 @@ impl Place {
             scrub: annals::actors::raft::ScrubPace::default(),
             cluster: alone(),
             has_data,
+            policy: None,
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,

@@ -199,6 +199,7 @@ async fn run(
         readiness: readiness_of_node,
         vitals: Arc::new(TestVitals(read_path)),
         cluster: None,
+        authorization: None,
         peers: None,
         tls: None,
         log: Logger::root(Discard, o!()),

@@ -285,6 +285,7 @@ async fn run(
         readiness: watch::channel(Readiness::Ready).1,
         vitals: Arc::new(NoVitals),
         cluster: None,
+        authorization: None,
         peers: Some(PeerServing {
             identity,
             handlers,
