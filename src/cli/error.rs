@@ -6,9 +6,10 @@ use crate::{
     config::{ConfigErrors, PolicyFileError},
     error::{Disposition, causes},
     node::ProcessError,
+    tls::{MaterialError, TlsFailure},
 };
 
-use super::{certs::CertsFailure, exit::Exit, refusal::Refusal};
+use super::{certs::CertsFailure, exit::Exit, refusal::Refusal, security};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,21 @@ pub enum CliError {
         /// What the system says.
         reason: String,
     },
+    /// No TLS came about with a node, or it does not let this client in.
+    #[error("no TLS with {addr}: {failure}")]
+    Tls {
+        /// With whom.
+        addr: String,
+        /// Why not.
+        #[source]
+        failure: TlsFailure,
+    },
+    /// The node does not speak without TLS.
+    #[error("the node wants TLS")]
+    WantsTls,
+    /// A file of TLS cannot be used.
+    #[error("{0}")]
+    TlsFiles(#[from] MaterialError),
     /// The connection was lost and did not come back, or the node fell silent.
     #[error("no answer from {addr} for {}: {reason}", humantime::format_duration(*.waited))]
     NoAnswer {
@@ -228,6 +244,9 @@ impl CliError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::CannotConnect { .. } | Self::Lost { .. } => Disposition::Retry,
+            Self::Tls { failure, .. } => failure.disposition(),
+            Self::WantsTls => Disposition::Reject,
+            Self::TlsFiles(error) => error.disposition(),
             Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
@@ -256,6 +275,11 @@ impl CliError {
             Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
             Self::Denied => Exit::Failed,
             Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
+            Self::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
+            Self::WantsTls => Exit::Refused,
+            Self::Tls { .. } => Exit::CannotConnect,
+            Self::TlsFiles(error) if error.is_missing() => Exit::NotFound,
+            Self::TlsFiles(_) => Exit::Failed,
             Self::Refused(refusal) => refusal.exit(),
             Self::Certs(failure) => failure.exit(),
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
@@ -284,6 +308,12 @@ impl CliError {
             Self::CannotConnect { .. } => {
                 "is a node running there? `annals dev` starts one; --addr names another"
             }
+            Self::Tls { failure, .. } => security::hint(failure),
+            Self::WantsTls => {
+                "give --ca, --cert and --key, or set ANNALS_CA, ANNALS_CERT and ANNALS_KEY; `annals certs client NAME` makes what \
+                 they name"
+            }
+            Self::TlsFiles(error) => return Some(error.client_remedy()),
             Self::NoAnswer { .. } | Self::Lost { .. } => {
                 "is the node still running, and is that its port for clients? its log tells more"
             }

@@ -32,6 +32,7 @@ mod progress;
 mod reconnect;
 mod record_lines;
 mod runtime;
+mod security;
 
 use std::{
     io::{self, Write},

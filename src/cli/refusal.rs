@@ -7,7 +7,7 @@ use tonic_types::StatusExt;
 
 use crate::proto::annals::v1::Failure;
 
-use super::{error::CliError, exit::Exit};
+use super::{error::CliError, exit::Exit, security::wants_tls};
 
 /// A node's no: a gRPC code, and what `ErrorInfo` and `RetryInfo` add to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info();
+        if info.is_none() && wants_tls(&status) {
+            return Self::WantsTls;
+        }
         if info.is_none() && is_broken_connection(status.code()) {
             return Self::Lost {
                 reason: root_cause(&status),

@@ -37,6 +37,15 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
 }
 
+/// The same is the same, and what was read anew is another.
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for ClientTls {}
+
 impl ClientTls {
     /// What the files hold.
     ///

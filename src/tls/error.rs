@@ -124,6 +124,19 @@ impl MaterialError {
         }
     }
 
+    /// Whether the file is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.problem, MaterialProblem::Unreadable(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// What a client of a node is to do about it, which needs no certificate of a node.
+    #[must_use]
+    pub fn client_remedy(&self) -> String {
+        self.remedy()
+            .replace("annals certs node NAME", "annals certs client NAME")
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> String {

@@ -6,6 +6,7 @@
 mod support;
 
 mod cluster;
+mod program;
 mod refusals;
 mod reload;
 mod speaking;
