@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -33,6 +36,19 @@ struct Shared {
     in_force: ArcSwap<InForce>,
     /// Counts policies that came into force.
     changes: watch::Sender<u64>,
+    /// Counts texts that were to come into force and were wrong.
+    failures: AtomicU64,
+}
+
+/// How the policy of a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AclStatus {
+    /// Lines that grant or deny something.
+    pub rules: usize,
+    /// How often another policy came into force.
+    pub reloads: u64,
+    /// How often one did not, since it was wrong.
+    pub failures: u64,
 }
 
 /// A policy, and what it was asked so far. Both go together, so that no decision outlives its policy.
@@ -99,6 +115,7 @@ impl Acl {
         let shared = Shared {
             in_force: ArcSwap::from_pointee(in_force),
             changes: watch::Sender::new(0),
+            failures: AtomicU64::new(0),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -137,6 +154,21 @@ impl Acl {
         // After the policy: who hears of it asks by the new one.
         self.shared.changes.send_modify(|changes| *changes += 1);
         Ok(Changed::Yes { rules })
+    }
+
+    /// Notes that a policy was to come into force and was wrong, or could not be read.
+    pub fn note_failure(&self) {
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> AclStatus {
+        AclStatus {
+            rules: self.shared.in_force.load().rules.len(),
+            reloads: *self.shared.changes.borrow(),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+        }
     }
 
     /// Changes whenever another policy is in force.

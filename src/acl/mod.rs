@@ -16,7 +16,7 @@ mod words;
 mod handle;
 
 pub use error::{AclError, Mistake, Problem};
-pub use handle::{Acl, Changed};
+pub use handle::{Acl, AclStatus, Changed};
 pub use model::{BUILT_IN_MODEL, Model};
 pub use rules::{Decision, Rule};
 pub use subject::{ANONYMOUS, Who};

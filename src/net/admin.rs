@@ -11,6 +11,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
+    authorization::Authorization,
     cluster,
     connections::Connections,
     context::Context,
@@ -121,6 +122,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "admission_bytes_max": context.admission.bytes_max(),
         },
         "tls": parts.tls.as_ref().map(tls),
+        "acl": parts.authorization.as_ref().map(acl),
         "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
@@ -149,6 +151,17 @@ fn tls(tls: &NodeTls) -> Value {
         "reloads": status.reloads,
         "reload_failures": status.failures,
         "reload_problem": status.problem,
+    })
+}
+
+/// How the policy is kept to, and how it stands.
+fn acl(authorization: &Authorization) -> Value {
+    let status = authorization.acl.status();
+    json!({
+        "mode": if authorization.shadow { "shadow" } else { "enforce" },
+        "rules": status.rules,
+        "reloads": status.reloads,
+        "reload_failures": status.failures,
     })
 }
 

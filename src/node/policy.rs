@@ -87,6 +87,10 @@ impl Reloadable for PolicyReload {
                 if told.as_ref() == Some(&text) && !at_once {
                     return Ok(None);
                 }
+                // As often as it is told, and not at each look.
+                if told.as_ref() != Some(&text) {
+                    self.acl.note_failure();
+                }
                 *told = Some(text);
                 Err(ReloadError {
                     remedy: error.remedy(),

@@ -12,8 +12,6 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::error::causes;
-
 /// How often is looked whether there is something new.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -102,7 +100,8 @@ impl Reloads {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let why = causes(&error);
+                    // What is found wrong says all that is behind it by itself.
+                    let why = error.to_string();
                     error!(self.logger, "cannot reload; what was in force stays so";
                         "what" => source.name(), "why" => why, "help" => &error.remedy);
                 }

@@ -142,12 +142,16 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_once_until_it_is_right
     until_logged(&node, "reloaded what=policy changed=nothing").await;
     let told = node.lines.beginning(CANNOT);
     assert!(
-        told.len() == 1 && told[0].contains("policy.csv:1: unknown action `wirte`"),
+        told.len() == 1 && told[0].matches("policy.csv:1: unknown action `wirte`").count() == 1,
         "{told:#?}"
     );
     folder.put(ONLY_DESCRIBE);
     until_logged(&node, "reloaded what=policy changed=1 rules").await;
     assert_denied(&client.produce(request("denied")).await.unwrap_err());
+    let (_, status) = node.get("/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let expected = serde_json::json!({"mode": "enforce", "rules": 1, "reloads": 1, "reload_failures": 1});
+    assert_eq!(status["acl"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
