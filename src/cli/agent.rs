@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use crate::{
     config::{self, Config, Loaded},
-    node::{self, Addresses},
+    node::{self, Addresses, Hangup},
     telemetry::logging,
 };
 
 use super::{error::CliError, exit::Exit};
 
 /// Run a node until SIGTERM or Ctrl-C
+///
+/// SIGHUP makes it read its certificates again; it also notices by itself when they change.
 ///
 /// Every option, its default and its reason are in config/default.toml. ANNALS__SECTION__KEY in the environment overrides
 /// the file, as in ANNALS__LOG__SEGMENT_BYTES=128MiB.
@@ -30,7 +32,7 @@ impl AgentArgs {
     ///
     /// Blocking. Errors: the node could not begin, or ended for another reason than being asked to.
     pub fn run(&self) -> Result<(), CliError> {
-        run_node(&self.load()?.config, |_| ())
+        run_node(&self.load()?.config, Hangup::Reload, |_| ())
     }
 
     /// The configuration to run with.
@@ -44,11 +46,15 @@ impl AgentArgs {
 /// Runs a node to its end, with its log on standard error.
 ///
 /// Blocking. Errors: the node could not begin, or ended for another reason than being asked to.
-pub(super) fn run_node(config: &Config, on_ready: impl FnOnce(Addresses) + 'static) -> Result<(), CliError> {
+pub(super) fn run_node(
+    config: &Config,
+    hangup: Hangup,
+    on_ready: impl FnOnce(Addresses) + 'static,
+) -> Result<(), CliError> {
     let logging = logging::start(config.telemetry.log_level, config.telemetry.log_format)
         .map_err(|error| CliError::Start(std::io::Error::other(error)))?;
-    let ending =
-        node::run(config, &config.node.data_dir, &logging.logger, on_ready).map_err(CliError::Node)?;
+    let ending = node::run(config, &config.node.data_dir, &logging.logger, hangup, on_ready)
+        .map_err(CliError::Node)?;
     match Exit::of_node(ending.exit_code) {
         Exit::Done => Ok(()),
         exit => Err(CliError::NodeEnded {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     config::{self, Config, Loaded, Origin, keys},
-    node::Addresses,
+    node::{Addresses, Hangup},
 };
 
 use super::{agent::run_node, argument::shell_quoted, dev_cluster, error::CliError};
@@ -58,7 +58,7 @@ impl DevArgs {
             drop(temporary);
             return result;
         }
-        let result = run_node(&config, move |Addresses { rpc, admin }| {
+        let result = run_node(&config, Hangup::End, move |Addresses { rpc, admin }| {
             let program = std::env::args().next().unwrap_or_else(|| "annals".to_owned());
             let banner = Banner {
                 program: &program,

@@ -12,7 +12,7 @@ use super::reload::{ReloadError, Reloadable};
 use crate::{
     certs::{Certificate, Fingerprint},
     clock,
-    tls::{NodeTls, Reloaded},
+    tls::{NodeTls, Reloaded, open_to_others},
     types::TimestampMs,
 };
 
@@ -31,7 +31,14 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Says at once when others can read the private key. Blocking.
     pub(super) fn new(tls: NodeTls, logger: Logger) -> Self {
+        let key = &tls.files().key;
+        // What cannot be looked at could not have been read either.
+        if let Ok(Some(mode)) = open_to_others(key) {
+            warn!(logger, "others may read or replace the private key; run `chmod 600` on it";
+                "key" => %key.display(), "mode" => format!("{mode:04o}"));
+        }
         Self {
             tls,
             told: Mutex::default(),

@@ -42,7 +42,7 @@ use tokio::{runtime::Handle, sync::watch};
 pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
 pub use policy::NodePolicy;
-pub use process::{ProcessError, run};
+pub use process::{Hangup, ProcessError, run};
 pub use several::{EndingOf, run_several};
 
 use crate::{

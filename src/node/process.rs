@@ -4,9 +4,9 @@ use std::{io, num::NonZeroUsize, path::Path, sync::Arc};
 
 use actix::prelude::*;
 use slog::{Logger, info, warn};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Addresses, Node, NodeOptions, OptionsError, descriptors::connections_max};
+use super::{Addresses, Node, NodeControl, NodeOptions, OptionsError, descriptors::connections_max};
 use crate::{actors::supervision::Ending, config::Config, error::Disposition, storage::fs::RealFileSystem};
 
 /// The node could not even begin.
@@ -31,13 +31,23 @@ impl ProcessError {
     }
 }
 
-/// Runs a node until SIGTERM or Ctrl-C, or until it fails; SIGHUP makes it read its certificates again; `on_ready` is called once when it serves.
+/// What SIGHUP means to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// Its end, as the system has it: its terminal is gone.
+    End,
+    /// That what can be replaced while it runs is read again.
+    Reload,
+}
+
+/// Runs a node until SIGTERM or Ctrl-C, or until it fails; `on_ready` is called once when it serves.
 ///
 /// Blocking. Errors: it could not begin; how a node ends that did is in the `Ending`.
 pub fn run(
     config: &Config,
     data_dir: &Path,
     logger: &Logger,
+    hangup: Hangup,
     on_ready: impl FnOnce(Addresses) + 'static,
 ) -> Result<Ending, ProcessError> {
     let (mut options, data_dir) = NodeOptions::open(config, data_dir, Arc::new(RealFileSystem))?;
@@ -57,7 +67,10 @@ pub fn run(
     let logger = logger.clone();
     let ending = system.block_on(async move {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(ProcessError::Runtime)?;
+        let hangups = match hangup {
+            Hangup::End => None,
+            Hangup::Reload => Some(signal(SignalKind::hangup()).map_err(ProcessError::Runtime)?),
+        };
         let node = Node::start(options, data_dir, &handle, &logger).map_err(ProcessError::Runtime)?;
         let control = node.control();
         actix::spawn(async move {
@@ -65,12 +78,9 @@ pub fn run(
             info!(logger, "asked to stop"; "signal" => name);
             control.shutdown().await;
         });
-        let control = node.control();
-        actix::spawn(async move {
-            while hangup.recv().await.is_some() {
-                control.reload();
-            }
-        });
+        if let Some(hangups) = hangups {
+            actix::spawn(reload_on(hangups, node.control()));
+        }
         if let Some(addresses) = node.ready().await {
             on_ready(addresses);
         }
@@ -84,6 +94,12 @@ pub fn run(
     ending
 }
 
+async fn reload_on(mut hangups: Signal, control: NodeControl) {
+    while hangups.recv().await.is_some() {
+        control.reload();
+    }
+}
+
 /// Threads of the pool: one for each core but the one that consensus keeps busy. More would only wake one another.
 fn pool_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -92,8 +108,8 @@ fn pool_threads() -> usize {
 
 /// The signals that ask a process to end.
 pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Signals {

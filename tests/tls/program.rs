@@ -249,3 +249,54 @@ async fn what_is_wrong_with_a_node_is_said_with_what_to_do() {
     .await;
     stage.node.shut_down().await;
 }
+
+/// A process that is ended with its test.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_hears_sighup_reads_its_certificates_again_and_goes_on() {
+    let credentials = Credentials::of(CLUSTER);
+    drop(credentials.node("node-0"));
+    let files = credentials.files("node-0");
+    let folder = files.certificate.parent().unwrap();
+    let (config, log) = (folder.join("annals.toml"), folder.join("log"));
+    std::fs::write(
+        &config,
+        "[listen]\nrpc = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+         [tls]\ncertificate = \"node-0.pem\"\nkey = \"node-0.key\"\nauthorities = \"node-0.ca.pem\"\n",
+    )
+    .unwrap();
+    let process = Command::new(env!("CARGO_BIN_EXE_annals"))
+        .args([Path::new("agent"), Path::new("--config"), &config])
+        .env("ANNALS__NODE__DATA_DIR", folder.join("data"))
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let process = Process(process);
+    let says = async |text: &str| {
+        crate::support::node::until(text, async || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text))
+        })
+        .await;
+    };
+    says("\"a node leads\"").await;
+    let pid = rustix::process::Pid::from_child(&process.0);
+    let hang_up = || rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    hang_up();
+    says("nothing to reload").await;
+    credentials.put(
+        &files,
+        &credentials.sign(&node("node-0")),
+        &credentials.authority.certificate,
+    );
+    hang_up();
+    says("\"reloaded\"").await;
+}

@@ -21,7 +21,7 @@ use super::{
     argument::{AUTHORITY, parse_holder},
     error::{CertsFailure, Unrenewable},
     folder::{Folder, read, read_key},
-    report::{NOT_USED_YET, date, days_left, time},
+    report::{date, days_left, time},
 };
 use crate::cli::{
     error::CliError,
@@ -274,6 +274,6 @@ impl Report {
         {
             writeln!(out, "next: give {} its new files", one.name)?;
         }
-        writeln!(out, "note: {NOT_USED_YET}")
+        Ok(())
     }
 }
