@@ -7,6 +7,7 @@ use super::{
     addresses::Auto,
     checks::{blame, exposed, same_address},
     error::Problem,
+    gossip_keys,
     layers::{Layers, bare},
     options::{Config, Key, keys},
     words::NodeName,
@@ -17,6 +18,7 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
     check_members(config, layers);
     check_voters(config, layers);
     check_addresses(config, layers);
+    gossip_keys::check(config, layers);
     let Some(gossip) = config.gossip_listen() else {
         return;
     };
@@ -121,8 +123,14 @@ fn check_voters(config: &Config, layers: &mut Layers<'_>) {
 
 fn check_gossip_listener(config: &Config, gossip: SocketAddr, layers: &mut Layers<'_>) {
     let (key, listen) = (keys::listen::gossip, &config.listen);
-    let is_open = config.cluster.gossip_key.is_none() && !layers.is_faulty(keys::cluster::gossip_key);
-    if is_open && !listen.insecure && !layers.is_faulty(keys::listen::insecure) {
+    let is_faulty = [keys::cluster::gossip_key, keys::cluster::gossip_key_file]
+        .into_iter()
+        .any(|key| layers.is_faulty(key));
+    if !config.gossip_is_encrypted()
+        && !is_faulty
+        && !listen.insecure
+        && !layers.is_faulty(keys::listen::insecure)
+    {
         exposed(layers, key, gossip, Some(keys::cluster::gossip_key));
     }
     same_address(layers, (keys::listen::rpc, listen.rpc), (key, gossip));

@@ -2,7 +2,9 @@
 
 use std::{fmt, io};
 
-use super::{acl_files::PolicyFileError, options::Key, origin::Origin, value::Refusal};
+use super::{
+    acl_files::PolicyFileError, gossip_keys::GossipKeyError, options::Key, origin::Origin, value::Refusal,
+};
 use crate::{error::Disposition, tls::MaterialError};
 
 /// What is wrong.
@@ -170,6 +172,23 @@ pub enum Problem {
         /// The option that would name it.
         policy: Key,
     },
+    /// The same is set in two places.
+    #[error("{first} and {second} are both set")]
+    Both {
+        /// One of them.
+        first: Key,
+        /// The other.
+        second: Key,
+    },
+    /// A file of gossip's keys cannot be used.
+    #[error("{key}: {error}")]
+    GossipKeys {
+        /// The option that names it.
+        key: Key,
+        /// What is wrong with it.
+        #[source]
+        error: GossipKeyError,
+    },
     /// A policy or a model cannot be used.
     #[error("{key}: {error}")]
     Policy {
@@ -255,7 +274,9 @@ impl ConfigError {
             | Problem::Nowhere { .. }
             | Problem::NoAddress { .. }
             | Problem::Incomplete { .. }
+            | Problem::Both { .. }
             | Problem::NoPolicy { .. } => Disposition::Reject,
+            Problem::GossipKeys { error, .. } => error.disposition(),
             Problem::Policy { error, .. } => error.disposition(),
             Problem::Tls { error, .. } => error.disposition(),
         }

@@ -14,6 +14,7 @@ mod cluster_checks;
 mod environment;
 mod error;
 mod file;
+mod gossip_keys;
 mod layers;
 mod lists;
 mod nearest;
@@ -35,6 +36,7 @@ pub use addresses::{Auto, HostPort};
 pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
+pub use gossip_keys::{GossipKeyError, GossipKeyFile, GossipKeyProblem};
 pub use options::{Acl, Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
@@ -75,9 +77,11 @@ pub fn load(
     let mut config = Config::read(&mut layers);
     tls::resolve(&mut config, &layers);
     acl::resolve(&mut config, &layers);
+    gossip_keys::resolve(&mut config, &layers);
     checks::check(&config, &mut layers);
     let mut warnings = tls_checks::warnings(&config);
     warnings.extend(acl_checks::warning(&config));
+    warnings.extend(gossip_keys::warning(&config));
     let origins = layers.finish().map_err(ConfigErrors::new)?;
     Ok(Loaded {
         config,

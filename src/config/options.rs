@@ -164,6 +164,9 @@ options! {
         voters_max: u32 = 5, in 1..=9;
         /// Encrypts and authenticates gossip: 16, 24 or 32 bytes in base64, the same on all nodes.
         gossip_key: Option<GossipKey> = None;
+        /// A file of such keys instead, one a line, the one in use first. It is read again when it changes, so that keys can be
+        /// changed while nodes run.
+        gossip_key_file: Option<PathBuf> = None;
         /// Where others reach this node's rpc. Auto is listen.rpc; another one is for nodes behind a name or a mapping.
         advertise_rpc: Auto<HostPort> = Auto::Auto;
         /// The same of listen.gossip; an IP address, since packets go there without a look-up.

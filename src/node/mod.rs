@@ -16,6 +16,7 @@ mod cluster;
 mod consensus_thread;
 mod descriptors;
 mod founding;
+mod gossip_keys;
 mod options;
 mod policy;
 mod process;
@@ -65,6 +66,7 @@ use self::{
     cluster::ClusterParts,
     consensus_thread::ConsensusThread,
     founding::Founding,
+    gossip_keys::GossipKeysReload,
     policy::PolicyReload,
     reload::{ReloadBell, Reloadable, Reloads},
     removal::Removal,
@@ -316,8 +318,16 @@ fn reloads(options: &NodeOptions, bell: &ReloadBell, logger: &Logger) -> Reloads
         let policy = PolicyReload::new(policy, logger);
         Arc::new(policy) as Arc<dyn Reloadable>
     });
+    let gossip_keys = options.gossip_key_file.clone().map(|file| {
+        let keys = GossipKeysReload::new(options.cluster.gossip.gossip_keys.clone(), file);
+        Arc::new(keys) as Arc<dyn Reloadable>
+    });
     Reloads {
-        sources: certificates.into_iter().chain(policy).collect(),
+        sources: certificates
+            .into_iter()
+            .chain(policy)
+            .chain(gossip_keys)
+            .collect(),
         bell: bell.clone(),
         logger: logger.clone(),
     }

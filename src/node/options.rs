@@ -8,7 +8,7 @@ use crate::{
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
-    config::{Config, Founding, PolicyFileError},
+    config::{Config, Founding, GossipKeyError, GossipKeyFile, PolicyFileError},
     consensus::Timing,
     error::Disposition,
     net,
@@ -52,6 +52,8 @@ pub struct NodeOptions {
     pub has_data: bool,
     /// Who may do what; `None` where nobody is asked.
     pub policy: Option<NodePolicy>,
+    /// Where the keys of gossip come from, which may change; `None` where they are in the configuration, or there is none.
+    pub gossip_key_file: Option<GossipKeyFile>,
     /// Addresses and limits.
     pub net: net::Options,
     /// Who this node is by its certificate, and whom it believes; `None`: nothing is encrypted and nobody is asked.
@@ -69,6 +71,9 @@ pub enum OptionsError {
     /// The policy cannot be used.
     #[error("acl: {0}")]
     Policy(#[from] PolicyFileError),
+    /// The keys of gossip cannot be used.
+    #[error("cluster.gossip_key_file: {0}")]
+    GossipKeys(#[from] GossipKeyError),
     /// The files of TLS cannot be used.
     #[error("TLS cannot be used")]
     Tls(#[from] MaterialError),
@@ -89,6 +94,7 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
+            Self::GossipKeys(error) => error.disposition(),
             Self::Policy(error) => error.disposition(),
             Self::Tls(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
@@ -112,7 +118,9 @@ impl NodeOptions {
             .files()
             .map(|files| NodeTls::open(files, config.node_names(), config.tls.allow_common_name));
         let tls = tls.transpose()?;
-        let cluster = cluster_setup(config);
+        let gossip_keys = config.gossip_keys()?;
+        let gossip_key_file = config.gossip_key_file();
+        let cluster = cluster_setup(config, gossip_keys);
         let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
         } else {
@@ -149,6 +157,7 @@ impl NodeOptions {
             cluster,
             has_data,
             policy,
+            gossip_key_file,
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 rpc_address_advertised: config
@@ -180,7 +189,7 @@ impl NodeOptions {
 }
 
 /// What `config` says of the cluster.
-fn cluster_setup(config: &Config) -> ClusterSetup {
+fn cluster_setup(config: &Config, gossip_keys: Option<GossipKeys>) -> ClusterSetup {
     let cluster = &config.cluster;
     let (initial_members, alone) = match config.founding() {
         Founding::Alone => (vec![config.node.name.as_str().to_owned()], true),
@@ -198,7 +207,7 @@ fn cluster_setup(config: &Config) -> ClusterSetup {
                 .iter()
                 .map(|seed| seed.as_str().to_owned())
                 .collect(),
-            gossip_keys: GossipRing::new(cluster.gossip_key.map(GossipKeys::from)),
+            gossip_keys: GossipRing::new(gossip_keys),
             advertise: cluster.advertise_gossip.set(),
         },
         listen: config.gossip_listen(),

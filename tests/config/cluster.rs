@@ -235,3 +235,30 @@ fn a_key_with_a_mistake_is_not_shown_either() {
         assert!(!printed.contains("Bwc"), "{printed}");
     }
 }
+
+#[test]
+fn keys_are_in_one_place_and_their_file_is_read_with_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gossip.keys");
+    let option = format!("[cluster]\ngossip_key_file = {:?}\n", file.display().to_string());
+    let printed = complaint(&option, &[]);
+    assert!(printed.contains("gossip.keys: cannot be read"), "{printed}");
+    std::fs::write(&file, format!("{KEY}\nc2hvcnQ=\n")).unwrap();
+    let printed = complaint(&option, &[]);
+    assert!(
+        printed.contains("line 2 is no key") && !printed.contains("c2hvcnQ"),
+        "{printed}"
+    );
+    std::fs::write(&file, format!("{KEY}\n")).unwrap();
+    let config = load(&option, &[]).unwrap().config;
+    let keys = config.gossip_keys().unwrap().unwrap();
+    assert_eq!(Some(keys.first()), GossipKey::from_bytes(&[7; 32]));
+    // It encrypts, so that gossip may be where others reach it.
+    assert!(load(&format!("{option}[listen]\ngossip = \"10.0.0.1:8401\"\n"), &[]).is_ok());
+    let printed = complaint(&format!("{option}gossip_key = \"{KEY}\"\n"), &[]);
+    assert!(
+        printed.contains("cluster.gossip_key and cluster.gossip_key_file are both set")
+            && !printed.contains(KEY),
+        "{printed}"
+    );
+}

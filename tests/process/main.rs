@@ -6,6 +6,7 @@ mod support;
 mod agent;
 mod cluster;
 mod dev;
+mod gossip_keys;
 mod hostile;
 mod kill;
 mod limits;

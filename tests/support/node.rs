@@ -203,6 +203,7 @@ impl Place {
             cluster: alone(),
             has_data,
             policy: None,
+            gossip_key_file: None,
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,
