@@ -235,6 +235,7 @@ fn raft_setup(
         directory: cluster.directory.clone(),
         voters: options.cluster.voters,
         scrub: options.scrub,
+        free_bytes_min: options.free_bytes_min,
         damage: published.damage.clone(),
         links: cluster.links.clone(),
         peers: cluster.handlers.clone(),

@@ -5,6 +5,7 @@ use std::{cell::Cell, io::ErrorKind, sync::Arc, time::Duration};
 use annals::{
     actors::{
         raft::TrimBelow,
+        replicator::faults::Cut,
         supervision::{
             Reply,
             policy::{EXIT_ESCALATED, EXIT_FAILSAFE},
@@ -15,12 +16,15 @@ use annals::{
     types::Offset,
 };
 
-use crate::support::{
-    cluster::{AT_WORK, Cluster, Port, TIMING},
-    hooked_fs::{Gate, HookedFileSystem, Slowness},
-    load::{ACKNOWLEDGED, Kinds, Load},
-    node::{Place, in_time, until},
-    sim_fs::{CallKind, SimFileSystem},
+use crate::{
+    segments::{little_is_kept, until_trimmed_past},
+    support::{
+        cluster::{AT_WORK, Cluster, Port, TIMING},
+        hooked_fs::{Gate, HookedFileSystem, Slowness},
+        load::{ACKNOWLEDGED, Kinds, Load},
+        node::{Place, in_time, until},
+        sim_fs::{CallKind, SimFileSystem},
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,6 +297,42 @@ async fn a_follower_with_hardly_any_room_drops_what_was_trimmed_though_the_trim_
     disks[follower].set_free_bytes(FLOOR);
     until("it to have the trim", async || earliest() == below).await;
     cluster.until_level().await;
+    cluster.stop().await;
+}
+
+/// It fetched segments on to the last byte of its disk, where a write fails and the node ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_without_room_for_the_segments_that_would_bring_it_up_waits_for_room() {
+    let disks: Vec<_> = (1..=3).map(SimFileSystem::new).collect();
+    let places = disks
+        .iter()
+        .map(|disk| Place::on(Arc::new(disk.clone())))
+        .collect();
+    let cluster = Cluster::found_at_with(places, 3, |options| {
+        little_is_kept(options);
+        options.free_bytes_min = FLOOR;
+    })
+    .await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    cluster.isolate(follower, Cut::Fail);
+    until_trimmed_past(&cluster, leader, follower).await;
+    disks[follower].set_free_bytes(FLOOR / 2 + 1);
+    cluster.faults.heal_all();
+    let says = async |what: &str| {
+        until(what, async || {
+            let lines = cluster.node(follower).lines.all();
+            lines.iter().any(|line| line.contains(what))
+        })
+        .await;
+    };
+    says("takes no entries and no segments until there is room").await;
+    load.progresses(AT_WORK).await;
+    disks[follower].set_free_bytes(u64::MAX);
+    says("segments installed").await;
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
     cluster.stop().await;
 }
 

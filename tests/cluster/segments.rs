@@ -25,7 +25,7 @@ use crate::support::{
 const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// So little is kept that whoever is away for a moment is behind it.
-fn little_is_kept(options: &mut NodeOptions) {
+pub(crate) fn little_is_kept(options: &mut NodeOptions) {
     options.log.segment_bytes = SEGMENT_BYTES;
     options.retention = Retention {
         bytes_max: Some(2 * SEGMENT_BYTES),
@@ -53,7 +53,7 @@ fn looked_through_by_readers_only(options: &mut NodeOptions) {
 
 /// Waits until `number` has let go of entries that `behind`, which is parted, still lacks. Where its log begins for readers says
 /// less: entries stay while they are being sent to somebody.
-async fn until_trimmed_past(cluster: &Cluster, number: usize, behind: usize) {
+pub(crate) async fn until_trimmed_past(cluster: &Cluster, number: usize, behind: usize) {
     until("the log to be trimmed past the other's end", async || {
         let first = cluster.node(number).refs.read_path.view().segment_firsts()[0];
         first > cluster.node(behind).refs.cluster.state().last.plus(1)

@@ -16,7 +16,7 @@ pub enum PeerError {
     #[error("the node is not ready yet")]
     Unavailable,
     /// The disk is so full that no entries are taken; nothing was done.
-    #[error("the disk is nearly full, and takes no entries until there is room")]
+    #[error("the disk is nearly full, and takes no entries and no segments until there is room")]
     NoRoom,
     /// Consensus has ended while it worked on the request.
     #[error("consensus has stopped: {cause}")]

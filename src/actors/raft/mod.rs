@@ -126,6 +126,8 @@ pub struct RaftSetup {
     pub voters: VoterRules,
     /// How sealed segments are looked through for damage.
     pub scrub: ScrubPace,
+    /// Room on the disk that is kept free.
+    pub free_bytes_min: u64,
     /// What whoever reads the log finds damaged.
     pub damage: DamageBoard,
     /// The links to peers; kept to the members.
@@ -299,6 +301,7 @@ impl RaftActor {
             file_system: self.setup.files.0.clone(),
             directory: self.setup.files.1.clone(),
             view: self.setup.view.clone(),
+            free_bytes_min: self.setup.free_bytes_min,
             damage: self.setup.damage.clone(),
             calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
             fetching: Arc::default(),

@@ -37,6 +37,8 @@ pub(super) struct Transfer {
     /// The log's.
     pub(super) directory: PathBuf,
     pub(super) view: Arc<ArcSwap<LogView>>,
+    /// Room on the disk that is kept free; half of it is what others may use up.
+    pub(super) free_bytes_min: u64,
     /// Where damage is told that is met in it.
     pub(super) damage: DamageBoard,
     pub(super) calls: PeerCalls,
@@ -129,6 +131,8 @@ impl Transfer {
         info!(self.logger, "fetching segments"; "from" => from.get(), "bytes" => incoming.bytes_missing());
         let mut failures = 0;
         while let Some((segment, position)) = incoming.missing() {
+            self.has_room_for(segment.bytes.saturating_sub(position.get()))
+                .await?;
             incoming = self.fetch_rest(from, incoming, segment, position).await?;
             let (back, finished) = blocking(move || {
                 let finished = incoming.finish_segment(segment.first_log_index);
@@ -156,6 +160,18 @@ impl Transfer {
         let cluster_id = manifest.cluster_id;
         let begun = blocking(move || Incoming::create(file_system, &directory, cluster_id, manifest, &view));
         begun.await?.map_err(|error| of_transfer(&error))
+    }
+
+    /// What is fetched must not use up the disk's last bytes: a write that fails there ends the node, and what it has by now is
+    /// replaced only when all of it is there.
+    async fn has_room_for(&self, bytes: u64) -> Result<(), PeerError> {
+        let (file_system, directory) = (self.file_system.clone(), self.directory.clone());
+        let free = blocking(move || file_system.free_bytes(&directory)).await?;
+        let free = free.map_err(PeerError::Io)?;
+        if free.saturating_sub(bytes) < self.free_bytes_min / 2 {
+            return Err(PeerError::NoRoom);
+        }
+        Ok(())
     }
 
     /// Fetches what is missing of one segment.
