@@ -271,7 +271,8 @@ async fn a_process_that_hears_sighup_reads_its_certificates_again_and_goes_on() 
     std::fs::write(
         &config,
         "[listen]\nrpc = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
-         [tls]\ncertificate = \"node-0.pem\"\nkey = \"node-0.key\"\nauthorities = \"node-0.ca.pem\"\n",
+         [tls]\ncertificate = \"node-0.pem\"\nkey = \"node-0.key\"\nauthorities = \"node-0.ca.pem\"\n\
+         [acl]\nmode = \"off\"\n",
     )
     .unwrap();
     let process = Command::new(env!("CARGO_BIN_EXE_annals"))
