@@ -13,6 +13,7 @@ mod log;
 mod produce;
 
 mod dev_cluster;
+mod place;
 
 pub mod error;
 pub mod exit;
