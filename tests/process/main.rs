@@ -7,6 +7,7 @@ mod agent;
 mod cluster;
 mod dev;
 mod hostile;
+mod init;
 mod kill;
 mod limits;
 mod other_log;
