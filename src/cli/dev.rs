@@ -14,13 +14,16 @@ use crate::{
     node::{Addresses, Hangup},
 };
 
-use super::{agent::run_node, argument::shell_quoted, dev_cluster, error::CliError};
+use super::{
+    agent::run_node,
+    argument::shell_quoted,
+    dev_cluster,
+    error::CliError,
+    place::{ADMIN_DISTANCE, port_max},
+};
 
-/// The admin port is this much above the rpc port, as it is by default.
-const ADMIN_PORT_DISTANCE: u16 = 2;
-
-/// The highest port that leaves room for those of five nodes.
-const PORT_MAX: u16 = u16::MAX - 4 * 10 - ADMIN_PORT_DISTANCE;
+/// The most nodes of one process.
+const NODES_MAX: u16 = 5;
 
 /// Run a node, or a cluster, to try things with: all defaults, and it prints what to paste next
 ///
@@ -34,13 +37,13 @@ Examples:
   annals dev --data-dir /tmp/annals --port 9400")]
 pub struct DevArgs {
     /// Run so many nodes, which found a cluster together; each takes three ports, ten above those of the one before
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
     nodes: u16,
     /// Keep the data there [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Take clients on this port, gossip one above, and probes two above; 0: any free ports [default: 8400]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=i64::from(PORT_MAX)))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=i64::from(port_max(NODES_MAX))))]
     port: Option<u16>,
 }
 
@@ -104,7 +107,7 @@ impl DevArgs {
             config
                 .listen
                 .admin
-                .set_port(if port == 0 { 0 } else { port + ADMIN_PORT_DISTANCE });
+                .set_port(if port == 0 { 0 } else { port + ADMIN_DISTANCE });
         }
     }
 }

@@ -9,18 +9,13 @@ use std::{
 };
 
 use crate::{
-    config::{Auto, Config, HostPort, NodeName},
+    config::{Config, NodeName},
     node::{self, Addresses},
     telemetry::logging,
 };
 
-use super::{argument::shell_quoted, cluster, error::CliError, exit::Exit, runtime};
+use super::{argument::shell_quoted, cluster, error::CliError, exit::Exit, place::Place, runtime};
 
-/// Ports of two nodes are this far apart: as in config/cluster/.
-const PORTS_APART: u16 = 10;
-/// Gossip, and the probes, are so far above the rpc port, as by default.
-const GOSSIP_DISTANCE: u16 = 1;
-const ADMIN_DISTANCE: u16 = 2;
 /// Tries to find a port that is free for packets and for connections.
 const PORT_TRIES: usize = 64;
 
@@ -37,44 +32,14 @@ pub(super) fn configs(
     let places = if port == 0 {
         any_ports(ip, count).map_err(CliError::Start)?
     } else {
-        let places: Vec<_> = (0..count)
-            .map(|i| Place::at(ip, port + i * PORTS_APART))
-            .collect();
+        let places = Place::several(ip, port, count);
         refuse_taken(&places)?;
         places
     };
     let names: Vec<_> = (0..count).map(|i| NodeName::numbered(u32::from(i))).collect();
-    let seeds: Vec<_> = places.iter().map(|place| HostPort::from(place.gossip)).collect();
-    let config = |(name, place): (&NodeName, &Place)| {
-        let mut config = base.clone();
-        config.node.name = name.clone();
-        config.node.data_dir = data_dir.join(name.as_str());
-        config.listen.rpc = place.rpc;
-        config.listen.gossip = Auto::Set(place.gossip);
-        config.listen.admin = place.admin;
-        config.cluster.initial_members.clone_from(&names);
-        config.cluster.seeds.clone_from(&seeds);
-        config
-    };
-    Ok(names.iter().zip(&places).map(config).collect())
-}
-
-/// Where a node listens.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    rpc: SocketAddr,
-    gossip: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Place {
-    fn at(ip: IpAddr, port: u16) -> Self {
-        Self {
-            rpc: SocketAddr::new(ip, port),
-            gossip: SocketAddr::new(ip, port + GOSSIP_DISTANCE),
-            admin: SocketAddr::new(ip, port + ADMIN_DISTANCE),
-        }
-    }
+    let mut base = base.clone();
+    base.node.data_dir = data_dir.to_owned();
+    Ok(Place::configs(&places, &names, &base))
 }
 
 /// Gossip needs to know its seeds before anything listens, so its ports are looked for here.

@@ -9,7 +9,7 @@ use crate::{
     tls::{MaterialError, TlsFailure},
 };
 
-use super::{certs::CertsFailure, exit::Exit, refusal::Refusal, security};
+use super::{certs::CertsFailure, exit::Exit, init::InitFailure, refusal::Refusal, security};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,9 @@ pub enum CliError {
     /// Something is the matter with certificates, or with their files.
     #[error("{0}")]
     Certs(#[from] CertsFailure),
+    /// What a node needs was not made.
+    #[error("{0}")]
+    Init(#[from] InitFailure),
     /// A policy that was to be asked is wrong.
     #[error("{}", policy_text(.0))]
     Policy(#[source] PolicyFileError),
@@ -252,6 +255,7 @@ impl CliError {
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
+            Self::Init(failure) => failure.disposition(),
             Self::Policy(error) => error.disposition(),
             Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
@@ -282,6 +286,7 @@ impl CliError {
             Self::TlsFiles(_) => Exit::Failed,
             Self::Refused(refusal) => refusal.exit(),
             Self::Certs(failure) => failure.exit(),
+            Self::Init(failure) => failure.exit(),
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
@@ -323,6 +328,7 @@ impl CliError {
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Certs(failure) => return failure.hint(),
+            Self::Init(failure) => return failure.hint(),
             // Each mistake comes with its own remedy.
             Self::Policy(PolicyFileError::Wrong { .. }) => return None,
             Self::Policy(error) => return Some(error.remedy()),

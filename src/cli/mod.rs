@@ -9,10 +9,12 @@ mod bench;
 mod certs;
 mod cluster;
 mod consume;
+mod init;
 mod log;
 mod produce;
 
 mod dev_cluster;
+mod place;
 
 pub mod error;
 pub mod exit;
@@ -64,6 +66,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::DevArgs),
+    Init(init::InitArgs),
     Agent(agent::AgentArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Dev(args) => args.run(),
+        Command::Init(args) => init::run(args),
         Command::Agent(args) => args.run(),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),

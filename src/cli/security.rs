@@ -1,6 +1,6 @@
 //! How a verb proves who calls, and whom it believes: `--ca`, `--cert` and `--key`.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{borrow::Cow, error::Error, io, path::PathBuf};
 
 use crate::{
     error::causes,
@@ -12,17 +12,22 @@ use super::{argument::shell_quoted, error::CliError};
 /// What a node says to whoever speaks without TLS, and it does not.
 const WANTS_TLS: &str = "this node wants TLS";
 
+/// What the environment says instead of the arguments.
+const CA_VARIABLE: &str = "ANNALS_CA";
+const CERT_VARIABLE: &str = "ANNALS_CERT";
+const KEY_VARIABLE: &str = "ANNALS_KEY";
+
 /// The files of TLS. Given none of them, the node is spoken to without.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Security {
     /// Speak TLS, and believe a node that the authorities in this file vouch for (ca.pem of `annals certs`)
-    #[arg(long, env = "ANNALS_CA", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, env = CA_VARIABLE, hide_env_values = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Who you are to the node: a certificate (NAME.pem of `annals certs client NAME`)
-    #[arg(long, env = "ANNALS_CERT", hide_env_values = true, value_name = "FILE", requires_all = ["ca", "key"])]
+    #[arg(long, env = CERT_VARIABLE, hide_env_values = true, value_name = "FILE", requires_all = ["ca", "key"])]
     cert: Option<PathBuf>,
     /// The private key of that certificate (NAME.key beside it)
-    #[arg(long, env = "ANNALS_KEY", hide_env_values = true, value_name = "FILE", requires_all = ["ca", "cert"])]
+    #[arg(long, env = KEY_VARIABLE, hide_env_values = true, value_name = "FILE", requires_all = ["ca", "cert"])]
     key: Option<PathBuf>,
 }
 
@@ -41,15 +46,37 @@ impl Security {
         Ok(Some(ClientTls::open(&files)?))
     }
 
+    /// These files.
+    pub(super) fn of(ca: PathBuf, cert: PathBuf, key: PathBuf) -> Self {
+        Self {
+            ca: Some(ca),
+            cert: Some(cert),
+            key: Some(key),
+        }
+    }
+
     /// The same again, as a shell takes it; with a space before each.
     pub(super) fn arguments(&self) -> String {
-        let all = [("ca", &self.ca), ("cert", &self.cert), ("key", &self.key)];
-        let given = all
-            .into_iter()
-            .filter_map(|(name, path)| path.as_ref().map(|path| (name, path)));
-        given
-            .map(|(name, path)| format!(" --{name} {}", shell_quoted(&path.to_string_lossy())))
+        self.given()
+            .map(|(name, _, path)| format!(" --{name} {}", shell_quoted(&path)))
             .collect()
+    }
+
+    /// The same again, as the environment has it.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.given()
+            .map(|(_, variable, path)| (variable, path.into_owned()))
+    }
+
+    /// Argument, variable and path of each.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, Cow<'_, str>)> {
+        let all = [
+            ("ca", CA_VARIABLE, &self.ca),
+            ("cert", CERT_VARIABLE, &self.cert),
+            ("key", KEY_VARIABLE, &self.key),
+        ];
+        all.into_iter()
+            .filter_map(|(name, variable, path)| Some((name, variable, path.as_ref()?.to_string_lossy())))
     }
 }
 

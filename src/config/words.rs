@@ -1,6 +1,6 @@
 //! Options whose values are words of our own: names and choices.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use crate::types::is_name;
 
@@ -40,6 +40,14 @@ impl Value for NodeName {
     }
 }
 
+impl FromStr for NodeName {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        Self::from_text(text)
+    }
+}
+
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -55,6 +63,14 @@ impl ClusterName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        Self::from_text(text)
     }
 }
 

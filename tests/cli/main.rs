@@ -7,5 +7,6 @@ mod certs;
 mod consume;
 mod contact;
 mod golden;
+mod init;
 mod produce;
 mod reconnect;

@@ -2,20 +2,12 @@
 
 use std::path::Path;
 
-use crate::support::{Line, Node, after, annals, get};
-
-/// The lines to paste, in the order of the banner.
-fn lines_to_paste(banner: &str) -> Vec<&str> {
-    let (_, rest) = banner
-        .split_once("Paste into another terminal:\n\n")
-        .expect("it says what to paste");
-    rest.lines().map_while(|line| line.strip_prefix("  ")).collect()
-}
+use crate::support::{Line, Node, after, annals, get, lines_to_paste};
 
 #[test]
 fn every_line_of_the_banner_works_as_it_stands() {
     let (node, banner) = Node::dev(&[]);
-    let lines = lines_to_paste(&banner);
+    let lines = lines_to_paste(&banner, "Paste into another terminal:");
     let [produce, consume, follow, describe, probe] = lines[..] else {
         panic!("the banner has other lines: {lines:?}");
     };

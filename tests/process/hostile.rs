@@ -53,7 +53,7 @@ fn source(kind: u8) -> IpAddr {
 
 fn endpoint(rpc: &str, from: IpAddr) -> Endpoint {
     Channel::from_shared(format!("http://{rpc}"))
-        .unwrap()
+        .expect("an address makes an URL")
         .local_address(Some(from))
 }
 
@@ -119,7 +119,7 @@ async fn lie(mut channel: Channel) -> Option<String> {
     let call = http::Request::post("/annals.v1.LogService/Produce")
         .header("content-type", "application/grpc")
         .body(Body::new(body))
-        .unwrap();
+        .expect("its header is right");
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.ok()?;
     let response = channel.call(call).await.ok()?;
     let code = response.headers().get("grpc-status")?.to_str().ok()?;
@@ -129,7 +129,7 @@ async fn lie(mut channel: Channel) -> Option<String> {
 /// Says the preface of HTTP/2 a byte a second, and more then; how long the node puts up with it.
 async fn drip(rpc: SocketAddr) -> Duration {
     let began = clock::now();
-    let stream = connect(rpc, source(3)).await.unwrap();
+    let stream = connect(rpc, source(3)).await.expect("the node listens");
     let (mut reader, mut writer) = stream.into_split();
     let speak = async {
         let mut beat = interval(Duration::from_secs(1));

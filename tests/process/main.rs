@@ -8,6 +8,7 @@ mod cluster;
 mod dev;
 mod gossip_keys;
 mod hostile;
+mod init;
 mod kill;
 mod limits;
 mod other_log;

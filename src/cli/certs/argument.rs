@@ -3,14 +3,14 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    certs::{Name, NameError},
+    certs::{DnsName, HostError, Name, NameError},
     config::parse_duration,
 };
 
 use super::super::argument::ArgumentError;
 
 /// The name that the files of the authority have.
-pub(super) const AUTHORITY: &str = "ca";
+pub(in crate::cli) const AUTHORITY: &str = "ca";
 
 /// The least time that a certificate is worth making for.
 const VALID_FOR_MIN: Duration = Duration::from_secs(60);
@@ -19,9 +19,11 @@ const VALID_FOR_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
 
 /// A text that is not the value its argument takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CertsArgumentError {
+pub(in crate::cli) enum CertsArgumentError {
     #[error("{0}")]
     Name(#[from] NameError),
+    #[error("{0}")]
+    Host(#[from] HostError),
     #[error("the files of the certificate authority have that name; write another")]
     AuthoritysName,
     #[error("{0}")]
@@ -34,8 +36,43 @@ pub(super) enum CertsArgumentError {
     Unspecified,
 }
 
+/// A host that a node is reached by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Host {
+    /// By a name.
+    Dns(DnsName),
+    /// At an address.
+    Ip(IpAddr),
+}
+
+impl Host {
+    /// The name, if it is one.
+    pub(in crate::cli) fn dns(&self) -> Option<DnsName> {
+        match self {
+            Self::Dns(name) => Some(name.clone()),
+            Self::Ip(_) => None,
+        }
+    }
+
+    /// The address, if it is one.
+    pub(in crate::cli) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Dns(_) => None,
+            Self::Ip(ip) => Some(*ip),
+        }
+    }
+}
+
+/// A DNS name or an address.
+pub(in crate::cli) fn parse_host(text: &str) -> Result<Host, CertsArgumentError> {
+    if text.parse::<IpAddr>().is_ok() {
+        return parse_ip(text).map(Host::Ip);
+    }
+    Ok(Host::Dns(text.parse()?))
+}
+
 /// The name of a node or a client, which its files are named for.
-pub(super) fn parse_holder(text: &str) -> Result<Name, CertsArgumentError> {
+pub(in crate::cli) fn parse_holder(text: &str) -> Result<Name, CertsArgumentError> {
     let name: Name = text.parse()?;
     if text.eq_ignore_ascii_case(AUTHORITY) {
         return Err(CertsArgumentError::AuthoritysName);
@@ -102,11 +139,28 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_a_name_or_an_address() {
+        let ip = parse_host("10.0.0.1").unwrap();
+        assert!(ip.ip().is_some() && ip.dns().is_none());
+        let name = parse_host("Log-0.example.com").unwrap();
+        assert_eq!(name.dns().unwrap().as_str(), "log-0.example.com");
+        assert_eq!(name.ip(), None);
+        for wrong in ["", "a b", "10.0.0", "10.0.0.1:8400"] {
+            assert_eq!(
+                parse_host(wrong),
+                Err(CertsArgumentError::Host(HostError::NotDns)),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn an_address_is_one_that_somebody_connects_to() {
         assert!(parse_ip("10.0.0.1").is_ok() && parse_ip("fd00::1").is_ok());
         assert_eq!(parse_ip("node-0"), Err(CertsArgumentError::NoAddress));
         for all in ["0.0.0.0", "::"] {
             assert_eq!(parse_ip(all), Err(CertsArgumentError::Unspecified));
+            assert_eq!(parse_host(all), Err(CertsArgumentError::Unspecified));
         }
     }
 }

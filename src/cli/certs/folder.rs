@@ -16,9 +16,9 @@ use super::{argument::AUTHORITY, error::CertsFailure};
 /// A directory that only its owner may look into.
 const DIRECTORY_MODE: u32 = 0o700;
 /// A key, for its owner alone.
-const KEY_MODE: u32 = 0o600;
+pub(in crate::cli) const KEY_MODE: u32 = 0o600;
 /// A certificate, which is no secret.
-const CERTIFICATE_MODE: u32 = 0o644;
+pub(in crate::cli) const CERTIFICATE_MODE: u32 = 0o644;
 /// The most bytes that are read of a file: a bundle of all authorities of the web has a quarter of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What a file is called until it is whole.
@@ -85,12 +85,12 @@ impl Folder {
 
     /// Where the certificate of that name is.
     pub(super) fn certificate(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}.pem"))
+        self.path.join(certificate_file(name))
     }
 
     /// Where the key of that name is.
     pub(super) fn key(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}.key"))
+        self.path.join(key_file(name))
     }
 
     /// What signs here.
@@ -207,6 +207,16 @@ impl Folder {
     }
 }
 
+/// What the file of somebody's certificate is called.
+pub(in crate::cli) fn certificate_file(name: &str) -> String {
+    format!("{name}.pem")
+}
+
+/// What the file of somebody's key is called.
+pub(in crate::cli) fn key_file(name: &str) -> String {
+    format!("{name}.key")
+}
+
 /// What a file is called before it takes its place.
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -220,7 +230,9 @@ fn put_in_place(path: &Path) -> Result<(), CertsFailure> {
 }
 
 /// Whether anything has that name, a link to nowhere too.
-fn is_there(path: &Path) -> Result<bool, CertsFailure> {
+///
+/// Errors: `Io`.
+pub(in crate::cli) fn is_there(path: &Path) -> Result<bool, CertsFailure> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -229,7 +241,9 @@ fn is_there(path: &Path) -> Result<bool, CertsFailure> {
 }
 
 /// A file that was not there, with this mode from its first moment, and synced; if that fails, it is gone again.
-fn create_file(path: &Path, text: &str, mode: u32) -> Result<(), CertsFailure> {
+///
+/// Errors: `Io`.
+pub(in crate::cli) fn create_file(path: &Path, text: &str, mode: u32) -> Result<(), CertsFailure> {
     let mut options = fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = opened.map_err(CertsFailure::io("make", path))?;

@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    CaArgs, ClientArgs, Common, DIRECTORY, NodeArgs,
-    argument::AUTHORITY,
+    AUTHORITY_VALID_FOR, CaArgs, ClientArgs, Common, DIRECTORY, NodeArgs, VALID_FOR,
+    argument::{AUTHORITY, parse_validity},
     error::CertsFailure,
     folder::Folder,
     report::{Report, Saved},
@@ -19,17 +19,8 @@ use crate::cli::{argument::shell_quoted, error::CliError};
 /// Makes the authority of a cluster.
 pub(super) fn authority(args: &CaArgs) -> Result<(), CliError> {
     let folder = Folder::make(&args.common.dir)?;
-    folder.check_vacant(AUTHORITY)?;
-    let terms = Terms {
-        now: clock::wall(),
-        valid_for: args.valid_for,
-    };
-    let path = folder.certificate(AUTHORITY);
-    let key = Key::generate().map_err(CertsFailure::content(&path))?;
-    let text = Authority::make(&args.cluster, &key, terms).map_err(CertsFailure::content(&path))?;
-    let saved = save(&folder, AUTHORITY, &text, &key, false)?;
     let report = Report {
-        certificates: vec![saved],
+        certificates: vec![found(&folder, &args.cluster, from_now(args.valid_for))?],
         next: vec![
             format!(
                 "keep {} where no node runs: whoever has it can make every certificate",
@@ -66,44 +57,89 @@ fn issue(holders: &[Holder], hosts: &Hosts, valid_for: Duration, common: &Common
         }
         opened => opened?,
     };
-    let authority = folder.authority()?;
-    let names: Vec<&str> = holders
-        .iter()
-        .filter_map(Holder::name)
-        .map(Name::as_str)
-        .collect();
-    let mut seen = BTreeSet::new();
-    for name in &names {
-        if !seen.insert(*name) {
-            let name = (*name).to_owned();
-            return Err(CertsFailure::Twice { name }.into());
-        }
-        folder.check_vacant(name)?;
-    }
-    let terms = Terms {
+    let names = holders.iter().filter_map(Holder::name);
+    let authority = folder.certificate(AUTHORITY);
+    let next = |name| {
+        format!(
+            "give {name} its two files and {}, and nobody else its key",
+            authority.display()
+        )
+    };
+    let report = Report {
+        certificates: sign(&folder, holders, hosts, from_now(valid_for))?,
+        next: names.map(next).collect(),
+    };
+    print(&report, common)
+}
+
+/// The certificates of a whole cluster, in a directory that is not there yet: its authority, and these nodes, which are reached at
+/// these hosts and from their own machines, and clients.
+///
+/// Errors: see [`CertsFailure`]; what was made until then is left.
+pub(in crate::cli) fn whole(
+    directory: &Path,
+    cluster: &Name,
+    nodes: &[Name],
+    hosts: Hosts,
+    clients: &[Name],
+) -> Result<(), CertsFailure> {
+    let folder = Folder::make(directory)?;
+    let valid_for = |text| parse_validity(text).expect("it is what the command line defaults to");
+    found(&folder, cluster, from_now(valid_for(AUTHORITY_VALID_FOR)))?;
+    let terms = from_now(valid_for(VALID_FOR));
+    let nodes: Vec<_> = nodes.iter().cloned().map(Holder::Node).collect();
+    sign(&folder, &nodes, &hosts.with_loopback(), terms)?;
+    let clients: Vec<_> = clients.iter().cloned().map(Holder::Client).collect();
+    sign(&folder, &clients, &Hosts::default(), terms)?;
+    Ok(())
+}
+
+fn from_now(valid_for: Duration) -> Terms {
+    Terms {
         now: clock::wall(),
         valid_for,
+    }
+}
+
+/// Makes what signs.
+fn found(folder: &Folder, cluster: &Name, terms: Terms) -> Result<Saved, CertsFailure> {
+    folder.check_vacant(AUTHORITY)?;
+    let path = folder.certificate(AUTHORITY);
+    let key = Key::generate().map_err(CertsFailure::content(&path))?;
+    let text = Authority::make(cluster, &key, terms).map_err(CertsFailure::content(&path))?;
+    save(folder, AUTHORITY, &text, &key, false)
+}
+
+/// Makes a certificate for each, who are nodes or clients; none at all when one of them has its files already.
+fn sign(
+    folder: &Folder,
+    holders: &[Holder],
+    hosts: &Hosts,
+    terms: Terms,
+) -> Result<Vec<Saved>, CertsFailure> {
+    let authority = folder.authority()?;
+    let name = |holder: &Holder| {
+        holder
+            .name()
+            .map_or(AUTHORITY.to_owned(), |name| name.as_str().to_owned())
     };
-    let mut report = Report {
-        certificates: Vec::new(),
-        next: Vec::new(),
-    };
-    let authority_path = folder.certificate(AUTHORITY);
-    for (holder, name) in holders.iter().zip(names) {
-        let key = Key::generate().map_err(CertsFailure::content(&authority_path))?;
+    let mut seen = BTreeSet::new();
+    for name in holders.iter().map(name) {
+        folder.check_vacant(&name)?;
+        if let Some(name) = seen.replace(name) {
+            return Err(CertsFailure::Twice { name });
+        }
+    }
+    let path = folder.certificate(AUTHORITY);
+    let shortened = terms.not_after() > authority.certificate().not_after;
+    let one = |holder: &Holder| {
+        let key = Key::generate().map_err(CertsFailure::content(&path))?;
         let text = authority
             .sign(holder, hosts, &key, terms)
-            .map_err(CertsFailure::content(&authority_path))?;
-        let shortened = terms.not_after() > authority.certificate().not_after;
-        report
-            .certificates
-            .push(save(&folder, name, &text, &key, shortened)?);
-        report.next.push(format!(
-            "give {name} its two files and {}, and nobody else its key",
-            authority_path.display()
-        ));
-    }
-    print(&report, common)
+            .map_err(CertsFailure::content(&path))?;
+        save(folder, &name(holder), &text, &key, shortened)
+    };
+    holders.iter().map(one).collect()
 }
 
 fn save(folder: &Folder, name: &str, text: &str, key: &Key, shortened: bool) -> Result<Saved, CertsFailure> {

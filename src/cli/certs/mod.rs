@@ -14,13 +14,16 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::certs::{DnsName, Name};
 
-use self::argument::{parse_holder, parse_ip, parse_validity, parse_within};
+use self::argument::{parse_ip, parse_validity, parse_within};
 use super::{error::CliError, output::Format};
 
+pub(super) use argument::{AUTHORITY, Host, parse_holder, parse_host};
 pub use error::CertsFailure;
+pub(super) use folder::{CERTIFICATE_MODE, KEY_MODE, certificate_file, create_file, is_there, key_file};
+pub(super) use make::whole as make_whole;
 
 /// Where certificates are kept when nobody says otherwise.
-const DIRECTORY: &str = "certs";
+pub(super) const DIRECTORY: &str = "certs";
 /// How long an authority is valid: long, since everybody who trusts it must be told of another.
 const AUTHORITY_VALID_FOR: &str = "3650d";
 /// How long the certificate of a node or a client is valid: a year, as long as a certificate for the web was when this was decided.

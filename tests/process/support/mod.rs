@@ -50,7 +50,8 @@ impl Node {
         Self::listening(Line::new("sh").arg("-c").arg(limited).arg(annals).arg(config))
     }
 
-    fn listening(line: Line) -> Self {
+    /// What this line starts, as soon as it listens.
+    pub fn listening(line: Line) -> Self {
         let process = line.start();
         let line = process
             .err
@@ -142,6 +143,13 @@ pub fn line_with(text: &str, part: &str) -> Option<String> {
 pub fn after(text: &str, label: &str) -> String {
     let (_, rest) = text.split_once(label).expect("the label is there");
     rest.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The lines to paste that stand below a heading, each indented.
+pub fn lines_to_paste<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
+    let found = text.split_once(&format!("{heading}\n\n"));
+    let (_, rest) = found.unwrap_or_else(|| panic!("it does not say {heading:?}: {text}"));
+    rest.lines().map_while(|line| line.strip_prefix("  ")).collect()
 }
 
 /// Text of `lines` lines, each another one, some empty.
