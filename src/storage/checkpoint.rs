@@ -222,15 +222,25 @@ impl Checkpoint {
     /// Moves on over a frame that is in the log already, and checks that it says what the entries before it lead to.
     /// `payload` is the frame's, with attributes.
     ///
-    /// Errors: the state is unusable afterwards.
+    /// Errors: nothing has changed.
     pub fn replay(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), ReplayError> {
         if header.kind == FrameKind::Mark {
             return Ok(());
         }
         self.check_follows(header.log_index, header.term)?;
+        let stamp = (header.kind == FrameKind::Records).then(|| header.stamp(payload));
         let base = self.next_offset();
-        if header.kind == FrameKind::Records {
-            let _ = self.sequencer.apply(header.log_index, &header.stamp(payload));
+        let count = stamp.as_ref().map_or(0, |stamp| self.sequencer.taken_by(stamp));
+        if (base, count) != (header.base_offset, header.record_count) {
+            return Err(ReplayError::Offsets {
+                found_base: header.base_offset,
+                found_count: header.record_count,
+                base,
+                count,
+            });
+        }
+        if let Some(stamp) = stamp {
+            let _ = self.sequencer.apply(header.log_index, &stamp);
         }
         if header.kind == FrameKind::Membership {
             self.membership = Some(StoredMembership {
@@ -241,15 +251,6 @@ impl Checkpoint {
         }
         if header.kind == FrameKind::Control {
             self.control(payload);
-        }
-        let count = u32::try_from(self.next_offset().distance_from(base)).unwrap_or(u32::MAX);
-        if (base, count) != (header.base_offset, header.record_count) {
-            return Err(ReplayError::Offsets {
-                found_base: header.base_offset,
-                found_count: header.record_count,
-                base,
-                count,
-            });
         }
         self.follow(header.log_index, header.term, header.timestamp);
         Ok(())
@@ -378,6 +379,24 @@ mod tests {
         }
     }
 
+    /// The header of an entry without content that may follow.
+    fn blank_after(checkpoint: &Checkpoint) -> FrameHeader {
+        FrameHeader {
+            kind: FrameKind::Blank,
+            encoding: 0,
+            flags: 0,
+            payload_crc: 0,
+            payload_len: 0,
+            log_index: checkpoint.last_log_index().plus(1),
+            term: checkpoint.last_term(),
+            base_offset: checkpoint.next_offset(),
+            record_count: 0,
+            submitted_count: 0,
+            synced_to: 0,
+            timestamp: checkpoint.last_timestamp(),
+        }
+    }
+
     #[test]
     fn offsets_count_records_and_times_never_fall() {
         let mut checkpoint = Checkpoint::new();
@@ -449,6 +468,42 @@ mod tests {
             let decoded = Checkpoint::decode(&checkpoint.encode());
             assert!(matches!(decoded, Err(CheckpointError::Numbers { .. })));
         }
+    }
+
+    /// Found by fuzzing: the records of a frame that contradicts those before it counted, so that a damaged log said it
+    /// could be read further than it can.
+    #[test]
+    fn a_frame_that_is_refused_changes_nothing() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 1)).unwrap();
+        let good = FrameHeader {
+            kind: FrameKind::Records,
+            record_count: 3,
+            submitted_count: 3,
+            ..blank_after(&checkpoint)
+        };
+        let control = Control::Trim { below: Offset(1) }.encode();
+        let (trim, membership) = (FrameKind::Control, FrameKind::Membership);
+        let wrong = |kind| FrameHeader {
+            kind,
+            base_offset: Offset(7),
+            ..good
+        };
+        let before = checkpoint.clone();
+        for (header, payload) in [
+            (wrong(good.kind), &b"x"[..]),
+            (wrong(trim), &control),
+            (wrong(membership), b"x"),
+        ] {
+            let replayed = checkpoint.replay(&header, payload);
+            assert!(
+                matches!(replayed, Err(ReplayError::Offsets { .. })),
+                "{replayed:?}"
+            );
+            assert_eq!(checkpoint, before, "{header:?}");
+        }
+        assert_eq!(checkpoint.replay(&good, b"x"), Ok(()));
+        assert_eq!(checkpoint.next_offset(), Offset(4));
     }
 
     #[test]
