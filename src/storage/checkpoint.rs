@@ -88,6 +88,14 @@ pub enum ReplayError {
         /// What the sequencer says.
         count: u32,
     },
+    /// Its time is before that of the entry before it, which no writer leaves so: searches by time rely on it.
+    #[error("frame is of {found}, the entry before it of {last} (ms since 1970)")]
+    TimeFalls {
+        /// The time of the entry before it.
+        last: TimestampMs,
+        /// The frame's.
+        found: TimestampMs,
+    },
 }
 
 /// Bytes are not a checkpoint.
@@ -228,6 +236,12 @@ impl Checkpoint {
             return Ok(());
         }
         self.check_follows(header.log_index, header.term)?;
+        if header.timestamp < self.last_timestamp {
+            return Err(ReplayError::TimeFalls {
+                last: self.last_timestamp,
+                found: header.timestamp,
+            });
+        }
         let stamp = (header.kind == FrameKind::Records).then(|| header.stamp(payload));
         let base = self.next_offset();
         let count = stamp.as_ref().map_or(0, |stamp| self.sequencer.taken_by(stamp));
@@ -468,6 +482,25 @@ mod tests {
             let decoded = Checkpoint::decode(&checkpoint.encode());
             assert!(matches!(decoded, Err(CheckpointError::Numbers { .. })));
         }
+    }
+
+    /// Found by fuzzing: a frame whose time falls was replayed, and a search by time could then pass over records.
+    #[test]
+    fn a_frame_whose_time_falls_is_refused() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 1)).unwrap();
+        let last = checkpoint.last_timestamp();
+        let frame = |timestamp| FrameHeader {
+            timestamp,
+            ..blank_after(&checkpoint)
+        };
+        let (earlier, same) = (frame(TimestampMs(last.0 - 1)), frame(last));
+        let found = earlier.timestamp;
+        assert_eq!(
+            checkpoint.replay(&earlier, b""),
+            Err(ReplayError::TimeFalls { last, found })
+        );
+        assert_eq!(checkpoint.replay(&same, b""), Ok(()));
     }
 
     /// Found by fuzzing: the records of a frame that contradicts those before it counted, so that a damaged log said it
