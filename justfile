@@ -36,6 +36,10 @@ proof-disk-fault:
 proof-elections:
     .ci/proof-elections
 
+# Any bytes for whatever reads bytes, ten minutes a target; see the script for its arguments.
+fuzz *ARGS:
+    .ci/fuzz {{ ARGS }}
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev
