@@ -88,6 +88,14 @@ pub enum ReplayError {
         /// What the sequencer says.
         count: u32,
     },
+    /// It is a mark of another entry than the one before it.
+    #[error("mark is of entry {found}, the entry before it is {last}")]
+    Mark {
+        /// The entry before it.
+        last: LogIndex,
+        /// The one that it says.
+        found: LogIndex,
+    },
     /// Its time is before that of the entry before it, which no writer leaves so: searches by time rely on it.
     #[error("frame is of {found}, the entry before it of {last} (ms since 1970)")]
     TimeFalls {
@@ -232,10 +240,15 @@ impl Checkpoint {
     ///
     /// Errors: nothing has changed.
     pub fn replay(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), ReplayError> {
-        if header.kind == FrameKind::Mark {
-            return Ok(());
+        let is_mark = header.kind == FrameKind::Mark;
+        if !is_mark {
+            self.check_follows(header.log_index, header.term)?;
+        } else if header.log_index != self.last_log_index {
+            return Err(ReplayError::Mark {
+                last: self.last_log_index,
+                found: header.log_index,
+            });
         }
-        self.check_follows(header.log_index, header.term)?;
         if header.timestamp < self.last_timestamp {
             return Err(ReplayError::TimeFalls {
                 last: self.last_timestamp,
@@ -252,6 +265,9 @@ impl Checkpoint {
                 base,
                 count,
             });
+        }
+        if is_mark {
+            return Ok(());
         }
         if let Some(stamp) = stamp {
             let _ = self.sequencer.apply(header.log_index, &stamp);
@@ -537,6 +553,41 @@ mod tests {
         }
         assert_eq!(checkpoint.replay(&good, b"x"), Ok(()));
         assert_eq!(checkpoint.next_offset(), Offset(4));
+    }
+
+    /// Found by fuzzing: nobody looked at what a mark says, and a read ended at one that said a later offset, with records
+    /// behind it.
+    #[test]
+    fn a_mark_of_another_place_is_refused_and_one_of_this_changes_nothing() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 3)).unwrap();
+        let mark = FrameHeader {
+            kind: FrameKind::Mark,
+            log_index: checkpoint.last_log_index(),
+            ..blank_after(&checkpoint)
+        };
+        let later = FrameHeader {
+            base_offset: Offset(4),
+            ..mark
+        };
+        let of_another = FrameHeader {
+            log_index: LogIndex(2),
+            ..mark
+        };
+        let before = checkpoint.clone();
+        let replayed = [later, of_another, mark].map(|mark| checkpoint.replay(&mark, b""));
+        assert!(
+            matches!(
+                replayed,
+                [
+                    Err(ReplayError::Offsets { .. }),
+                    Err(ReplayError::Mark { .. }),
+                    Ok(())
+                ]
+            ),
+            "{replayed:?}"
+        );
+        assert_eq!(checkpoint, before);
     }
 
     #[test]
