@@ -32,6 +32,8 @@ pub enum Invariant {
     ACT_1,
     /// No queue grows above its limit.
     ACT_2,
+    /// No call is made without an allow.
+    SEC_1,
 }
 
 impl fmt::Display for Invariant {

@@ -345,7 +345,11 @@ fn every_invariant_says_where_it_is_kept_and_which_test_shows_it() {
 #[test]
 fn every_test_that_is_named_exists() {
     let code = code();
-    let document = text("docs/invariants.md") + &text("docs/adr/0003-index-in-memory.md");
+    let document = [
+        text("docs/invariants.md"),
+        text("docs/adr/0003-index-in-memory.md"),
+    ]
+    .concat();
     let is_test_name = |word: &&str| {
         word.matches('_').count() >= 4
             && word

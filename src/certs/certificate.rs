@@ -7,7 +7,7 @@ use x509_parser::{prelude::*, time::ASN1Time};
 use crate::types::TimestampMs;
 
 use super::{
-    CertsError, Identity, Key,
+    CertsError, Fingerprint, Identity, Key,
     pem::{CERTIFICATE, from_pem},
 };
 
@@ -26,6 +26,10 @@ pub struct Certificate {
     pub ips: Vec<IpAddr>,
     /// What else it vouches for: other URIs, mail addresses.
     pub others: Vec<String>,
+    /// All its URIs, claimed identities too, as they stand in it.
+    pub uris: Vec<String>,
+    /// The common name of its subject; `None` where there is none, or several.
+    pub common_name: Option<String>,
     /// Valid from here on.
     pub not_before: TimestampMs,
     /// Valid up to here.
@@ -81,7 +85,16 @@ impl Certificate {
         &self.der
     }
 
-    fn from_der(der: Vec<u8>) -> Result<Self, CertsError> {
+    /// What tells it from every other certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.der)
+    }
+
+    /// The certificate in these bytes.
+    ///
+    /// Errors: `DamagedCertificate`.
+    pub fn from_der(der: Vec<u8>) -> Result<Self, CertsError> {
         let damaged = |_| CertsError::DamagedCertificate;
         let (behind, read) = X509Certificate::from_der(&der).map_err(|_| CertsError::DamagedCertificate)?;
         if !behind.is_empty() {
@@ -93,6 +106,8 @@ impl Certificate {
             subject: read.subject().to_string(),
             issuer: read.issuer().to_string(),
             identity: names.identity(),
+            common_name: common_name(read.subject()),
+            uris: names.uris,
             dns: names.dns,
             ips: names.ips,
             others: names.others,
@@ -114,10 +129,19 @@ fn timestamp(time: ASN1Time) -> TimestampMs {
     )
 }
 
+fn common_name(subject: &X509Name<'_>) -> Option<String> {
+    let mut names = subject.iter_common_name();
+    let (name, None) = (names.next()?, names.next()) else {
+        return None;
+    };
+    name.as_str().ok().map(str::to_owned)
+}
+
 /// The subject alternative names, sorted by what they are.
 #[derive(Default)]
 struct Names {
     claims: Vec<String>,
+    uris: Vec<String>,
     dns: Vec<String>,
     ips: Vec<IpAddr>,
     others: Vec<String>,
@@ -127,6 +151,9 @@ impl Names {
     fn of(all: &[GeneralName<'_>]) -> Self {
         let mut names = Self::default();
         for name in all {
+            if let GeneralName::URI(uri) = name {
+                names.uris.push((*uri).to_owned());
+            }
             match name {
                 GeneralName::URI(uri) if Identity::is_claimed_by(uri) => names.claims.push((*uri).to_owned()),
                 GeneralName::DNSName(dns) => names.dns.push((*dns).to_owned()),

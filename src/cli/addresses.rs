@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::connect::Address;
+use crate::tls::ClientTls;
 
 /// One address at least, and which of them is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) struct Addresses {
     at: usize,
     /// Where a node said that the leader is: tried once, before the next one of the list.
     hint: Option<Address>,
+    /// How all of them are spoken to; `None`: without TLS.
+    tls: Option<ClientTls>,
 }
 
 impl FromStr for Addresses {
@@ -22,6 +25,7 @@ impl FromStr for Addresses {
             all: all.collect::<Result<_, _>>()?,
             at: 0,
             hint: None,
+            tls: None,
         })
     }
 }
@@ -37,6 +41,17 @@ impl fmt::Display for Addresses {
 }
 
 impl Addresses {
+    /// The same, all of them spoken to in that way.
+    pub(super) fn secured(self, tls: Option<ClientTls>) -> Self {
+        let all = self.all.into_iter();
+        Self {
+            all: all.map(|address| address.secured(tls.clone())).collect(),
+            hint: self.hint.map(|address| address.secured(tls.clone())),
+            tls,
+            ..self
+        }
+    }
+
     /// The one to try now.
     pub(super) fn current(&self) -> &Address {
         self.hint.as_ref().unwrap_or(&self.all[self.at])
@@ -51,7 +66,8 @@ impl Addresses {
 
     /// This one next, wherever it comes from; one that is no address is ignored.
     pub(super) fn prefer(&mut self, address: &str) {
-        self.hint = address.parse().ok();
+        let address = address.parse::<Address>();
+        self.hint = address.ok().map(|address| address.secured(self.tls.clone()));
     }
 
     /// How many there are.

@@ -49,10 +49,13 @@ pub enum Output {
 pub fn run(command: &ConfigCommand, out: &mut impl Write) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check(source) => {
-            load(source.config.as_deref())?;
+            let loaded = load(source.config.as_deref())?;
             match &source.config {
                 Some(path) => writeln!(out, "{}: ok", path.display())?,
                 None => writeln!(out, "ok (no file: defaults and environment)")?,
+            }
+            for warning in &loaded.warnings {
+                writeln!(out, "warning: {warning}")?;
             }
         }
         ConfigCommand::Show { source, output } => {

@@ -1,19 +1,31 @@
 //! The way to a node: its address, and a connection fit for bulk.
 
-use std::{fmt, io, str::FromStr, time::Duration};
+use std::{fmt, future::Future, io, pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
-use http::uri::PathAndQuery;
-use tokio_stream::Stream;
+use arc_swap::ArcSwap;
+use http::uri::{PathAndQuery, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::{
     Request, Streaming,
     client::Grpc,
     transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
+use tower::{Service, service_fn};
 
-use crate::proto::{annals::v1, raw};
+use crate::{
+    proto::{annals::v1, raw},
+    tls::{ClientTls, Fate, Stream},
+};
 
-use super::{addresses::Addresses, error::CliError, refusal::root_cause};
+use super::{
+    addresses::Addresses,
+    argument::shell_quoted,
+    error::CliError,
+    refusal::root_cause,
+    security::{Security, tls_failure},
+};
 
 /// The port of `--addr` when it names none: the default of `rpc.port`.
 const PORT: u16 = 8400;
@@ -45,7 +57,24 @@ pub(super) struct Target {
         default_value = "127.0.0.1:8400",
         value_name = "ADDR"
     )]
-    pub(super) addr: Addresses,
+    addr: Addresses,
+    #[command(flatten)]
+    security: Security,
+}
+
+impl Target {
+    /// Where to go, and how to speak there.
+    ///
+    /// Blocking: reads the files of TLS. Errors: `TlsFiles`.
+    pub(super) fn addresses(&self) -> Result<Addresses, CliError> {
+        Ok(self.addr.clone().secured(self.security.open()?))
+    }
+
+    /// The same again, as a shell takes it.
+    pub(super) fn arguments(&self) -> String {
+        let addr = self.addr.to_string();
+        format!("--addr {}{}", shell_quoted(&addr), self.security.arguments())
+    }
 }
 
 /// A host and a port, checked.
@@ -53,6 +82,8 @@ pub(super) struct Target {
 pub(super) struct Address {
     authority: http::uri::Authority,
     port: u16,
+    /// `None`: without TLS.
+    tls: Option<ClientTls>,
 }
 
 impl fmt::Display for Address {
@@ -77,7 +108,18 @@ impl FromStr for Address {
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(WANTED);
         }
-        Ok(Self { authority, port })
+        Ok(Self {
+            authority,
+            port,
+            tls: None,
+        })
+    }
+}
+
+impl Address {
+    /// The same, spoken to in that way.
+    pub(super) fn secured(self, tls: Option<ClientTls>) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -86,19 +128,32 @@ impl FromStr for Address {
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     channel: Channel,
+    addr: String,
+    /// What ends it, where TLS does.
+    fate: SharedFate,
 }
+
+/// Of the connection that is open at present.
+type SharedFate = Arc<ArcSwap<Fate>>;
 
 impl Connection {
     /// Connects, once.
     ///
-    /// Errors: `CannotConnect`. Cancel: safe.
+    /// Errors: `CannotConnect`; `Tls`, though the node may say only later that it does not take the certificate (`explain`).
+    /// Cancel: safe.
     pub(super) async fn open(addr: &Address) -> Result<Self, CliError> {
-        let failed = |error: &tonic::transport::Error| CliError::CannotConnect {
-            addr: addr.to_string(),
-            reason: connect_reason(error),
+        let failed = |error: &tonic::transport::Error| match tls_failure(error) {
+            Some(failure) => CliError::Tls {
+                addr: addr.to_string(),
+                failure,
+            },
+            None => CliError::CannotConnect {
+                addr: addr.to_string(),
+                reason: connect_reason(error),
+            },
         };
         let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| failed(&error))?;
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .tcp_keepalive(Some(KEEPALIVE))
@@ -107,11 +162,38 @@ impl Connection {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(FRAME_BYTES_MAX)
-            .connect()
-            .await
-            .map_err(|error| failed(&error))?;
-        Ok(Self { channel })
+            .max_frame_size(FRAME_BYTES_MAX);
+        let fate = SharedFate::default();
+        let channel = match &addr.tls {
+            None => endpoint.connect().await,
+            Some(tls) => {
+                let origin = format!("https://{addr}")
+                    .parse()
+                    .map_err(|_| CliError::CannotConnect {
+                        addr: addr.to_string(),
+                        reason: "it makes no URL".to_owned(),
+                    })?;
+                let connector = secure_connector(addr, tls, &fate);
+                endpoint.origin(origin).connect_with_connector(connector).await
+            }
+        };
+        Ok(Self {
+            channel: channel.map_err(|error| failed(&error))?,
+            addr: addr.to_string(),
+            fate,
+        })
+    }
+
+    /// An error of a call, by what it was in truth: that the node does not take the certificate shows only as a connection that is
+    /// lost.
+    pub(super) fn explain(&self, error: CliError) -> CliError {
+        match (&error, self.fate.load().get()) {
+            (CliError::Lost { .. }, Some(failure)) => CliError::Tls {
+                addr: self.addr.clone(),
+                failure: failure.clone(),
+            },
+            _ => error,
+        }
     }
 
     /// The channel itself, for the clients that the schema's compiler made.
@@ -130,7 +212,7 @@ impl Connection {
     /// `LogService.ProduceStream`.
     pub(super) async fn produce_stream(
         &self,
-        requests: impl Stream<Item = raw::annals::v1::ProduceRequest> + Send + 'static,
+        requests: impl tokio_stream::Stream<Item = raw::annals::v1::ProduceRequest> + Send + 'static,
     ) -> Result<Streaming<v1::ProduceResponse>, CliError> {
         let path = PathAndQuery::from_static("/annals.v1.LogService/ProduceStream");
         let mut grpc = self.ready().await?;
@@ -188,6 +270,29 @@ impl Connection {
             .into_inner())
     }
 }
+
+/// Connects and shakes hands; what becomes of the connection is told in `fate`.
+fn secure_connector(
+    addr: &Address,
+    tls: &ClientTls,
+    fate: &SharedFate,
+) -> impl Service<Uri, Response = TokioIo<Stream>, Error = io::Error, Future = Connecting> + use<> {
+    let (addr, tls, fate) = (addr.clone(), tls.clone(), Arc::clone(fate));
+    service_fn(move |_: Uri| -> Connecting {
+        let (addr, tls, fate) = (addr.clone(), tls.clone(), Arc::clone(&fate));
+        Box::pin(async move {
+            let host = addr.authority.host();
+            let stream = TcpStream::connect((host.trim_matches(['[', ']']), addr.port)).await?;
+            stream.set_nodelay(true)?;
+            let stream = tls.connect(stream, host).await.map_err(io::Error::other)?;
+            fate.store(Arc::new(stream.fate()));
+            Ok(TokioIo::new(stream))
+        })
+    })
+}
+
+/// A connection on its way.
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
 
 /// What the system says about a failed connect, in its shortest form.
 fn connect_reason(error: &tonic::transport::Error) -> String {

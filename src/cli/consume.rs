@@ -89,7 +89,7 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
         follow: args.follow,
         level: args.level.unwrap_or(Level::usual(args.follow)),
     };
-    let mut consumer = Consumer::new(args.target.addr.clone(), span, args.timeout);
+    let mut consumer = Consumer::new(args.target.addresses()?, span, args.timeout);
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     // The network has a thread of its own: a reader of the output that stops for a while, as a pager does, must not
     // keep this side from answering the node.

@@ -51,7 +51,10 @@ pub(super) async fn first_contact(
 async fn contact(addr: &Address, timeout: Duration) -> Result<(Connection, DescribeLogResponse), CliError> {
     let contact = async {
         let connection = Connection::open(addr).await?;
-        let log = connection.describe_log().await?;
+        let log = connection
+            .describe_log()
+            .await
+            .map_err(|error| connection.explain(error))?;
         Ok((connection, log))
     };
     let too_late = |_| CliError::NoAnswer {
@@ -188,7 +191,7 @@ impl KnownLog {
                     }
                     Err(other) => self.unless_behind(other)?,
                 },
-                Ok(Err(next)) => next,
+                Ok(Err(next)) => connection.explain(next),
                 Err(_) => CliError::Lost {
                     reason: "it takes the connection and does not answer".to_owned(),
                 },

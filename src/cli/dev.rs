@@ -80,7 +80,9 @@ impl DevArgs {
     /// Errors: `Config`, when the environment is wrong; `Start`, when there is no room for a temporary directory.
     fn load(&self) -> Result<(Config, Option<TempDir>), CliError> {
         let environment = config::process_environment();
-        let Loaded { mut config, origins } = config::load(None, environment).map_err(CliError::Config)?;
+        let Loaded {
+            mut config, origins, ..
+        } = config::load(None, environment).map_err(CliError::Config)?;
         self.apply(&mut config);
         if self.data_dir.is_some() || *origins.of(keys::node::data_dir) != Origin::Default {
             return Ok((config, None));

@@ -3,12 +3,13 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::{
-    config::ConfigErrors,
+    config::{ConfigErrors, PolicyFileError},
     error::{Disposition, causes},
     node::ProcessError,
+    tls::{MaterialError, TlsFailure},
 };
 
-use super::{certs::CertsFailure, exit::Exit, refusal::Refusal};
+use super::{certs::CertsFailure, exit::Exit, refusal::Refusal, security};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,21 @@ pub enum CliError {
         /// What the system says.
         reason: String,
     },
+    /// No TLS came about with a node, or it does not let this client in.
+    #[error("no TLS with {addr}: {failure}")]
+    Tls {
+        /// With whom.
+        addr: String,
+        /// Why not.
+        #[source]
+        failure: TlsFailure,
+    },
+    /// The node does not speak without TLS.
+    #[error("the node wants TLS")]
+    WantsTls,
+    /// A file of TLS cannot be used.
+    #[error("{0}")]
+    TlsFiles(#[from] MaterialError),
     /// The connection was lost and did not come back, or the node fell silent.
     #[error("no answer from {addr} for {}: {reason}", humantime::format_duration(*.waited))]
     NoAnswer {
@@ -119,6 +135,12 @@ pub enum CliError {
     /// Something is the matter with certificates, or with their files.
     #[error("{0}")]
     Certs(#[from] CertsFailure),
+    /// A policy that was to be asked is wrong.
+    #[error("{}", policy_text(.0))]
+    Policy(#[source] PolicyFileError),
+    /// The policy says no, which was printed.
+    #[error("denied")]
+    Denied,
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -132,6 +154,14 @@ pub enum CliError {
         /// How to produce the rest, when the input can be read again.
         go_on: Option<String>,
     },
+}
+
+/// All mistakes of a policy, each with its remedy.
+fn policy_text(error: &PolicyFileError) -> String {
+    match error {
+        PolicyFileError::Wrong { error, .. } => error.to_string(),
+        PolicyFileError::Unreadable { .. } | PolicyFileError::NoFile { .. } => error.to_string(),
+    }
 }
 
 /// How it shows that a log is not the one from before.
@@ -214,11 +244,16 @@ impl CliError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::CannotConnect { .. } | Self::Lost { .. } => Disposition::Retry,
+            Self::Tls { failure, .. } => failure.disposition(),
+            Self::WantsTls => Disposition::Reject,
+            Self::TlsFiles(error) => error.disposition(),
             Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
+            Self::Policy(error) => error.disposition(),
+            Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::OtherLog { change, .. } => change.disposition(),
             Self::Protocol(error) => error.disposition(),
@@ -237,8 +272,14 @@ impl CliError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
+            Self::Denied => Exit::Failed,
             Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
+            Self::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
+            Self::WantsTls => Exit::Refused,
+            Self::Tls { .. } => Exit::CannotConnect,
+            Self::TlsFiles(error) if error.is_missing() => Exit::NotFound,
+            Self::TlsFiles(_) => Exit::Failed,
             Self::Refused(refusal) => refusal.exit(),
             Self::Certs(failure) => failure.exit(),
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
@@ -267,6 +308,12 @@ impl CliError {
             Self::CannotConnect { .. } => {
                 "is a node running there? `annals dev` starts one; --addr names another"
             }
+            Self::Tls { failure, .. } => security::hint(failure),
+            Self::WantsTls => {
+                "give --ca, --cert and --key, or set ANNALS_CA, ANNALS_CERT and ANNALS_KEY; `annals certs client NAME` makes what \
+                 they name"
+            }
+            Self::TlsFiles(error) => return Some(error.client_remedy()),
             Self::NoAnswer { .. } | Self::Lost { .. } => {
                 "is the node still running, and is that its port for clients? its log tells more"
             }
@@ -276,6 +323,9 @@ impl CliError {
             }
             Self::Refused(refusal) => return refusal.hint(),
             Self::Certs(failure) => return failure.hint(),
+            // Each mistake comes with its own remedy.
+            Self::Policy(PolicyFileError::Wrong { .. }) => return None,
+            Self::Policy(error) => return Some(error.remedy()),
             Self::PortsTaken { .. } => "--port 9400 takes others, and --port 0 any that are free",
             Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
             Self::Open { .. } => {
@@ -298,6 +348,7 @@ impl CliError {
             | Self::Write(_)
             | Self::BrokenPipe
             | Self::Start(_)
+            | Self::Denied
             | Self::Interrupted => {
                 return None;
             }

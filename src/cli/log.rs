@@ -69,7 +69,7 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
             timeout,
             output,
         } => {
-            let (_, described) = runtime::block_on(first_contact(&mut target.addr.clone(), *timeout))?;
+            let (_, described) = runtime::block_on(first_contact(&mut target.addresses()?, *timeout))?;
             let mut out = io::stdout().lock();
             match output {
                 Format::Text => write_text(&mut out, &described),
@@ -86,7 +86,8 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
 }
 
 fn trim(target: &Target, below: u64, timeout: Duration) -> Result<(), CliError> {
-    let trimmed = at_leader(&target.addr, timeout, |mut client, within| {
+    let addrs = target.addresses()?;
+    let trimmed = at_leader(&addrs, timeout, |mut client, within| {
         let mut request = Request::new(TrimRequest {
             log: String::new(),
             below,

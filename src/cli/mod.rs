@@ -4,6 +4,7 @@ pub mod agent;
 pub mod config;
 pub mod dev;
 
+mod acl;
 mod bench;
 mod certs;
 mod cluster;
@@ -31,6 +32,7 @@ mod progress;
 mod reconnect;
 mod record_lines;
 mod runtime;
+mod security;
 
 use std::{
     io::{self, Write},
@@ -71,6 +73,8 @@ enum Command {
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    #[command(subcommand)]
+    Acl(acl::AclCommand),
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -113,6 +117,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
         Command::Certs(command) => certs::run(command),
+        Command::Acl(command) => acl::run(command),
         Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
         Command::Bench(command) => bench::run(command),
     }
@@ -128,7 +133,7 @@ fn config_error(error: anyhow::Error) -> CliError {
 
 /// Says once what went wrong, and what to do about it.
 fn report(error: &CliError) {
-    if matches!(error, CliError::BrokenPipe) {
+    if matches!(error, CliError::BrokenPipe | CliError::Denied) {
         return;
     }
     let mut text = format!("error: {error}\n");

@@ -83,7 +83,7 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     } else {
         Progress::of_input(bytes_total)
     };
-    let mut producer = Producer::new(args.target.addr.clone(), stamp, args.timeout, progress);
+    let mut producer = Producer::new(args.target.addresses()?, stamp, args.timeout, progress);
     let result = runtime::block_on(async {
         let connection = producer.connect().await?;
         let limits = BatchLimits {
@@ -113,8 +113,8 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
                 .filter(|_| can_be_continued && !matches!(cause, CliError::OtherLog { .. }));
             let go_on = file.map(|file| {
                 format!(
-                    "`annals produce --addr {} --file {} --batch {} --producer-id {} --skip {}` goes on from there",
-                    shell_quoted(&args.target.addr.to_string()),
+                    "`annals produce {} --file {} --batch {} --producer-id {} --skip {}` goes on from there",
+                    args.target.arguments(),
                     shell_quoted(&file.to_string_lossy()),
                     args.batch,
                     stamp.id,

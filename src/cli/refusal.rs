@@ -7,7 +7,7 @@ use tonic_types::StatusExt;
 
 use crate::proto::annals::v1::Failure;
 
-use super::{error::CliError, exit::Exit};
+use super::{error::CliError, exit::Exit, security::wants_tls};
 
 /// A node's no: a gRPC code, and what `ErrorInfo` and `RetryInfo` add to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info();
+        if info.is_none() && wants_tls(&status) {
+            return Self::WantsTls;
+        }
         if info.is_none() && is_broken_connection(status.code()) {
             return Self::Lost {
                 reason: root_cause(&status),
@@ -144,7 +147,7 @@ impl Refusal {
                 "the node's disk is nearly full: add space, or set log.retention_bytes; it takes writes again by itself"
             }
             "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
-            "ACL_DENIED" => "ask for a rule that allows it; the message names subject, object and action",
+            "ACL_DENIED" => return Some(self.missing_rule()),
             "FAILSAFE" => {
                 "its disk failed or its log is damaged; its log and docs/operations.md say what to do, reads go on"
             }
@@ -165,6 +168,17 @@ impl Refusal {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// The line that an operator would add to the policy.
+    fn missing_rule(&self) -> String {
+        let field = |name: &str| self.metadata.get(name).map(String::as_str);
+        match (field("subject"), field("object"), field("action")) {
+            (Some(subject), Some(object), Some(action)) => format!(
+                "an operator allows it by this line in the file that acl.policy names: p, {subject}, {object}, {action}"
+            ),
+            _ => "is this the address of an Annals node, and of this version?".to_owned(),
+        }
     }
 }
 
@@ -215,6 +229,24 @@ mod tests {
             assert_eq!(error.exit(), exit, "{reason}");
             assert!(error.hint().is_some(), "{reason} has no hint");
         }
+    }
+
+    #[test]
+    fn who_is_denied_hears_which_line_would_allow_it() {
+        let mut details = ErrorDetails::new();
+        let metadata = [
+            ("subject", "annals://orders/client/app"),
+            ("object", "log"),
+            ("action", "produce"),
+        ];
+        let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        details.set_error_info("ACL_DENIED", "annals", HashMap::from(metadata));
+        let error = CliError::from(Status::with_error_details(Code::PermissionDenied, "no", details));
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.ends_with("p, annals://orders/client/app, log, produce"),
+            "{hint}"
+        );
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use super::{
-    cluster_checks,
+    acl_checks, cluster_checks,
     error::Problem,
     layers::{Layers, bare},
     options::{Config, Key, keys},
     origin::Origin,
+    tls_checks,
     units::ByteSize,
     value::Value,
 };
@@ -61,12 +62,21 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
     }
     check_listeners(config, layers);
     cluster_checks::check(config, layers);
+    tls_checks::check(config, layers);
+    acl_checks::check(config, layers);
 }
 
 fn check_listeners(config: &Config, layers: &mut Layers<'_>) {
     let listen = &config.listen;
     if !listen.insecure && !layers.is_faulty(keys::listen::insecure) {
-        exposed(layers, keys::listen::rpc, listen.rpc, None);
+        if config.tls.files().is_none() {
+            exposed(
+                layers,
+                keys::listen::rpc,
+                listen.rpc,
+                Some(keys::tls::certificate),
+            );
+        }
         exposed(layers, keys::listen::admin, listen.admin, None);
     }
     same_address(

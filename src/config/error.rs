@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
-use super::{options::Key, origin::Origin, value::Refusal};
-use crate::error::Disposition;
+use super::{acl_files::PolicyFileError, options::Key, origin::Origin, value::Refusal};
+use crate::{error::Disposition, tls::MaterialError};
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +156,38 @@ pub enum Problem {
         /// The address.
         address: String,
     },
+    /// Of several options that belong together, some are set and some are not.
+    #[error("{set} is set and {missing} is not, and TLS needs both")]
+    Incomplete {
+        /// One that is set.
+        set: Key,
+        /// One that is not.
+        missing: Key,
+    },
+    /// Somebody is to be asked for rights, and there are none.
+    #[error("{policy} is none, so that nobody could do anything")]
+    NoPolicy {
+        /// The option that would name it.
+        policy: Key,
+    },
+    /// A policy or a model cannot be used.
+    #[error("{key}: {error}")]
+    Policy {
+        /// The option that names it.
+        key: Key,
+        /// What is wrong with it.
+        #[source]
+        error: PolicyFileError,
+    },
+    /// A file of TLS cannot be used.
+    #[error("{key}: {error}")]
+    Tls {
+        /// The option that names it.
+        key: Key,
+        /// What is wrong with it.
+        #[source]
+        error: MaterialError,
+    },
 }
 
 fn contradiction(larger: Key, value: &str, factor: u32, smaller: Key, other: &str) -> String {
@@ -221,7 +253,11 @@ impl ConfigError {
             | Problem::NoWay { .. }
             | Problem::Even { .. }
             | Problem::Nowhere { .. }
-            | Problem::NoAddress { .. } => Disposition::Reject,
+            | Problem::NoAddress { .. }
+            | Problem::Incomplete { .. }
+            | Problem::NoPolicy { .. } => Disposition::Reject,
+            Problem::Policy { error, .. } => error.disposition(),
+            Problem::Tls { error, .. } => error.disposition(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! The layers on top of each other: default, file, environment.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{
+    collections::BTreeSet,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use super::{
     environment::EnvironmentLayer,
@@ -131,6 +135,19 @@ impl<'a> Layers<'a> {
     /// True if that option's value is known to be wrong, so that nothing should be concluded from it.
     pub(super) fn is_faulty(&self, key: Key) -> bool {
         self.faulty.contains(&key)
+    }
+
+    /// A path that the file sets starts at the file's directory, so that the two can be moved together; another one where the
+    /// process was started.
+    pub(super) fn resolve(&self, key: Key, path: &mut Option<PathBuf>) {
+        let Origin::File { path: file, .. } = self.origin(key) else {
+            return;
+        };
+        if let Some(relative) = path.take_if(|path| path.is_relative()) {
+            let beside = file.parent().unwrap_or(Path::new("")).join(relative);
+            // Where the working directory is unknown, the path stays as it is and means the same.
+            *path = Some(std::path::absolute(&beside).unwrap_or(beside));
+        }
     }
 
     /// Where an option was set.

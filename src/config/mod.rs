@@ -4,6 +4,9 @@
 //! an option, in the file or in the environment, is an error. `options.rs` is the table of options; `config/default.toml`
 //! is the same for people, held equal by a test.
 
+mod acl;
+mod acl_checks;
+mod acl_files;
 mod addresses;
 mod checks;
 mod cluster;
@@ -18,17 +21,21 @@ mod options;
 mod origin;
 mod secret;
 mod source;
+mod tls;
+mod tls_checks;
 mod units;
 mod value;
 mod words;
 
 use std::path::Path;
 
+pub use acl::{AclMode, Enforcement, ModelFile};
+pub use acl_files::{PolicyFileError, PolicyFiles};
 pub use addresses::{Auto, HostPort};
 pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
-pub use options::{Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, keys};
+pub use options::{Acl, Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
 pub use origin::{Origin, Origins};
 pub use units::{ByteSize, UnitError, format_duration, parse_duration};
 pub use value::Refusal;
@@ -41,12 +48,15 @@ pub struct Loaded {
     pub config: Config,
     /// Where they come from.
     pub origins: Origins,
+    /// What is not wrong and should not stay so.
+    pub warnings: Vec<String>,
 }
 
 /// Reads and checks a configuration: the defaults, then `file`, then the variables of `environment` that begin with
 /// `ANNALS__` (see [`process_environment`]).
 ///
-/// Errors: everything that is wrong, at once, with its place and what to do about it. Blocking: reads the file.
+/// Errors: everything that is wrong, at once, with its place and what to do about it. Blocking: reads the file, and those that it
+/// names.
 pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
@@ -62,8 +72,16 @@ pub fn load(
         }
     };
     let mut layers = layers::Layers::new(source.as_ref(), environment);
-    let config = Config::read(&mut layers);
+    let mut config = Config::read(&mut layers);
+    tls::resolve(&mut config, &layers);
+    acl::resolve(&mut config, &layers);
     checks::check(&config, &mut layers);
+    let mut warnings = tls_checks::warnings(&config);
+    warnings.extend(acl_checks::warning(&config));
     let origins = layers.finish().map_err(ConfigErrors::new)?;
-    Ok(Loaded { config, origins })
+    Ok(Loaded {
+        config,
+        origins,
+        warnings,
+    })
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::types::GossipKey;
 
 use super::{
+    acl::{AclMode, ModelFile},
     addresses::{Auto, HostPort},
     layers::Layers,
     units::ByteSize,
@@ -120,6 +121,33 @@ options! {
         /// Allows addresses that other machines can reach although nothing is encrypted and nobody is asked who they
         /// are. Off, so that this is never so by accident.
         insecure: bool = false;
+    }
+
+    /// Who this node is by its certificate, and whom it believes. Without all of it nothing is encrypted and nobody is asked who
+    /// they are.
+    tls: Tls {
+        /// This node's certificate in PEM, of the URI annals://CLUSTER/node/NAME, and behind it those who vouch for it.
+        certificate: Option<PathBuf> = None;
+        /// Its private key, which nobody else should be able to read.
+        key: Option<PathBuf> = None;
+        /// The certificates of the authorities that are believed. What they sign is let in, as a client or as a node of the
+        /// cluster that it is for, so they should sign nothing else.
+        authorities: Option<PathBuf> = None;
+        /// Lets clients in by the common name of a certificate that has no other name. Off, because common names were never
+        /// meant to say who somebody is, and an authority may check them less.
+        allow_common_name: bool = false;
+    }
+
+    /// Who may do what.
+    acl: Acl {
+        /// The policy: lines that say which subject may do what to what. Without one nobody may do anything, so a node that asks
+        /// for certificates does not start without.
+        policy: Option<PathBuf> = None;
+        /// The model that the policy is read by. The built-in one knows roles, beginnings of names, and lines that deny.
+        model: ModelFile = ModelFile::default();
+        /// Whether the policy is kept to. Auto enforces it where [tls] says who somebody is, and asks nobody where it does not:
+        /// there everybody would be anonymous.
+        mode: AclMode = AclMode::Auto;
     }
 
     /// The cluster that this node belongs to.

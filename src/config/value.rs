@@ -8,6 +8,8 @@ use super::units::{ByteSize, UnitError, format_duration, parse_duration};
 
 /// How "no bound" is written.
 const UNLIMITED: &str = "unlimited";
+/// How "no file" is written.
+const NONE: &str = "none";
 
 /// A value is not what its option takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -268,6 +270,24 @@ impl Value for SocketAddr {
 
     fn to_toml(&self) -> toml::Value {
         self.to_string().into()
+    }
+}
+
+/// A file that may be absent.
+impl Value for Option<PathBuf> {
+    const EXPECTED: &'static str = "a path such as \"/etc/annals/node-0.pem\", or \"none\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        match text {
+            NONE => Ok(None),
+            _ => PathBuf::from_text(text)
+                .map(Some)
+                .map_err(|_| unreadable::<Self>(text)),
+        }
+    }
+
+    fn to_toml(&self) -> toml::Value {
+        self.as_ref().map_or_else(|| NONE.into(), Value::to_toml)
     }
 }
 

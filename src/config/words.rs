@@ -130,6 +130,8 @@ words! {
     }
 }
 
+pub(super) use words;
+
 #[cfg(test)]
 mod tests {
     use super::*;

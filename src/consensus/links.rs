@@ -115,6 +115,16 @@ pub enum LinkError {
         /// What that node says.
         cause: String,
     },
+    /// By its certificate, one of the two nodes has no business with the other.
+    #[error("{address}, where node {target} should be, and this node do not trust each other: {cause}")]
+    Untrusted {
+        /// The peer.
+        target: NodeId,
+        /// Where it should be.
+        address: String,
+        /// Who does not trust whom, and why.
+        cause: String,
+    },
     /// Peers take another process for this node: it takes no part until they do not.
     #[error("{address}, where node {target} is, takes another process for this node: {cause}")]
     Contested {
@@ -140,6 +150,19 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Whether one of the two nodes does not want to have to do with the other, so that somebody should look at why.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Untrusted { .. } | Self::Contested { .. } => true,
+            Self::NoAddress { .. }
+            | Self::Down { .. }
+            | Self::NoCluster
+            | Self::Overloaded { .. }
+            | Self::Gone => false,
+        }
+    }
+
     /// What is to be done about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
@@ -147,6 +170,7 @@ impl LinkError {
             Self::NoAddress { .. }
             | Self::Down { .. }
             | Self::Refused { .. }
+            | Self::Untrusted { .. }
             | Self::Contested { .. }
             | Self::NoCluster
             | Self::Overloaded { .. }

@@ -11,18 +11,22 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
+    authorization::Authorization,
     cluster,
     context::Context,
     entrance::Connections,
     vitals::{Check, Readiness},
 };
-use crate::actors::supervision::PartStatus;
+use crate::{actors::supervision::PartStatus, certs::Certificate, clock, tls::NodeTls};
 
 const ROUTES: &str = "/livez    200 while the process answers
 /readyz   200 while reads and writes are served; /readyz?verbose names each check
 /startupz 200 once the log has been opened
 /status   the node, its log and its actors, as JSON
 ";
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[derive(Clone, Debug)]
 struct Admin {
@@ -115,12 +119,48 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
             "admission_bytes_free": context.admission.free_bytes(),
             "admission_bytes_max": context.admission.bytes_max(),
         },
+        "tls": parts.tls.as_ref().map(tls),
+        "acl": parts.authorization.as_ref().map(acl),
         "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
         })).collect::<Vec<_>>(),
         "supervision": parts.vitals.supervision().await.iter().map(part).collect::<Vec<_>>(),
     }))
+}
+
+/// Who this node is by its certificate, whom it believes, and for how long.
+fn tls(tls: &NodeTls) -> Value {
+    let now = clock::wall();
+    let certificate = |certificate: &Certificate| {
+        json!({
+            "subject": certificate.subject,
+            "identity": certificate.identity.as_ref().map(ToString::to_string),
+            "fingerprint": certificate.fingerprint().to_string(),
+            "not_after_ms": certificate.not_after.0,
+            "days_left": certificate.not_after.0.saturating_sub(now.0) / DAY_MS,
+        })
+    };
+    let status = tls.status();
+    json!({
+        "certificate": certificate(&status.certificate),
+        "authorities": status.authorities.iter().map(certificate).collect::<Vec<_>>(),
+        "connections": status.connections,
+        "reloads": status.reloads,
+        "reload_failures": status.failures,
+        "reload_problem": status.problem,
+    })
+}
+
+/// How the policy is kept to, and how it stands.
+fn acl(authorization: &Authorization) -> Value {
+    let status = authorization.acl.status();
+    json!({
+        "mode": if authorization.shadow { "shadow" } else { "enforce" },
+        "rules": status.rules,
+        "reloads": status.reloads,
+        "reload_failures": status.failures,
+    })
 }
 
 /// The same word as `/readyz`: a node is ready when every check holds.

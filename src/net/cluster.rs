@@ -216,7 +216,10 @@ fn server(
             },
             |said| said.version.clone(),
         ),
-        problem: said.map(|said| said.problem.clone()).unwrap_or_default(),
+        problem: match said {
+            Some(said) => said.problem.clone(),
+            None => port.links.refusal(node).unwrap_or_default(),
+        },
     }
 }
 
@@ -325,6 +328,7 @@ pub(super) fn status(context: &Context) -> Value {
             "voter": member.voter,
             "matched": member.matched.map(LogIndex::get),
             "reachable": *node == own || presence == Some(Presence::Reachable),
+            "refusal": port.links.refusal(*node),
         })
     };
     let leader_address = leader.and_then(|leader| {

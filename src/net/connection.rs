@@ -17,14 +17,26 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::held::Held;
+use crate::{
+    certs::Caller,
+    tls::{Guest, Stream},
+};
 
 /// How long a client may take for its greeting: the longest round trips have less than a second, and lost packets are sent again.
 pub const GREETING_WITHIN: Duration = Duration::from_secs(10);
 
+/// The ends of a connection that is lost already.
+const NOWHERE: TcpConnectInfo = TcpConnectInfo {
+    local_addr: None,
+    remote_addr: None,
+};
+
 /// A client's connection: holds its place among `connections_max`, and can be closed from outside.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
+    /// Who is at the other end, where that was asked; they are let go when nobody vouches for them any more.
+    guest: Option<Guest>,
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
     /// `None` once it is over.
     greeting: Option<AwaitedGreeting>,
@@ -68,17 +80,20 @@ struct AwaitedGreeting {
 }
 
 impl Connection {
-    /// Of `stream`, which has just been accepted. Reads fail when `kill` is cancelled, and when no greeting came in time.
+    /// Of `stream`, which has just been accepted, with `guest` at its other end. Reads fail when `kill` is cancelled, and when no
+    /// greeting came in time.
     #[must_use]
     pub fn new(
-        stream: TcpStream,
+        stream: Stream,
+        guest: Option<Guest>,
         slot: OwnedSemaphorePermit,
         kill: &CancellationToken,
         greeting: Greeting,
     ) -> Self {
         Self {
-            held: Held::new(stream.peer_addr().ok()),
+            held: Held::new(stream.tcp().and_then(|stream| stream.peer_addr().ok())),
             stream,
+            guest,
             greeting: Some(AwaitedGreeting {
                 bytes_left: greeting.bytes,
                 timer: Box::pin(sleep(greeting.within)),
@@ -96,6 +111,8 @@ pub struct Ends {
     pub tcp: TcpConnectInfo,
     /// The peer's process.
     pub held: Held,
+    /// Who called, by the certificate that it proved to have; `None` where nobody was asked for one.
+    pub caller: Option<Caller>,
 }
 
 impl Connected for Connection {
@@ -103,8 +120,9 @@ impl Connected for Connection {
 
     fn connect_info(&self) -> Ends {
         Ends {
-            tcp: self.stream.connect_info(),
+            tcp: self.stream.tcp().map_or(NOWHERE, TcpStream::connect_info),
             held: self.held.clone(),
+            caller: self.guest.as_ref().map(|guest| guest.caller().clone()),
         }
     }
 }
@@ -188,7 +206,13 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         let slot = Arc::clone(slots).try_acquire_owned().unwrap();
-        let connection = Connection::new(accepted.unwrap().0, slot, &CancellationToken::new(), SOON);
+        let connection = Connection::new(
+            Stream::Plain(accepted.unwrap().0),
+            None,
+            slot,
+            &CancellationToken::new(),
+            SOON,
+        );
         (client.unwrap(), connection)
     }
 

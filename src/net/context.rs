@@ -14,6 +14,7 @@ use crate::{
     net::{
         Options,
         admission::Admission,
+        authorization::Authorization,
         cluster::ClusterPort,
         peers::PeerServing,
         port::CommitterPort,
@@ -21,6 +22,7 @@ use crate::{
         vitals::{Readiness, Vitals},
     },
     proto::raw::annals::v1::ResponseHeader,
+    tls::NodeTls,
     types::NodeId,
 };
 
@@ -57,8 +59,12 @@ pub struct Parts {
     pub vitals: Arc<dyn Vitals>,
     /// The cluster; `None` where only the gateway is there, as in tests.
     pub cluster: Option<ClusterPort>,
+    /// Who may do what; `None` where nobody is asked.
+    pub authorization: Option<Authorization>,
     /// What answering peers takes; `None` for a node that stands alone.
     pub peers: Option<PeerServing>,
+    /// Who is let in, and who this node is to them; `None` where nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// Where events are logged.
     pub log: Logger,
 }

@@ -24,8 +24,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, GREETING_WITHIN, Greeting};
-use crate::consensus::links::FIRST_BYTE;
+use super::{
+    connection::{Connection, GREETING_WITHIN, Greeting},
+    handshakes::{Handshakes, TLS_FIRST_BYTE},
+};
+use crate::{
+    consensus::links::FIRST_BYTE,
+    tls::{Guest, NodeTls, Proven, Stream, Usage},
+};
 
 /// Connections that may still show that they are peers when no client is taken any more.
 const UNKNOWN_MAX: usize = 64;
@@ -90,6 +96,8 @@ pub struct Entrance {
     connections: Arc<Connections>,
     /// `None` when this node has no peers: then everybody is a client.
     peers: Option<Peers>,
+    /// `None` where nothing is encrypted.
+    handshakes: Option<Handshakes>,
     /// Once it is cancelled, peers alone are let in.
     draining: CancellationToken,
     patience: Patience,
@@ -124,12 +132,13 @@ struct Peers {
 }
 
 impl Entrance {
-    /// To `clients`, counted by `connections`, until `draining`, and to `peers`.
+    /// To `clients`, counted by `connections`, until `draining`, and to `peers`; by TLS, where the node has it.
     #[must_use]
     pub fn new(
         clients: Side,
         connections: Arc<Connections>,
         peers: Option<Side>,
+        tls: Option<NodeTls>,
         draining: CancellationToken,
         log: Logger,
     ) -> Self {
@@ -137,6 +146,7 @@ impl Entrance {
             clients,
             connections,
             draining,
+            handshakes: tls.map(|tls| Handshakes::new(tls, log.clone())),
             peers: peers.map(|side| Peers {
                 side,
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
@@ -166,29 +176,36 @@ impl Entrance {
             true => None,
             false => Arc::clone(&self.connections.slots).try_acquire_owned().ok(),
         };
-        let Some(peers) = self.peers.clone() else {
+        if self.peers.is_none() && self.handshakes.is_none() {
             return match slot {
-                Some(slot) => self.to_clients(stream, slot, Duration::ZERO).await,
+                Some(slot) => {
+                    self.clients
+                        .take(Stream::Plain(stream), slot, Duration::ZERO, None)
+                        .await
+                }
                 None => {
                     self.turn_away(from);
                     Ok(())
                 }
             };
-        };
-        let unknown = match slot {
-            Some(_) => None,
-            None => match Arc::clone(&peers.unknown).try_acquire_owned() {
-                Ok(place) => Some(place),
-                Err(_) => {
+        }
+        let unknown = match (&slot, &self.peers) {
+            (Some(_), _) => None,
+            (None, peers) => {
+                let place = peers
+                    .as_ref()
+                    .map(|peers| Arc::clone(&peers.unknown).try_acquire_owned());
+                let Some(Ok(place)) = place else {
                     self.turn_away(from);
                     return Ok(());
-                }
-            },
+                };
+                Some(place)
+            }
         };
         let (entrance, stop) = (self.clone(), stop.clone());
         tokio::spawn(async move {
             // When nobody serves any more there is nobody to tell.
-            let sorted = async { entrance.sort(peers, stream, from, slot).await.unwrap_or(()) };
+            let sorted = async { entrance.sort(stream, from, slot).await.unwrap_or(()) };
             stop.run_until_cancelled(sorted).await;
             drop(unknown);
         });
@@ -198,8 +215,7 @@ impl Entrance {
     /// Waits for the first byte and hands the connection to whom it is for.
     async fn sort(
         self,
-        peers: Peers,
-        mut stream: TcpStream,
+        stream: TcpStream,
         from: SocketAddr,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Closed> {
@@ -213,24 +229,83 @@ impl Entrance {
             // It was silent, or closed again.
             return Ok(());
         };
-        if first != [FIRST_BYTE] {
-            return match slot.filter(|_| !self.draining.is_cancelled()) {
-                Some(slot) => self.to_clients(stream, slot, began.elapsed()).await,
+        match &self.peers {
+            Some(peers) if first == [FIRST_BYTE] => {
+                drop(slot);
+                self.to_peers(peers, stream, from, began).await
+            }
+            _ => match slot.filter(|_| !self.draining.is_cancelled()) {
+                Some(slot) => self.to_clients(stream, from, first[0], slot, began).await,
                 None => {
                     self.turn_away(from);
                     Ok(())
                 }
-            };
+            },
         }
-        drop(slot);
-        let Ok(slot) = peers.slots.try_acquire_owned() else {
-            warn!(self.log, "too many connections of peers; closed a new one"; "from" => %from, "max" => PEERS_MAX);
+    }
+
+    async fn to_peers(
+        &self,
+        peers: &Peers,
+        mut stream: TcpStream,
+        from: SocketAddr,
+        began: Instant,
+    ) -> Result<(), Closed> {
+        if stream.read_exact(&mut [0]).await.is_err() {
+            return Ok(());
+        }
+        let Some(handshakes) = &self.handshakes else {
+            return match self.place_of_peer(peers, from) {
+                Some(slot) => {
+                    let stream = Stream::Plain(stream);
+                    peers.side.take(stream, slot, began.elapsed(), None).await
+                }
+                None => Ok(()),
+            };
+        };
+        // Who has proved nothing takes no place of a peer's.
+        let Some(proven) = handshakes.peer(stream, from).await else {
             return Ok(());
         };
-        if stream.read_exact(&mut first).await.is_err() {
+        match self.place_of_peer(peers, from) {
+            Some(slot) => peers.side.take_proven(&handshakes.tls, proven, slot, began).await,
+            None => Ok(()),
+        }
+    }
+
+    fn place_of_peer(&self, peers: &Peers, from: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let slot = Arc::clone(&peers.slots).try_acquire_owned().ok();
+        if slot.is_none() {
+            warn!(self.log, "too many connections of peers; closed a new one"; "from" => %from, "max" => PEERS_MAX);
+        }
+        slot
+    }
+
+    async fn to_clients(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        first: u8,
+        slot: OwnedSemaphorePermit,
+        began: Instant,
+    ) -> Result<(), Closed> {
+        let Some(handshakes) = &self.handshakes else {
+            let stream = Stream::Plain(stream);
+            return self.clients.take(stream, slot, began.elapsed(), None).await;
+        };
+        if first != TLS_FIRST_BYTE {
+            handshakes.refuse_plain(stream, from).await;
             return Ok(());
         }
-        peers.side.take(stream, slot, began.elapsed()).await
+        let within = self.patience.client.saturating_sub(began.elapsed());
+        match handshakes.client(stream, from, within).await {
+            Some(proven) if !self.draining.is_cancelled() => {
+                self.clients
+                    .take_proven(&handshakes.tls, proven, slot, began)
+                    .await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A client is one too many, or comes when all of them are asked to go, which is no reason to tell of it.
@@ -239,48 +314,56 @@ impl Entrance {
             self.connections.refuse(from, &self.log);
         }
     }
-
-    async fn to_clients(
-        &self,
-        stream: TcpStream,
-        slot: OwnedSemaphorePermit,
-        spent: Duration,
-    ) -> Result<(), Closed> {
-        self.clients.take(stream, slot, spent).await
-    }
 }
 
 impl Side {
+    /// Takes a connection whose other end is known, for as long as somebody vouches for them.
+    async fn take_proven(
+        &self,
+        tls: &NodeTls,
+        proven: Proven,
+        slot: OwnedSemaphorePermit,
+        began: Instant,
+    ) -> Result<(), Closed> {
+        let kill = self.kill.child_token();
+        let guest = tls.watch(&proven, Usage::Client, kill.clone());
+        let known = Some((guest, kill));
+        self.take(proven.stream, slot, began.elapsed(), known).await
+    }
+
+    /// Takes a connection; who is at its other end, where that is known, and how to end it.
     async fn take(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         slot: OwnedSemaphorePermit,
         spent: Duration,
+        known: Option<(Guest, CancellationToken)>,
     ) -> Result<(), Closed> {
-        let connection = self.connection(stream, slot, spent);
+        let connection = self.connection(stream, slot, spent, known);
         self.accepted.send(connection).await.map_err(|_| Closed)
     }
 
     /// The connection, with its reads, writes and timers woken by the runtime that drives it.
     fn connection(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         slot: OwnedSemaphorePermit,
         spent: Duration,
+        known: Option<(Guest, CancellationToken)>,
     ) -> io::Result<Connection> {
         let is_there = Handle::current().id() == self.runtime.id();
-        let _inside = self.runtime.enter();
         let stream = if is_there {
             stream
         } else {
-            TcpStream::from_std(stream.into_std()?)?
+            stream.moved_to(&self.runtime)?
         };
-        Ok(Connection::new(
-            stream,
-            slot,
-            &self.kill,
-            Greeting::HTTP2.after(spent),
-        ))
+        let (guest, kill) = match known {
+            Some((guest, kill)) => (Some(guest), kill),
+            None => (None, self.kill.clone()),
+        };
+        let _inside = self.runtime.enter();
+        let greeting = Greeting::HTTP2.after(spent);
+        Ok(Connection::new(stream, guest, slot, &kill, greeting))
     }
 }
 
@@ -302,6 +385,10 @@ mod tests {
 
     impl Stage {
         async fn new(connections_max: usize) -> Self {
+            Self::with_tls(connections_max, None).await
+        }
+
+        async fn with_tls(connections_max: usize, tls: Option<NodeTls>) -> Self {
             let side = || {
                 let (accepted, incoming) = mpsc::channel(8);
                 let kill = CancellationToken::new();
@@ -319,7 +406,7 @@ mod tests {
             let connections = Arc::new(Connections::new(connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
-            let mut entrance = Entrance::new(clients, connections, Some(peers), draining.clone(), log);
+            let mut entrance = Entrance::new(clients, connections, Some(peers), tls, draining.clone(), log);
             entrance.patience = Patience {
                 client: Duration::from_millis(100),
                 unknown: Duration::from_millis(50),
@@ -359,6 +446,13 @@ mod tests {
         matches!(within(client.read(&mut byte)).await, Ok(0) | Err(_))
     }
 
+    /// All that the other side says, until it has closed it.
+    async fn last_words(mut client: TcpStream) -> String {
+        let mut said = Vec::new();
+        within(client.read_to_end(&mut said)).await.unwrap();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     #[tokio::test]
     async fn the_first_byte_tells_peers_from_clients_and_only_theirs_is_taken_away() {
         let mut stage = Stage::new(4).await;
@@ -390,6 +484,51 @@ mod tests {
         .await;
         let _client = stage.enter(b"x").await;
         next(&mut stage.clients).await;
+    }
+
+    /// A node's TLS, with files that need not be kept.
+    fn tls() -> NodeTls {
+        use crate::certs::{Authority, Holder, Hosts, Key, Terms};
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let terms = Terms {
+            now: crate::clock::wall(),
+            valid_for: Duration::from_secs(3600),
+        };
+        let (key, own) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let ca = Authority::make(&"a".parse().unwrap(), &key, terms).unwrap();
+        let authority = Authority::read(ca.as_bytes(), key).unwrap();
+        let holder = Holder::Node("n".parse().unwrap());
+        let signed = authority.sign(&holder, &Hosts::default(), &own, terms).unwrap();
+        for (name, text) in [("pem", &signed), ("key", &own.to_pem()), ("ca", &ca)] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        let files = crate::tls::Files {
+            certificate: path("pem"),
+            key: path("key"),
+            authorities: path("ca"),
+        };
+        let names = crate::tls::NodeNames {
+            cluster: "a".to_owned(),
+            node: "n".to_owned(),
+        };
+        NodeTls::open(files, names, false).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_does_not_finish_the_handshake_is_let_go_and_gives_its_place_back() {
+        let stage = Stage::with_tls(1, Some(tls())).await;
+        // A record of TLS that goes on for ever.
+        assert!(closed(stage.enter(b"\x16\x03\x01\x40\x00\x01").await).await);
+        let heard = last_words(stage.enter(b"GET / HTTP/1.1\r\n").await).await;
+        assert!(heard.contains("this node wants TLS"), "{heard}");
+        within(async {
+            while stage.entrance.connections.open() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(stage.entrance.connections.refused(), 0, "they were not too many");
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use super::{
     connection::{Connection, Greeting},
     entrance::Entrance,
 };
-use crate::error::Disposition;
+use crate::{error::Disposition, tls::Stream};
 
 /// How long accepting rests after an error: it is nearly always a lack of file descriptors, which lasts.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -169,7 +169,9 @@ impl axum::serve::Listener for AdminDoor {
             match self.door.next().await {
                 Ok((stream, peer)) => {
                     if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-                        return (Connection::new(stream, slot, &self.kill, Greeting::HTTP), peer);
+                        let stream = Stream::Plain(stream);
+                        let connection = Connection::new(stream, None, slot, &self.kill, Greeting::HTTP);
+                        return (connection, peer);
                     }
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_REST).await,

@@ -6,6 +6,7 @@
 mod options;
 
 pub mod admission;
+pub mod authorization;
 pub mod cluster;
 pub mod codec;
 pub mod context;
@@ -24,6 +25,7 @@ pub mod services;
 pub mod admin;
 pub mod connection;
 pub mod entrance;
+mod handshakes;
 pub mod health;
 pub mod held;
 pub mod listener;

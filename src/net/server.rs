@@ -22,6 +22,7 @@ use tonic_health::{
 
 use super::{
     Options, admin,
+    authorization::AuthorizationLayer,
     connection::Connection,
     context::{Context, Parts},
     entrance::{Connections, Entrance, Side},
@@ -198,7 +199,14 @@ impl RunningServers {
             peers.as_ref().map(|peers| peers.kill.clone()),
         );
         let draining = self.draining.clone();
-        let entrance = Entrance::new(clients, Arc::clone(connections), peers, draining, log.clone());
+        let entrance = Entrance::new(
+            clients,
+            Arc::clone(connections),
+            peers,
+            context.parts.tls.clone(),
+            draining,
+            log.clone(),
+        );
         runtime.spawn(accept_loop(door, entrance, self.parting.clone(), log.clone()));
 
         let (draining, finished, parting) =
@@ -311,7 +319,10 @@ async fn serve(
         }
     };
     let draining = context.draining.clone();
+    let authorization = AuthorizationLayer::new(context.parts.authorization.as_ref(), &context.parts.log);
     let served = builder(&context.options)
+        // The first of all: nothing of a call that is denied is read.
+        .layer(authorization)
         .layer(ReceiveLayer::new(ReceiveBudget::new(&context.options)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled_owned())

@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
+    acl::Right,
     actors::{committer::ProposeError, raft::ChangeFailed},
     error::Disposition,
     proto::raw::annals::v1::Failure,
@@ -122,6 +123,20 @@ pub enum Refusal {
     /// The log could not be read.
     #[error("{}", read_text(.0))]
     Read(#[from] ReadError),
+    /// The policy does not allow it.
+    #[error("the policy does not allow {subject} to {action} on {object}", action = right.action(), object = right.object())]
+    Denied {
+        /// Who asked.
+        subject: String,
+        /// For what.
+        right: Right,
+    },
+    /// There is no such method, and who asks is not told which there are.
+    #[error("the policy does not allow {subject} to call this method, which is not known here")]
+    UnknownMethod {
+        /// Who asked.
+        subject: String,
+    },
     /// The server broke while it worked on the request.
     #[error("the server failed on this request: {what}; please report it")]
     Internal {
@@ -222,6 +237,8 @@ impl Refusal {
             | Self::MessageTooLarge { .. }
             | Self::OutOfRange { .. }
             | Self::Void(_)
+            | Self::Denied { .. }
+            | Self::UnknownMethod { .. }
             | Self::Internal { .. } => Disposition::Reject,
             Self::Overloaded
             | Self::TooManyConsumers { .. }
@@ -277,6 +294,13 @@ impl Refusal {
             }
             Self::Void(reason) => void_verdict(*reason),
             Self::Read(error) => read_verdict(error),
+            Self::Denied { subject, right } => Verdict::new(Code::PermissionDenied, "ACL_DENIED")
+                .with("subject", subject)
+                .with("object", right.object())
+                .with("action", right.action()),
+            Self::UnknownMethod { subject } => {
+                Verdict::new(Code::PermissionDenied, "ACL_DENIED").with("subject", subject)
+            }
             Self::Internal { .. } => Verdict::new(Code::Internal, "INTERNAL"),
         }
     }

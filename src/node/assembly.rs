@@ -200,7 +200,9 @@ fn gateway_parts(
         readiness,
         vitals,
         cluster: Some(cluster.port(raft.clone())),
+        authorization: options.policy.as_ref().map(|policy| policy.authorization.clone()),
         peers: Some(cluster.serving()),
+        tls: options.tls.clone(),
         log: logger.clone(),
     }
 }

@@ -102,10 +102,14 @@ impl ClusterParts {
         let dialled = addresses.clone();
         let setup = ReplicatorSetup::new(
             identity.clone(),
-            Directory::new(move |node| dialled(node)),
+            Directory::new(move |node| dialled(node)).with_names(names(directory.clone(), board.clone())),
             consensus.clone(),
             logger.clone(),
         );
+        let setup = ReplicatorSetup {
+            tls: options.tls.clone(),
+            ..setup
+        };
         #[cfg(feature = "fault-injection")]
         let setup = ReplicatorSetup {
             faults: options.cluster.faults.clone(),
@@ -184,4 +188,9 @@ impl ClusterParts {
 /// Gossip knows best where a node is; the membership in the log knows also of those that gossip has not met.
 fn addresses(directory: PeerDirectory, board: ClusterBoard) -> AddressOf {
     Arc::new(move |node: NodeId| directory.rpc_address_of(node).or_else(|| board.address_of(node)))
+}
+
+/// As addresses: a node that was given another name says so in gossip first.
+fn names(directory: PeerDirectory, board: ClusterBoard) -> impl Fn(NodeId) -> Option<String> + Send + Sync {
+    move |node: NodeId| directory.name_of(node).or_else(|| board.name_of(node))
 }

@@ -11,13 +11,16 @@
 
 mod announce;
 mod assembly;
+mod certificates;
 mod cluster;
 mod consensus_thread;
 mod descriptors;
 mod founding;
 mod options;
+mod policy;
 mod process;
 mod readiness;
+mod reload;
 mod removal;
 mod several;
 mod vitals;
@@ -37,6 +40,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 pub use cluster::ClusterSetup;
 pub use options::{NodeOptions, OptionsError};
+pub use policy::NodePolicy;
 pub use process::{ProcessError, run};
 pub use several::{EndingOf, run_several};
 
@@ -55,7 +59,15 @@ use crate::{
     storage::data_dir::{DataDir, Identity},
 };
 
-use self::{cluster::ClusterParts, consensus_thread::ConsensusThread, founding::Founding, removal::Removal};
+use self::{
+    certificates::Certificates,
+    cluster::ClusterParts,
+    consensus_thread::ConsensusThread,
+    founding::Founding,
+    policy::PolicyReload,
+    reload::{ReloadBell, Reloadable, Reloads},
+    removal::Removal,
+};
 
 /// A running node. Dropping it does not stop it; [`NodeControl::shutdown`] does.
 #[derive(Debug)]
@@ -66,6 +78,7 @@ pub struct Node {
     readiness: watch::Receiver<Readiness>,
     refs: NodeRefs,
     stopping: Arc<AtomicBool>,
+    reload: ReloadBell,
     /// This process's alone for as long as the node runs.
     data_dir: Arc<Mutex<DataDir>>,
 }
@@ -117,6 +130,8 @@ impl Node {
         let (addresses_sender, addresses) = watch::channel(None);
         let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
         let removal = removal(&options, &cluster, &data_dir, runtime, &logger);
+        let reload = ReloadBell::default();
+        let reloads = reloads(&options, &reload, &logger);
         let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
         let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
@@ -124,13 +139,24 @@ impl Node {
         actix::spawn(founding.run());
         let removal = removal(assembled.port, assembled.refs.membership.clone());
         runtime.spawn(removal.run());
+        let (ending, reloading) = (
+            publish(end, assembled.thread, consensus),
+            runtime.spawn(reloads.run()),
+        );
+        let mut ended = ending.clone();
+        actix::spawn(async move {
+            // Without a publisher the node has ended too.
+            drop(ended.wait_for(Option::is_some).await);
+            reloading.abort();
+        });
         Ok(Self {
             agent,
-            ending: publish(end, assembled.thread, consensus),
+            ending,
             addresses,
             readiness: assembled.readiness,
             refs: assembled.refs,
             stopping: assembled.stopping,
+            reload,
             data_dir,
         })
     }
@@ -181,6 +207,7 @@ impl Node {
         NodeControl {
             agent: self.agent.clone(),
             stopping: self.stopping.clone(),
+            reload: self.reload.clone(),
         }
     }
 
@@ -203,9 +230,15 @@ impl Node {
 pub struct NodeControl {
     agent: Addr<AgentActor>,
     stopping: Arc<AtomicBool>,
+    reload: ReloadBell,
 }
 
 impl NodeControl {
+    /// Reads again, soon, what can be replaced while the node runs. The log says what came of it.
+    pub fn reload(&self) {
+        self.reload.ring();
+    }
+
     /// Hands leadership over, drains, syncs and ends the node. Asking again changes nothing.
     pub async fn shutdown(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -268,6 +301,23 @@ fn founding(
         cluster_id: cluster.cluster_id.0.clone(),
         founding: cluster.founding.0.clone(),
         waiting: cluster.waiting.0.clone(),
+        logger: logger.clone(),
+    }
+}
+
+/// What can be replaced while the node runs.
+fn reloads(options: &NodeOptions, bell: &ReloadBell, logger: &Logger) -> Reloads {
+    let certificates = options.tls.clone().map(|tls| {
+        let certificates = Certificates::new(tls, logger.clone());
+        Arc::new(certificates) as Arc<dyn Reloadable>
+    });
+    let policy = options.policy.as_ref().map(|policy| {
+        let policy = PolicyReload::new(policy, logger);
+        Arc::new(policy) as Arc<dyn Reloadable>
+    });
+    Reloads {
+        sources: certificates.into_iter().chain(policy).collect(),
+        bell: bell.clone(),
         logger: logger.clone(),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         raft::{RETENTION_EVERY, ScrubPace, VoterRules},
         supervision,
     },
-    config::{Config, Founding},
+    config::{Config, Founding, PolicyFileError},
     consensus::Timing,
     error::Disposition,
     net,
@@ -18,10 +18,11 @@ use crate::{
         fs::FileSystem,
         has_been_used,
     },
+    tls::{MaterialError, NodeTls},
     types::ClusterId,
 };
 
-use super::{ClusterSetup, timing_for};
+use super::{ClusterSetup, NodePolicy, timing_for};
 
 /// How long a learner must have been caught up and reachable before it votes: long enough that a node which flaps does not.
 const STABLE_FOR: Duration = Duration::from_secs(10);
@@ -49,8 +50,12 @@ pub struct NodeOptions {
     pub cluster: ClusterSetup,
     /// Something was written to the log before.
     pub has_data: bool,
+    /// Who may do what; `None` where nobody is asked.
+    pub policy: Option<NodePolicy>,
     /// Addresses and limits.
     pub net: net::Options,
+    /// Who this node is by its certificate, and whom it believes; `None`: nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// How patient supervision is.
     pub timing: supervision::Timing,
 }
@@ -61,6 +66,12 @@ pub enum OptionsError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The policy cannot be used.
+    #[error("acl: {0}")]
+    Policy(#[from] PolicyFileError),
+    /// The files of TLS cannot be used.
+    #[error("TLS cannot be used")]
+    Tls(#[from] MaterialError),
     /// The log's directory cannot be looked at.
     #[error("cannot list {path}")]
     LogDirectory {
@@ -78,6 +89,8 @@ impl OptionsError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::DataDir(error) => error.disposition(),
+            Self::Policy(error) => error.disposition(),
+            Self::Tls(error) => error.disposition(),
             Self::LogDirectory { .. } => Disposition::Escalate,
         }
     }
@@ -86,13 +99,19 @@ impl OptionsError {
 impl NodeOptions {
     /// What `config` says, for the data directory it names, which is taken for this process.
     ///
-    /// Blocking. Errors: the data directory cannot be used.
+    /// Blocking. Errors: the data directory, a file of TLS, or the policy cannot be used.
     pub fn open(
         config: &Config,
         data_dir: &Path,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<(Self, DataDir), OptionsError> {
         let name = config.node.name.as_str();
+        let policy = NodePolicy::open(config)?;
+        let tls = config
+            .tls
+            .files()
+            .map(|files| NodeTls::open(files, config.node_names(), config.tls.allow_common_name));
+        let tls = tls.transpose()?;
         let cluster = cluster_setup(config);
         let data_dir = if cluster.alone {
             DataDir::open(file_system.clone(), data_dir, name)?
@@ -129,6 +148,7 @@ impl NodeOptions {
             scrub: ScrubPace::default(),
             cluster,
             has_data,
+            policy,
             net: net::Options {
                 rpc_address: config.listen.rpc,
                 rpc_address_advertised: config
@@ -150,6 +170,7 @@ impl NodeOptions {
                 keepalive_timeout: limits.keepalive_timeout,
                 ..net::Options::default()
             },
+            tls,
             timing: timing_for(limits.drain_timeout),
             file_system,
         };

@@ -31,7 +31,7 @@ impl ProcessError {
     }
 }
 
-/// Runs a node until SIGTERM or Ctrl-C, or until it fails; `on_ready` is called once when it serves.
+/// Runs a node until SIGTERM or Ctrl-C, or until it fails; SIGHUP makes it read its certificates again; `on_ready` is called once when it serves.
 ///
 /// Blocking. Errors: it could not begin; how a node ends that did is in the `Ending`.
 pub fn run(
@@ -57,12 +57,19 @@ pub fn run(
     let logger = logger.clone();
     let ending = system.block_on(async move {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(ProcessError::Runtime)?;
         let node = Node::start(options, data_dir, &handle, &logger).map_err(ProcessError::Runtime)?;
         let control = node.control();
         actix::spawn(async move {
             let name = signals.first().await;
             info!(logger, "asked to stop"; "signal" => name);
             control.shutdown().await;
+        });
+        let control = node.control();
+        actix::spawn(async move {
+            while hangup.recv().await.is_some() {
+                control.reload();
+            }
         });
         if let Some(addresses) = node.ready().await {
             on_ready(addresses);

@@ -258,7 +258,7 @@ fn a_certificate_reads_back_as_what_it_was_made_of() {
     assert!(read.is_signed_by(cluster.authority.certificate()));
     // Of the same name, and another.
     assert!(!read.is_signed_by(orders().authority.certificate()));
-    let both = pair.certificate + &cluster.certificate;
+    let both = pair.certificate + cluster.certificate.as_str();
     assert_eq!(Certificate::all_from_pem(both.as_bytes()).unwrap().len(), 2);
 }
 

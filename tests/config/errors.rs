@@ -136,7 +136,7 @@ listen.insecure is false
   |       ^^^^^^^^^^^^^^
 note: listen.rpc is 0.0.0.0:8400 by annals.toml:2:7
 note: listen.insecure is false by default
-help: listen on 127.0.0.1:8400, or set listen.insecure = true if only trusted machines can reach it";
+help: listen on 127.0.0.1:8400, set tls.certificate, or set listen.insecure = true if only trusted machines can reach it";
     assert_eq!(complaint("[listen]\nrpc = \"0.0.0.0:8400\"\n", &[]), expected);
 }
 

@@ -5,11 +5,15 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+mod acl;
+#[path = "../certs/support.rs"]
+mod certs;
 mod cluster;
 mod errors;
 mod files;
 mod layers;
 mod telemetry;
+mod tls;
 
 use annals::config::{self, ConfigErrors, Loaded};
 

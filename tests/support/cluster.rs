@@ -7,7 +7,7 @@
 mod founding;
 mod looks;
 
-use std::{collections::HashMap, net::SocketAddr, thread, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use annals::{
     actors::{
@@ -26,6 +26,7 @@ use super::{
     log_checker::{Recorder, Summary},
     log_lines::LogLines,
     node::{Place, TestNode},
+    tls::{CLUSTER, Credentials},
 };
 
 /// The times of consensus here: a second or less may pass on two cores with much else to do.
@@ -89,6 +90,22 @@ impl Cluster {
         Self::found_at_with(places(count), count, adjust).await
     }
 
+    /// The same, where everything is encrypted and everybody is asked who they are.
+    pub(crate) async fn found_secured(count: usize) -> Self {
+        Self::found_secured_by(&Arc::new(Credentials::of(CLUSTER)), count, |_| ()).await
+    }
+
+    /// The same with certificates from there, and other options.
+    pub(crate) async fn found_secured_by(
+        credentials: &Arc<Credentials>,
+        count: usize,
+        adjust: fn(&mut NodeOptions),
+    ) -> Self {
+        let places = places(count).into_iter();
+        let places = places.map(|place| place.secured(credentials)).collect();
+        Self::found_at_with(places, count, adjust).await
+    }
+
     /// The same at these places; the first `founders` of them found it, the others are not started yet.
     pub(crate) async fn found_at(places: Vec<Place>, founders: usize) -> Self {
         Self::found_at_with(places, founders, |_| ()).await
@@ -124,7 +141,9 @@ impl Cluster {
 
     /// The same with clients who know one node only; they are not waited for.
     pub(crate) fn load_at(&self, number: usize, kinds: Kinds) -> Load {
-        let node = Nodes::of([(self.name(number), self.node(number).addresses.rpc)]);
+        let node = self
+            .nodes
+            .only(self.name(number), self.node(number).addresses.rpc);
         Load::begin_on(&node, &self.recorder, kinds)
     }
 

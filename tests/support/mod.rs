@@ -7,6 +7,8 @@
     reason = "each test binary uses its own part of it"
 )]
 
+#[path = "../certs/support.rs"]
+pub(crate) mod certs;
 pub(crate) mod cluster;
 pub(crate) mod hooked_fs;
 pub(crate) mod load;
@@ -15,3 +17,4 @@ pub(crate) mod log_lines;
 pub(crate) mod lone_log;
 pub(crate) mod node;
 pub(crate) mod sim_fs;
+pub(crate) mod tls;

@@ -37,9 +37,12 @@ use tokio::{
     sync::oneshot,
     time::{interval, timeout},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use super::log_lines::LogLines;
+use super::{
+    log_lines::LogLines,
+    tls::{Credentials, endpoint},
+};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
@@ -81,6 +84,10 @@ pub(crate) struct Place {
     alone: bool,
     directory: TempDir,
     file_system: Arc<dyn FileSystem>,
+    /// Where its certificate comes from; `None`: nothing is encrypted.
+    credentials: Option<Arc<Credentials>>,
+    /// Whose certificate it has; `None`: its own.
+    certified_as: Option<String>,
 }
 
 impl Place {
@@ -96,6 +103,8 @@ impl Place {
             alone: true,
             directory: tempfile::tempdir().expect("the machine has a disk"),
             file_system,
+            credentials: None,
+            certified_as: None,
         }
     }
 
@@ -106,6 +115,27 @@ impl Place {
             alone: false,
             ..self
         }
+    }
+
+    /// That of a node that has TLS.
+    pub(crate) fn secured(self, credentials: &Arc<Credentials>) -> Self {
+        Self {
+            credentials: Some(credentials.clone()),
+            ..self
+        }
+    }
+
+    /// That of a node that has the certificate of another one.
+    pub(crate) fn certified_as(self, name: &str) -> Self {
+        Self {
+            certified_as: Some(name.to_owned()),
+            ..self
+        }
+    }
+
+    /// Where its certificate comes from.
+    pub(crate) fn credentials(&self) -> Option<&Arc<Credentials>> {
+        self.credentials.as_ref()
     }
 
     /// The node that has lived here, or the one that will.
@@ -126,6 +156,8 @@ impl Place {
             alone: self.alone,
             directory,
             file_system: self.file_system.clone(),
+            credentials: self.credentials.clone(),
+            certified_as: self.certified_as.clone(),
         }
     }
 
@@ -170,6 +202,7 @@ impl Place {
             scrub: annals::actors::raft::ScrubPace::default(),
             cluster: alone(),
             has_data,
+            policy: None,
             net: net::Options {
                 rpc_address: any_port,
                 admin_address: any_port,
@@ -179,6 +212,10 @@ impl Place {
                 drain_timeout: Duration::from_secs(2),
                 ..net::Options::default()
             },
+            tls: self
+                .credentials
+                .as_ref()
+                .map(|credentials| credentials.node(self.certified_as.as_ref().unwrap_or(&self.name))),
             timing: Timing {
                 back_off_min: Duration::from_millis(10),
                 back_off_max: Duration::from_millis(20),
@@ -233,6 +270,8 @@ pub(crate) struct TestNode {
     pub(crate) refs: NodeRefs,
     pub(crate) addresses: Addresses,
     pub(crate) lines: LogLines,
+    /// How it is called.
+    caller: Option<ClientTlsConfig>,
     /// Told once it serves; dropped when it ends without.
     ready: oneshot::Receiver<()>,
     ending: oneshot::Receiver<Option<Ending>>,
@@ -284,6 +323,7 @@ impl TestNode {
     ) -> Result<Self, (Option<Ending>, LogLines)> {
         let (mut options, data_dir) = place.options();
         adjust(&mut options);
+        let caller = place.credentials().map(|credentials| credentials.client("app"));
         let id = data_dir.identity().node_id;
         let logger = lines.logger();
         let (bound_sender, bound) = oneshot::channel();
@@ -334,6 +374,7 @@ impl TestNode {
             refs,
             addresses,
             lines,
+            caller,
             ready,
             ending,
             life,
@@ -385,7 +426,7 @@ impl TestNode {
     }
 
     fn endpoint(&self) -> Endpoint {
-        Endpoint::from_shared(format!("http://{}", self.addresses.rpc)).expect("an address makes an URL")
+        endpoint(&self.addresses.rpc.to_string(), self.caller.as_ref())
     }
 
     /// Asks the node to stop, and waits until it has.

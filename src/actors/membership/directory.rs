@@ -137,6 +137,13 @@ impl PeerDirectory {
         table.get(node_id).and_then(|peer| peer.tags.rpc_address.clone())
     }
 
+    /// What that node is called, by its own account.
+    #[must_use]
+    pub fn name_of(&self, node_id: NodeId) -> Option<String> {
+        let table = self.table.borrow();
+        table.get(node_id).map(|peer| peer.tags.node_name.clone())
+    }
+
     /// The table and every later one. Never closes, for as long as a directory is there.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<PeerTable> {

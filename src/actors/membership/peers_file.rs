@@ -115,7 +115,7 @@ fn encode(peers: &BTreeMap<NodeId, Remembered>) -> String {
         writeln!(text, "{node_id} {address} {name}").expect("writing to a string does not fail");
     }
     let crc = crc32c::crc32c(text.as_bytes());
-    text + &format!("{TAIL}{crc:08x}\n")
+    format!("{text}{TAIL}{crc:08x}\n")
 }
 
 fn decode(bytes: &[u8]) -> Result<BTreeMap<NodeId, Remembered>, &'static str> {

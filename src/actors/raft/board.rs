@@ -85,6 +85,14 @@ impl ClusterBoard {
         address.filter(|address| !address.is_empty()).cloned()
     }
 
+    /// What the membership in the log says that a node is called.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        let state = self.0.borrow();
+        let name = state.members.get(&node).map(|member| &member.member.name);
+        name.filter(|name| !name.is_empty()).cloned()
+    }
+
     fn publish(&self, state: ClusterState) {
         self.0.send_if_modified(|current| {
             let changes = *current != state;

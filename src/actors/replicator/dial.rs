@@ -23,27 +23,52 @@ use crate::{
     },
     error::causes,
     proto::peer::GreetRequest,
+    tls::{Fate, NodeTls, Stream, TlsFailure, Usage},
     types::{ClusterId, NodeId},
 };
 
 /// Why a node keeps no connection while there is a contest.
 const CONTESTED: &str = "peers take another process for this node";
 
-/// Where a peer is at present, by its id: asked before each try, so that a node that moved is found.
+/// Where a peer is at present, and what it is called, by its id: asked before each try, so that a node that moved is found.
 #[derive(Clone)]
-pub struct Directory(Arc<dyn Fn(NodeId) -> Option<String> + Send + Sync>);
+pub struct Directory {
+    address: Find,
+    name: Find,
+}
+
+/// What is known of a node.
+type Find = Arc<dyn Fn(NodeId) -> Option<String> + Send + Sync>;
 
 impl Directory {
     /// Asks `find`, which must not block, for `host:port`.
     #[must_use]
     pub fn new(find: impl Fn(NodeId) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(find))
+        Self {
+            address: Arc::new(find),
+            name: Arc::new(|_| None),
+        }
+    }
+
+    /// The same, where `name`, which must not block, knows what nodes are called.
+    #[must_use]
+    pub fn with_names(self, name: impl Fn(NodeId) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self {
+            name: Arc::new(name),
+            ..self
+        }
     }
 
     /// Where `node` is.
     #[must_use]
     pub fn find(&self, node: NodeId) -> Option<String> {
-        (self.0)(node)
+        (self.address)(node)
+    }
+
+    /// What `node` is called.
+    #[must_use]
+    pub fn name(&self, node: NodeId) -> Option<String> {
+        (self.name)(node)
     }
 }
 
@@ -59,6 +84,7 @@ pub(super) struct Dialer {
     pub(super) identity: PeerIdentity,
     pub(super) directory: Directory,
     pub(super) connect_within: Duration,
+    pub(super) tls: Option<NodeTls>,
     #[cfg(feature = "fault-injection")]
     pub(super) faults: LinkFaults,
 }
@@ -107,6 +133,10 @@ impl Connection {
 enum DialError {
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    #[error("no TLS")]
+    Tls(#[source] TlsFailure),
+    #[error("{0}")]
+    Unwelcome(TlsFailure),
     #[error("cannot speak HTTP/2")]
     Handshake(#[source] hyper::Error),
     #[error("{}", .0.message())]
@@ -121,6 +151,16 @@ enum DialError {
     OtherProcess(#[from] Rival),
     #[error("nothing came of it within {0:?}")]
     Deadline(Duration),
+}
+
+impl DialError {
+    fn of_tls(failure: TlsFailure) -> Self {
+        if failure.is_refusal() {
+            Self::Unwelcome(failure)
+        } else {
+            Self::Tls(failure)
+        }
+    }
 }
 
 impl Dialer {
@@ -153,6 +193,11 @@ impl Dialer {
                     connection,
                 })
             }
+            Err(DialError::Unwelcome(failure)) => Err(LinkError::Untrusted {
+                target,
+                address,
+                cause: failure.to_string(),
+            }),
             Err(error @ DialError::Contested(_)) => {
                 contest.refused_by(target);
                 Err(LinkError::Contested {
@@ -184,7 +229,12 @@ impl Dialer {
         contact: Arc<Contact>,
     ) -> Result<(PeerChannel, Connection), DialError> {
         let kill = CancellationToken::new();
-        let io = self.connect(address, target, &kill).await?;
+        let (io, fate) = self.connect(address, target, &kill).await?;
+        // The peer may say only now that it does not take this node's certificate.
+        let told = |error| {
+            fate.get()
+                .map_or(error, |failure| DialError::of_tls(failure.clone()))
+        };
         let (requests, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -195,7 +245,8 @@ impl Dialer {
             .keep_alive_while_idle(true)
             .handshake::<_, Body>(TokioIo::new(io))
             .await
-            .map_err(DialError::Handshake)?;
+            .map_err(DialError::Handshake)
+            .map_err(told)?;
         let mut connection = Connection {
             task: AbortOnDropHandle::new(tokio::spawn(driver)),
             kill: kill.drop_guard(),
@@ -205,20 +256,20 @@ impl Dialer {
         let (own, incarnation) = (self.identity.node_id(), self.identity.incarnation());
         let stamp = Arc::new(CallStamp::new(cluster_id, own, incarnation.0, target));
         let channel = PeerChannel::new(requests, stamp, contact);
-        let incarnation = greet(&channel, target, cluster_id).await?;
+        let incarnation = greet(&channel, target, cluster_id).await.map_err(told)?;
         let hold = self.identity.peers().hold(target, incarnation, address)?;
         hold.reached_at(address);
         connection.hold = Some(hold);
         Ok((channel, connection))
     }
 
-    /// Connects and says the first byte. TLS goes between that byte and what is returned.
+    /// Connects, says the first byte, and shakes hands where there is TLS.
     async fn connect(
         &self,
         address: &str,
         target: NodeId,
         kill: &CancellationToken,
-    ) -> Result<PeerIo, DialError> {
+    ) -> Result<(PeerIo, Fate), DialError> {
         let cuts = self.cuts(target).await.map_err(DialError::Connect)?;
         let mut stream = TcpStream::connect(address).await.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
@@ -226,7 +277,17 @@ impl Dialer {
             .write_all(&[FIRST_BYTE])
             .await
             .map_err(DialError::Connect)?;
-        Ok(PeerIo::new(stream, kill, cuts))
+        let Some(tls) = &self.tls else {
+            return Ok((
+                PeerIo::new(Stream::Plain(stream), None, kill, cuts),
+                Fate::default(),
+            ));
+        };
+        let proven = tls.call_peer(stream, self.directory.name(target)).await;
+        let proven = proven.map_err(DialError::of_tls)?;
+        let guest = tls.watch(&proven, Usage::Server, kill.clone());
+        let fate = proven.stream.fate();
+        Ok((PeerIo::new(proven.stream, Some(guest), kill, cuts), fate))
     }
 
     #[cfg(feature = "fault-injection")]

@@ -6,14 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 #[cfg(feature = "fault-injection")]
 pub(super) use super::faults::Cuts;
+use crate::tls::{Guest, Stream};
 
 /// Nothing cuts links outside tests.
 #[cfg(not(feature = "fault-injection"))]
@@ -31,16 +29,19 @@ impl Cuts {
 /// A connection that whoever keeps it can end: HTTP/2 would go on for as long as a call lasts.
 #[derive(Debug)]
 pub(super) struct PeerIo {
-    stream: TcpStream,
+    stream: Stream,
+    /// The peer, where it was asked who it is.
+    _guest: Option<Guest>,
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
     cuts: Cuts,
 }
 
 impl PeerIo {
     /// Reads fail when `kill` is cancelled.
-    pub(super) fn new(stream: TcpStream, kill: &CancellationToken, cuts: Cuts) -> Self {
+    pub(super) fn new(stream: Stream, guest: Option<Guest>, kill: &CancellationToken, cuts: Cuts) -> Self {
         Self {
             stream,
+            _guest: guest,
             kill: Box::pin(kill.clone().cancelled_owned()),
             cuts,
         }

@@ -28,6 +28,8 @@ pub struct LinkStatus {
     pub address: Option<String>,
     /// What the last failure was, until every lane is open again.
     pub problem: Option<String>,
+    /// The same, if it is that one of the two nodes does not want to have to do with the other.
+    pub refusal: Option<String>,
 }
 
 /// A peer's link.
@@ -169,6 +171,12 @@ impl Replicators {
             )
         };
         links.iter().map(status).collect()
+    }
+
+    /// Why `peer` and this node have nothing to do with each other, if that is so.
+    #[must_use]
+    pub fn refusal(&self, peer: NodeId) -> Option<String> {
+        self.table.get(peer)?.status.borrow().refusal.clone()
     }
 
     /// How long ago `peer` was heard of; `None` when never, or when there is no link to it.

@@ -44,6 +44,7 @@ use super::{
 use crate::{
     clock,
     consensus::links::{Lane, LinkError, PeerChannel},
+    tls::NodeTls,
 };
 
 /// Callers that wait for a connection; more are refused. openraft has a handful, forwarders one.
@@ -71,6 +72,8 @@ pub struct ReplicatorSetup {
     pub connect_within: Duration,
     /// The rest after a failure, and the longest one.
     pub rest: (Duration, Duration),
+    /// Who peers are, and who this node is to them; `None` where nothing is encrypted and nobody is asked.
+    pub tls: Option<NodeTls>,
     /// Links that tests cut.
     #[cfg(feature = "fault-injection")]
     pub faults: faults::LinkFaults,
@@ -88,6 +91,7 @@ impl ReplicatorSetup {
             runtime,
             connect_within: Duration::from_secs(2),
             rest: (Duration::from_millis(100), Duration::from_secs(5)),
+            tls: None,
             #[cfg(feature = "fault-injection")]
             faults: faults::LinkFaults::new(),
             logger,
@@ -99,6 +103,7 @@ impl ReplicatorSetup {
             identity: self.identity.clone(),
             directory: self.directory.clone(),
             connect_within: self.connect_within,
+            tls: self.tls.clone(),
             #[cfg(feature = "fault-injection")]
             faults: self.faults.clone(),
         }
@@ -361,6 +366,7 @@ impl ReplicatorActor {
         let address = match &error {
             LinkError::Down { address, .. }
             | LinkError::Refused { address, .. }
+            | LinkError::Untrusted { address, .. }
             | LinkError::Contested { address, .. } => Some(address.clone()).filter(|it| !it.is_empty()),
             LinkError::NoAddress { .. }
             | LinkError::NoCluster
@@ -375,7 +381,13 @@ impl ReplicatorActor {
     fn tell(&mut self, lane: Lane, error: &LinkError) {
         let log = &self.setup.logger;
         match error {
-            LinkError::Refused { .. } if self.refusal.as_ref() == Some(error) => {}
+            LinkError::Refused { .. } | LinkError::Untrusted { .. }
+                if self.refusal.as_ref() == Some(error) => {}
+            LinkError::Untrusted { .. } => {
+                error!(log, "a peer and this node do not trust each other; nothing is exchanged";
+                    "peer" => self.link.target.get(), "why" => %error);
+                self.refusal = Some(error.clone());
+            }
             LinkError::Refused { .. } => {
                 error!(log, "a peer refuses this node; nothing is exchanged";
                     "peer" => self.link.target.get(), "why" => %error);
@@ -434,6 +446,7 @@ impl ReplicatorActor {
             status.connected = connected;
             status.failures = failures.unwrap_or(0);
             status.problem = problem.map(LinkError::to_string);
+            status.refusal = problem.filter(|it| it.is_refusal()).map(LinkError::to_string);
             if address.is_some() {
                 status.address = address;
             }

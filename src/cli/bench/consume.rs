@@ -57,7 +57,7 @@ struct Load {
 
 /// Runs the load and prints what it found out.
 pub(super) async fn run(args: &BenchConsumeArgs) -> Result<(), CliError> {
-    let (connection, log) = first_contact(&mut args.target.addr.clone(), FIRST_ANSWER_WITHIN).await?;
+    let (connection, log) = first_contact(&mut args.target.addresses()?, FIRST_ANSWER_WITHIN).await?;
     let (cpu_before, started) = (report::cpu_seconds(), clock::now());
     let limit = args.limit.start();
     let mut reader = Reader {

@@ -102,7 +102,7 @@ pub(super) async fn run(args: &BenchProduceArgs) -> Result<(), CliError> {
     }
     let mut connections = Vec::new();
     for _ in 0..args.producers {
-        let (connection, _) = first_contact(&mut args.target.addr.clone(), FIRST_ANSWER_WITHIN).await?;
+        let (connection, _) = first_contact(&mut args.target.addresses()?, FIRST_ANSWER_WITHIN).await?;
         connections.push(connection);
     }
     let load = ProducerLoad::new(args);

@@ -38,7 +38,8 @@ pub(super) async fn get_cluster(
 async fn ask(addrs: &Addresses) -> Result<proto::GetClusterResponse, CliError> {
     let connection = Connection::open(addrs.current()).await?;
     let mut client = ClusterServiceClient::new(connection.channel());
-    let cluster = client.get_cluster(proto::GetClusterRequest::default()).await?;
+    let cluster = client.get_cluster(proto::GetClusterRequest::default()).await;
+    let cluster = cluster.map_err(|status| connection.explain(status.into()))?;
     Ok(cluster.into_inner())
 }
 
@@ -49,7 +50,9 @@ pub(super) async fn leave(addrs: &Addresses, timeout: Duration) -> Result<proto:
         let mut client = ClusterServiceClient::new(connection.channel());
         let mut request = Request::new(proto::LeaveRequest::default());
         request.set_timeout(timeout);
-        Ok(client.leave(request).await?.into_inner())
+        let left = client.leave(request).await;
+        let left = left.map_err(|status| connection.explain(status.into()))?;
+        Ok(left.into_inner())
     };
     in_time(addrs.current(), timeout, left).await
 }
@@ -87,7 +90,7 @@ where
         let called = time::timeout(within, call(client, within)).await;
         let error = match called {
             Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) => CliError::from(status),
+            Ok(Err(status)) => connection.explain(status.into()),
             Err(_) => return Err(backoff.no_answer(addrs.current(), "it does not answer".to_owned())),
         };
         if !is_undone(&error) {

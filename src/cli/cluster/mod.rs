@@ -127,14 +127,14 @@ impl FromStr for NodeName {
 pub(super) fn run(command: &ClusterCommand) -> Result<(), CliError> {
     match command {
         ClusterCommand::Status(common) => {
-            let cluster = runtime::block_on(call::get_cluster(&common.target.addr, common.timeout))?;
+            let cluster = runtime::block_on(call::get_cluster(&common.target.addresses()?, common.timeout))?;
             print(|out| match common.output {
                 Format::Text => table::write_status(out, &cluster),
                 Format::Json => table::write_status_json(out, &cluster),
             })
         }
         ClusterCommand::Servers(common) => {
-            let cluster = runtime::block_on(call::get_cluster(&common.target.addr, common.timeout))?;
+            let cluster = runtime::block_on(call::get_cluster(&common.target.addresses()?, common.timeout))?;
             if let Some(removed) = table::removed(&cluster) {
                 // On standard error: a program that reads the table is not to take it for a node.
                 drop(writeln!(io::stderr(), "note: {removed}"));
@@ -181,7 +181,8 @@ fn add(common: &Common, node: &NodeName, learner: bool) -> Result<(), CliError> 
         node: Some(node.0.clone()),
         learner,
     };
-    let added = call::at_leader(&common.target.addr, common.timeout, |mut client, within| {
+    let addrs = common.target.addresses()?;
+    let added = call::at_leader(&addrs, common.timeout, |mut client, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
         async move { client.add_server(request).await }
@@ -194,7 +195,8 @@ fn remove(common: &Common, node: &NodeName) -> Result<(), CliError> {
         log: String::new(),
         node: Some(node.0.clone()),
     };
-    let removed = call::at_leader(&common.target.addr, common.timeout, |mut client, within| {
+    let addrs = common.target.addresses()?;
+    let removed = call::at_leader(&addrs, common.timeout, |mut client, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
         async move { client.remove_server(request).await }
@@ -207,7 +209,8 @@ fn transfer_leader(common: &Common, node: Option<&NodeName>) -> Result<(), CliEr
         log: String::new(),
         to: node.map(|node| node.0.clone()),
     };
-    let transferred = call::at_leader(&common.target.addr, common.timeout, |mut client, within| {
+    let addrs = common.target.addresses()?;
+    let transferred = call::at_leader(&addrs, common.timeout, |mut client, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
         async move { client.transfer_leader(request).await }
@@ -216,13 +219,13 @@ fn transfer_leader(common: &Common, node: Option<&NodeName>) -> Result<(), CliEr
 }
 
 fn leave(common: &Common) -> Result<(), CliError> {
-    if common.target.addr.count() > 1 {
+    if common.target.addresses()?.count() > 1 {
         return Err(CliError::Usage {
             text: "one node leaves at a time",
             hint: "give --addr the address of the node that is to leave",
         });
     }
-    let left = runtime::block_on(call::leave(&common.target.addr, common.timeout))?;
+    let left = runtime::block_on(call::leave(&common.target.addresses()?, common.timeout))?;
     say(common, &Change::left(left))
 }
 

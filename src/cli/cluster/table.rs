@@ -79,7 +79,8 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
         write_table(out, titles, &rows.collect::<Vec<_>>())?;
     }
     for server in cluster.servers.iter().filter(|server| !server.problem.is_empty()) {
-        writeln!(out, "\n{} does not serve: {}", server.name, server.problem)?;
+        let does_not = if server.answered { "serve" } else { "answer" };
+        writeln!(out, "\n{} does not {does_not}: {}", server.name, server.problem)?;
     }
     Ok(())
 }

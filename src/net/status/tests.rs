@@ -11,7 +11,7 @@ type Row = (Refusal, Code, &'static str, &'static [&'static str], bool);
 fn table() -> Vec<Row> {
     use Code::{
         Aborted, AlreadyExists, DataLoss, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument,
-        NotFound, OutOfRange, ResourceExhausted, Unavailable, Unknown,
+        NotFound, OutOfRange, PermissionDenied, ResourceExhausted, Unavailable, Unknown,
     };
     let path = PathBuf::from("/secret/00000000000000000001.store");
     let corrupt = ReadError::Corrupt {
@@ -132,6 +132,25 @@ fn table() -> Vec<Row> {
             DeadlineExceeded,
             "DEADLINE_EXCEEDED",
             &[],
+            false,
+        ),
+        (
+            Refusal::Denied {
+                subject: "annals://orders/client/app".to_owned(),
+                right: crate::acl::Right::PRODUCE,
+            },
+            PermissionDenied,
+            "ACL_DENIED",
+            &["action", "object", "subject"],
+            false,
+        ),
+        (
+            Refusal::UnknownMethod {
+                subject: "anonymous".to_owned(),
+            },
+            PermissionDenied,
+            "ACL_DENIED",
+            &["subject"],
             false,
         ),
         (Refusal::ShuttingDown, Unavailable, "SHUTTING_DOWN", &[], true),

@@ -199,7 +199,9 @@ async fn run(
         readiness: readiness_of_node,
         vitals: Arc::new(TestVitals(read_path)),
         cluster: None,
+        authorization: None,
         peers: None,
+        tls: None,
         log: Logger::root(Discard, o!()),
     };
     let launcher = Launcher::new(tokio::runtime::Handle::current(), parts);

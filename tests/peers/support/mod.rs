@@ -285,12 +285,14 @@ async fn run(
         readiness: watch::channel(Readiness::Ready).1,
         vitals: Arc::new(NoVitals),
         cluster: None,
+        authorization: None,
         peers: Some(PeerServing {
             identity,
             handlers,
             replicators: replicators.clone(),
             runtime: runtime.clone(),
         }),
+        tls: None,
         log: logger.clone(),
     };
     let launcher = Launcher::new(runtime, parts);

@@ -17,9 +17,11 @@ impl Cluster {
             .enumerate()
             .map(|(number, place)| Spot::new(number, place))
             .collect();
+        let caller = spots.first().and_then(|spot| spot.place.credentials());
+        let caller = caller.map(|credentials| credentials.client("load"));
         Self {
             faults: LinkFaults::new(),
-            nodes: Nodes::default(),
+            nodes: Nodes::called_as(caller),
             recorder: Recorder::new(),
             founders: spots
                 .iter()

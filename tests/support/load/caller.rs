@@ -9,10 +9,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::{
-    BROKEN, Shared, TIMED_OUT, in_time,
-    nodes::{Member, connect},
-};
+use super::{BROKEN, Shared, TIMED_OUT, in_time, nodes::Member};
 use crate::support::log_checker::{Answer, Moment, Node, Notes};
 
 /// Where a refusal says who the leader is.
@@ -89,7 +86,7 @@ impl Caller {
             let members = self.shared.nodes.members();
             match members.iter().position(|member| member.address == *leader) {
                 Some(at) => (self.at, self.elsewhere) = (at, None),
-                None => self.elsewhere = Some((Node::new(leader, 0), connect(leader))),
+                None => self.elsewhere = Some((Node::new(leader, 0), self.shared.nodes.connect(leader))),
             }
         } else if refused.moves_on() {
             self.move_on();

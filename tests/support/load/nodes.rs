@@ -6,18 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use annals::proto::annals::v1::log_service_client::LogServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig};
 
-use crate::support::log_checker::Node;
+use crate::support::{log_checker::Node, tls::connect};
 
 /// Connections to a node: clients share one, and the loss of one does not stop all.
 const CONNECTIONS: usize = 2;
-/// For an address at which nobody answers at all. One that nobody listens at refuses at once.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The nodes of a cluster, each by its name. Clones are the same.
 ///
@@ -25,7 +22,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`Nodes::ends`] once its process is no more, before the next one starts, and [`Nodes::starts`] once that one serves.
 /// Actors that are restarted inside a process are no such thing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Nodes(Arc<Mutex<Arc<Vec<Member>>>>);
+pub(crate) struct Nodes {
+    members: Arc<Mutex<Arc<Vec<Member>>>>,
+    /// How they are called; `None`: nothing is encrypted.
+    caller: Option<ClientTlsConfig>,
+}
 
 /// A node as clients know it.
 #[derive(Clone, Debug)]
@@ -48,12 +49,32 @@ impl Nodes {
         all
     }
 
+    /// None yet, each to be called in that way.
+    pub(crate) fn called_as(caller: Option<ClientTlsConfig>) -> Self {
+        Self {
+            members: Arc::default(),
+            caller,
+        }
+    }
+
+    /// One of them alone, at this address, called in the same way.
+    pub(crate) fn only(&self, name: &str, address: SocketAddr) -> Self {
+        let one = Self::called_as(self.caller.clone());
+        one.starts(name, address);
+        one
+    }
+
+    /// A connection, in the same way, that is made when it is used first.
+    pub(super) fn connect(&self, address: &str) -> Channel {
+        connect(address, self.caller.as_ref())
+    }
+
     /// A node, new or in its next life, serves at this address.
     pub(crate) fn starts(&self, name: &str, address: SocketAddr) {
         let mut members = self.lock();
         let members = Arc::make_mut(&mut members);
         let address = address.to_string();
-        let channels = (0..CONNECTIONS).map(|_| connect(&address)).collect();
+        let channels = (0..CONNECTIONS).map(|_| self.connect(&address)).collect();
         match members.iter_mut().find(|member| &*member.node.name == name) {
             Some(member) => {
                 member.node.life += u32::from(member.runs);
@@ -97,7 +118,7 @@ impl Nodes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<Vec<Member>>> {
-        self.0.lock().expect("no call panics while it has the lock")
+        self.members.lock().expect("no call panics while it has the lock")
     }
 }
 
@@ -115,10 +136,4 @@ impl Member {
     pub(super) fn has_id(&self, id: u64) -> bool {
         id != 0 && self.id.load(Ordering::Relaxed) == id
     }
-}
-
-/// A connection that is made when it is used first.
-pub(super) fn connect(address: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes an URL");
-    endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy()
 }

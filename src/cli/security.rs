@@ -1,0 +1,116 @@
+//! How a verb proves who calls, and whom it believes: `--ca`, `--cert` and `--key`.
+
+use std::{error::Error, io, path::PathBuf};
+
+use crate::{
+    error::causes,
+    tls::{ClientFiles, ClientTls, Refusal, TlsFailure},
+};
+
+use super::{argument::shell_quoted, error::CliError};
+
+/// What a node says to whoever speaks without TLS, and it does not.
+const WANTS_TLS: &str = "this node wants TLS";
+
+/// The files of TLS. Given none of them, the node is spoken to without.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Security {
+    /// Speak TLS, and believe a node that the authorities in this file vouch for (ca.pem of `annals certs`)
+    #[arg(long, env = "ANNALS_CA", hide_env_values = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Who you are to the node: a certificate (NAME.pem of `annals certs client NAME`)
+    #[arg(long, env = "ANNALS_CERT", hide_env_values = true, value_name = "FILE", requires_all = ["ca", "key"])]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate (NAME.key beside it)
+    #[arg(long, env = "ANNALS_KEY", hide_env_values = true, value_name = "FILE", requires_all = ["ca", "cert"])]
+    key: Option<PathBuf>,
+}
+
+impl Security {
+    /// What the files hold; `None` where TLS is not wanted.
+    ///
+    /// Blocking. Errors: `TlsFiles`.
+    pub(super) fn open(&self) -> Result<Option<ClientTls>, CliError> {
+        let Some(ca) = &self.ca else {
+            return Ok(None);
+        };
+        let files = ClientFiles {
+            authorities: ca.clone(),
+            own: self.cert.clone().zip(self.key.clone()),
+        };
+        Ok(Some(ClientTls::open(&files)?))
+    }
+
+    /// The same again, as a shell takes it; with a space before each.
+    pub(super) fn arguments(&self) -> String {
+        let all = [("ca", &self.ca), ("cert", &self.cert), ("key", &self.key)];
+        let given = all
+            .into_iter()
+            .filter_map(|(name, path)| path.as_ref().map(|path| (name, path)));
+        given
+            .map(|(name, path)| format!(" --{name} {}", shell_quoted(&path.to_string_lossy())))
+            .collect()
+    }
+}
+
+/// What TLS has to say in an error, or in one of its causes.
+pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<TlsFailure> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(failure) = error.downcast_ref::<TlsFailure>() {
+            return Some(failure.clone());
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(failure) = inner.and_then(|inner| tls_failure(inner)) {
+            return Some(failure);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Whether that is what a node says which wants TLS.
+pub(super) fn wants_tls(error: &(dyn Error + 'static)) -> bool {
+    causes(error).contains(WANTS_TLS)
+}
+
+/// What to do about a failure of TLS.
+pub(super) fn hint(failure: &TlsFailure) -> &'static str {
+    match failure {
+        TlsFailure::NotTls => {
+            "leave out --ca, --cert and --key (and ANNALS_CA, ANNALS_CERT, ANNALS_KEY), or set [tls] in the node's configuration"
+        }
+        TlsFailure::UnknownAuthority => {
+            "give with --ca the certificate of the authority that signed the node's: ca.pem, as its tls.authorities has it"
+        }
+        TlsFailure::Expired => {
+            "renew the node's certificate, where the authority's key is: `annals certs renew`"
+        }
+        TlsFailure::NotYetValid => "are the clocks of this machine and of the node right?",
+        TlsFailure::OtherHost { .. } => {
+            "give --addr a name or address that the node's certificate has, or make it one for this: \
+             `annals certs node NAME --dns HOST --ip ADDRESS`"
+        }
+        TlsFailure::OtherUse | TlsFailure::NoCertificate => {
+            "is that an Annals node? its certificate is made with `annals certs node NAME`"
+        }
+        TlsFailure::Refused(Refusal::WantsCertificate) => {
+            "show who you are: --cert FILE and --key FILE; `annals certs client NAME` makes them"
+        }
+        TlsFailure::Refused(Refusal::UnknownAuthority) => {
+            "is --cert signed by an authority that the node believes (its tls.authorities)?"
+        }
+        TlsFailure::Refused(Refusal::Expired) => {
+            "renew the certificate of --cert: `annals certs renew`, where the authority's key is"
+        }
+        TlsFailure::Refused(Refusal::Unwelcome | Refusal::Unusable) => {
+            "the node's log says why it refuses the certificate of --cert; `annals certs client NAME` makes one that will do"
+        }
+        TlsFailure::Unwelcome(_) | TlsFailure::NothingInCommon { .. } => {
+            "is that an Annals node, and of this version?"
+        }
+        TlsFailure::Deadline | TlsFailure::Broken { .. } => {
+            "is the node running, and is that its port for clients? its log tells more"
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Every method that is served, called over real connections by everybody who should be let in, and by everybody who should not.
+
+use std::sync::Arc;
+
+use annals::{
+    certs::Terms, config::PolicyFiles, net::authorization::Authorization, node::NodePolicy,
+    types::TimestampMs,
+};
+use rustls::AlertDescription;
+use tonic::transport::{Channel, ClientTlsConfig};
+
+use crate::{
+    raw::{Outcome, call},
+    roles::{ROLES, ROWS, Role, SAMPLE, served},
+    speaking::{Heard, PEER, Speaker, by_another_tool, signed_at},
+    support::{
+        certs::{Cluster, DAY, Pair, ago, client, node},
+        node::{Place, TestNode},
+        tls::{CLUSTER, Credentials, believing, calling_as, connect},
+    },
+};
+
+/// The name in a role's identity.
+fn pair_of(credentials: &Credentials, role: Role) -> Pair {
+    let name = role.identity().rsplit('/').next().unwrap();
+    credentials.sign(&match role {
+        Role::Node => node(name),
+        Role::Producer | Role::Consumer | Role::Operator | Role::Nobody => client(name),
+    })
+}
+
+/// A node with TLS and the sample policy; besides its own authority it believes another cluster's, and one of another tool.
+struct Stage {
+    node: TestNode,
+    credentials: Arc<Credentials>,
+    /// All that the node believes.
+    believed: String,
+    payments: Cluster,
+    common_name: Pair,
+    _policy: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let authority = Cluster::made_at(CLUSTER, ago(DAY * 10), DAY * 3650);
+        let credentials = Arc::new(Credentials::by(authority));
+        let payments = Cluster::new("payments");
+        let (tool, common_name) = by_another_tool("orders-api", &[]);
+        let believed = [&credentials.authority.certificate, &payments.certificate, &tool]
+            .map(String::as_str)
+            .concat();
+        let own = credentials.sign(&node("node-0"));
+        credentials.put(&credentials.files("node-0"), &own, &believed);
+        let folder = tempfile::tempdir().unwrap();
+        let files = PolicyFiles {
+            policy: folder.path().join("policy.csv"),
+            model: None,
+        };
+        std::fs::write(&files.policy, SAMPLE).unwrap();
+        let authorization = Authorization {
+            acl: files.open().unwrap(),
+            shadow: false,
+        };
+        let policy = NodePolicy { authorization, files };
+        let place = Place::real().secured(&credentials);
+        Self {
+            node: TestNode::start_with(&place, |options| options.policy = Some(policy)).await,
+            credentials,
+            believed,
+            payments,
+            common_name,
+            _policy: folder,
+        }
+    }
+
+    fn connect(&self, tls: Option<&ClientTlsConfig>) -> Channel {
+        connect(&self.node.addresses.rpc.to_string(), tls)
+    }
+
+    fn calling_as(&self, pair: &Pair) -> Channel {
+        self.connect(Some(&calling_as(pair, &self.believed)))
+    }
+
+    /// Those who get no connection, whatever they call.
+    fn strangers(&self) -> Vec<(&'static str, Channel)> {
+        let authority = &self.credentials.authority;
+        let tomorrow = Terms {
+            now: TimestampMs(annals::clock::wall().0 + 24 * 3_600_000),
+            valid_for: DAY,
+        };
+        let producer = client("orders-api");
+        vec![
+            ("plaintext", self.connect(None)),
+            ("no certificate", self.connect(Some(&believing(&self.believed)))),
+            (
+                "a certificate of an authority of the same name",
+                self.calling_as(&Cluster::new(CLUSTER).sign(&producer, DAY)),
+            ),
+            (
+                "an expired certificate",
+                self.calling_as(&authority.sign(&producer, DAY)),
+            ),
+            (
+                "a certificate that is not valid yet",
+                self.calling_as(&signed_at(authority, &producer, tomorrow)),
+            ),
+            ("a common name alone", self.calling_as(&self.common_name)),
+        ]
+    }
+}
+
+fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/")
+}
+
+/// The methods that nodes call each other by.
+fn peers_methods() -> Vec<String> {
+    let proto = include_str!("../../proto/annals/v1/peer.proto");
+    let names = proto
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next());
+    let paths: Vec<String> = names
+        .map(|name| format!("/annals.v1.PeerService/{name}"))
+        .collect();
+    assert!(paths.len() > 10, "{paths:?}");
+    paths
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
+    let stage = Stage::new().await;
+    let (mut wrong, mut calls) = (Vec::new(), 0);
+    let mut note = |who: &str, path: &str, outcome: Outcome, expected: Outcome| {
+        calls += 1;
+        if outcome != expected {
+            wrong.push(format!("{who} {path}: {outcome:?} instead of {expected:?}"));
+        }
+    };
+
+    for (who, channel) in stage.strangers() {
+        for path in served().iter().chain(&peers_methods()) {
+            note(who, path, call(&channel, path).await, Outcome::NotConnected);
+        }
+    }
+
+    let payments = stage.payments.sign(&client("orders-api"), DAY);
+    let payments_node = stage.payments.sign(&node("node-0"), DAY);
+    for (who, pair) in [
+        ("another cluster's client", payments),
+        ("another cluster's node", payments_node),
+    ] {
+        let channel = stage.calling_as(&pair);
+        for path in served() {
+            let expected = if is_health(&path) {
+                Outcome::LetIn
+            } else {
+                Outcome::Denied
+            };
+            note(who, &path, call(&channel, &path).await, expected);
+        }
+    }
+
+    for role in ROLES {
+        let channel = stage.calling_as(&pair_of(&stage.credentials, role));
+        let who = format!("{role:?}");
+        for (path, allowed) in ROWS {
+            let expected = if allowed.contains(&role) {
+                Outcome::LetIn
+            } else {
+                Outcome::Denied
+            };
+            note(&who, path, call(&channel, path).await, expected);
+        }
+        // Methods of the peers' side, called on the clients' side, a node's own certificate included.
+        for path in peers_methods() {
+            note(&who, &path, call(&channel, &path).await, Outcome::Denied);
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    let everything = served().len() + peers_methods().len();
+    assert_eq!(
+        calls,
+        6 * everything + 2 * served().len() + ROLES.len() * everything
+    );
+    stage.node.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_side_of_peers_no_client_gets_as_far_as_a_call() {
+    let stage = Stage::new().await;
+    for role in [Role::Producer, Role::Consumer, Role::Operator, Role::Nobody] {
+        let own = pair_of(&stage.credentials, role);
+        let heard = Speaker::new(Some(own), &stage.believed)
+            .speak(stage.node.addresses.rpc, PEER)
+            .await;
+        assert_eq!(
+            heard,
+            Heard::Alert(AlertDescription::CertificateUnknown),
+            "{role:?}"
+        );
+    }
+    let own = stage.payments.sign(&node("node-1"), DAY);
+    let heard = Speaker::new(Some(own), &stage.believed)
+        .speak(stage.node.addresses.rpc, PEER)
+        .await;
+    assert_eq!(
+        heard,
+        Heard::Alert(AlertDescription::CertificateUnknown),
+        "another cluster's node"
+    );
+    let own = pair_of(&stage.credentials, Role::Node);
+    let heard = Speaker::new(Some(own), &stage.believed)
+        .speak(stage.node.addresses.rpc, PEER)
+        .await;
+    assert!(matches!(heard, Heard::Settings), "{heard:?}");
+    stage.node.shut_down().await;
+}

@@ -1,0 +1,125 @@
+//! The certificates of a cluster of tests: its authority, and what each of its nodes and clients is given.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use annals::{
+    certs::Holder,
+    tls::{Files, NodeNames, NodeTls},
+};
+use tempfile::TempDir;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::certs::{Cluster, DAY, Pair, client, node};
+
+/// The name of the clusters here.
+pub(crate) const CLUSTER: &str = "annals";
+/// For an address at which nobody answers at all. One that nobody listens at refuses at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An authority, and a directory with the files of those that it has signed.
+pub(crate) struct Credentials {
+    pub(crate) authority: Cluster,
+    directory: TempDir,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl Credentials {
+    /// Of a cluster of this name.
+    pub(crate) fn of(cluster: &str) -> Self {
+        Self::by(Cluster::new(cluster))
+    }
+
+    /// By this authority.
+    pub(crate) fn by(authority: Cluster) -> Self {
+        let directory = tempfile::tempdir().expect("the machine has a disk");
+        Self { authority, directory }
+    }
+
+    /// Where the files of that node are.
+    pub(crate) fn files(&self, name: &str) -> Files {
+        let path = |ending: &str| self.directory.path().join(format!("{name}.{ending}"));
+        Files {
+            certificate: path("pem"),
+            key: path("key"),
+            authorities: path("ca.pem"),
+        }
+    }
+
+    /// The TLS of that node, which has files from now on.
+    pub(crate) fn node(&self, name: &str) -> NodeTls {
+        self.node_that_allows(name, false)
+    }
+
+    /// The same; it may let clients in by their common names.
+    pub(crate) fn node_that_allows(&self, name: &str, common_names: bool) -> NodeTls {
+        let files = self.files(name);
+        if !files.certificate.exists() {
+            self.put(&files, &self.sign(&node(name)), &self.authority.certificate);
+        }
+        let names = NodeNames {
+            cluster: CLUSTER.to_owned(),
+            node: name.to_owned(),
+        };
+        NodeTls::open(files, names, common_names).expect("the files fit together")
+    }
+
+    /// Puts other things into the files.
+    pub(crate) fn put(&self, files: &Files, pair: &Pair, authorities: &str) {
+        replace(&files.certificate, &pair.certificate);
+        replace(&files.key, &pair.key);
+        replace(&files.authorities, authorities);
+    }
+
+    /// A new certificate, for some days.
+    pub(crate) fn sign(&self, holder: &Holder) -> Pair {
+        self.authority.sign(holder, DAY * 99)
+    }
+
+    /// How a client of this authority calls a node of it.
+    pub(crate) fn client(&self, name: &str) -> ClientTlsConfig {
+        calling_as(&self.sign(&client(name)), &self.authority.certificate)
+    }
+}
+
+/// Puts a text in the place of a file, as a whole.
+pub(crate) fn replace(path: &Path, text: &str) {
+    let new = PathBuf::from(format!("{}.new", path.display()));
+    fs::write(&new, text).expect("the disk has room");
+    fs::rename(new, path).expect("it is the same directory");
+}
+
+/// How somebody calls who has that certificate and believes these authorities.
+pub(crate) fn calling_as(pair: &Pair, authorities: &str) -> ClientTlsConfig {
+    believing(authorities).identity(Identity::from_pem(&pair.certificate, &pair.key))
+}
+
+/// How nobody calls who believes these authorities.
+pub(crate) fn believing(authorities: &str) -> ClientTlsConfig {
+    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities))
+}
+
+/// The way to an address.
+pub(crate) fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Endpoint {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).expect("an address makes an URL");
+    match tls {
+        Some(tls) => endpoint.tls_config(tls.clone()).expect("its PEM is good"),
+        None => endpoint,
+    }
+}
+
+/// A connection that is made when it is used first.
+pub(crate) fn connect(address: &str, tls: Option<&ClientTlsConfig>) -> Channel {
+    endpoint(address, tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_lazy()
+}

@@ -1,0 +1,13 @@
+//! Nodes with TLS: who is let in, who is not, and what becomes of those whose certificates are replaced.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod program;
+mod refusals;
+mod reload;
+mod speaking;
+mod strangers;
