@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use std::{fs, iter, path::Path, sync::LazyLock};
+use std::{fs::File, iter, os::unix::fs::FileExt, path::Path, sync::LazyLock};
 
 use annals::{
     cli::config::{ConfigCommand, Output, Source},
@@ -13,20 +13,16 @@ use annals::{
 };
 use annals_fuzz::seeds;
 use libfuzzer_sys::fuzz_target;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 /// The file, and what was printed.
-static FILES: LazyLock<[TempPath; 2]> = LazyLock::new(|| {
-    [(), ()].map(|()| {
-        NamedTempFile::new()
-            .expect("there is room for a file")
-            .into_temp_path()
-    })
-});
+static FILES: LazyLock<[NamedTempFile; 2]> =
+    LazyLock::new(|| [(), ()].map(|()| NamedTempFile::new().expect("there is room for a file")));
 
 fuzz_target!(init: seeds::plant("config", seeds()), |input: &[u8]| {
     let [file, printed] = &*FILES;
-    fs::write(file, input).expect("there is room for a file");
+    write(file.as_file(), input);
+    let file = file.path();
     let config = match read(file) {
         Ok(config) => config,
         Err(errors) => return assert_each_has_its_place(&errors, file, input),
@@ -34,8 +30,8 @@ fuzz_target!(init: seeds::plant("config", seeds()), |input: &[u8]| {
     let mut text = Vec::new();
     let source = Source { config: Some(file.to_path_buf()) };
     annals::cli::config::run(&ConfigCommand::Show { source, output: Output::Text }, &mut text).expect("it loads");
-    fs::write(printed, &text).expect("there is room for a file");
-    let again = read(printed);
+    write(printed.as_file(), &text);
+    let again = read(printed.path());
     if config.cluster.gossip_key.is_some() {
         // A secret is not printed, and what stands for it is refused.
         let errors = again.expect_err("a hidden key is none");
@@ -54,6 +50,14 @@ fn seeds() -> Vec<Vec<u8>> {
         seeds = [\"node-0:8401\"]\nadvertise_rpc = \"node-1:8400\"\ngossip_key = \"none\"\n";
     let inline = "log = { segment_bytes = \"64MiB\", retention_age = \"7d\" }\nlimits.consumers_max = 0x10\n";
     [&every.join("\n"), cluster, inline].map(Vec::from).to_vec()
+}
+
+/// Over what was there: a file that is cut to nothing first is written to the disk at once by some file systems.
+fn write(file: &File, bytes: &[u8]) {
+    let written = file
+        .write_all_at(bytes, 0)
+        .and_then(|()| file.set_len(bytes.len() as u64));
+    written.expect("there is room for a file");
 }
 
 fn read(file: &Path) -> Result<Config, ConfigErrors> {
