@@ -40,6 +40,10 @@ proof-elections:
 proof-hostile:
     .ci/proof-hostile
 
+# Any bytes for whatever reads bytes, ten minutes a target; see the script for its arguments.
+fuzz *ARGS:
+    .ci/fuzz {{ ARGS }}
+
 # A working node with nothing configured.
 dev:
     cargo run --release -- dev

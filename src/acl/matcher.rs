@@ -3,6 +3,8 @@
 //! What it takes is always true or false, ends, and calls nothing that could panic; the language behind Casbin is much
 //! larger.
 
+use super::policy::shown;
+
 /// A matcher at most, in bytes, and as deep: the built-in one has 130 and 2.
 const BYTES_MAX: usize = 1024;
 const DEPTH_MAX: usize = 16;
@@ -131,7 +133,7 @@ impl Reader<'_> {
     }
 
     fn surprised(&self, expected: &str) -> String {
-        let found: String = self.rest.chars().take(12).collect();
+        let found: String = shown(self.rest).chars().take(12).collect();
         match found.as_str() {
             "" => format!("the matcher ends where {expected} is expected"),
             found => format!("the matcher has `{found}` where {expected} is expected"),
@@ -190,6 +192,16 @@ mod tests {
             &long,
         ] {
             assert!(check(matcher).is_err(), "{matcher}");
+        }
+    }
+
+    /// Found by fuzzing: what stood in a matcher went to the terminal as it was.
+    #[test]
+    fn nothing_of_a_matcher_confuses_a_terminal() {
+        for text in ["\u{1b}[2J", "g(r.sub, p.sub) \u{7f}\u{9b}31m"] {
+            let told = check(text).unwrap_err();
+            assert!(told.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{told:?}");
+            assert!(told.contains('?'), "{told}");
         }
     }
 }

@@ -206,7 +206,7 @@ fn check_right(object: &str, action: &str) -> Result<(), Problem> {
 }
 
 /// As much of a field as helps to find it, and nothing that could confuse a terminal.
-fn shown(field: &str) -> String {
+pub(super) fn shown(field: &str) -> String {
     let printable = field
         .chars()
         .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });

@@ -88,6 +88,22 @@ pub enum ReplayError {
         /// What the sequencer says.
         count: u32,
     },
+    /// It is a mark of another entry than the one before it.
+    #[error("mark is of entry {found}, the entry before it is {last}")]
+    Mark {
+        /// The entry before it.
+        last: LogIndex,
+        /// The one that it says.
+        found: LogIndex,
+    },
+    /// Its time is before that of the entry before it, which no writer leaves so: searches by time rely on it.
+    #[error("frame is of {found}, the entry before it of {last} (ms since 1970)")]
+    TimeFalls {
+        /// The time of the entry before it.
+        last: TimestampMs,
+        /// The frame's.
+        found: TimestampMs,
+    },
 }
 
 /// Bytes are not a checkpoint.
@@ -222,15 +238,39 @@ impl Checkpoint {
     /// Moves on over a frame that is in the log already, and checks that it says what the entries before it lead to.
     /// `payload` is the frame's, with attributes.
     ///
-    /// Errors: the state is unusable afterwards.
+    /// Errors: nothing has changed.
     pub fn replay(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), ReplayError> {
-        if header.kind == FrameKind::Mark {
+        let is_mark = header.kind == FrameKind::Mark;
+        if !is_mark {
+            self.check_follows(header.log_index, header.term)?;
+        } else if header.log_index != self.last_log_index {
+            return Err(ReplayError::Mark {
+                last: self.last_log_index,
+                found: header.log_index,
+            });
+        }
+        if header.timestamp < self.last_timestamp {
+            return Err(ReplayError::TimeFalls {
+                last: self.last_timestamp,
+                found: header.timestamp,
+            });
+        }
+        let stamp = (header.kind == FrameKind::Records).then(|| header.stamp(payload));
+        let base = self.next_offset();
+        let count = stamp.as_ref().map_or(0, |stamp| self.sequencer.taken_by(stamp));
+        if (base, count) != (header.base_offset, header.record_count) {
+            return Err(ReplayError::Offsets {
+                found_base: header.base_offset,
+                found_count: header.record_count,
+                base,
+                count,
+            });
+        }
+        if is_mark {
             return Ok(());
         }
-        self.check_follows(header.log_index, header.term)?;
-        let base = self.next_offset();
-        if header.kind == FrameKind::Records {
-            let _ = self.sequencer.apply(header.log_index, &header.stamp(payload));
+        if let Some(stamp) = stamp {
+            let _ = self.sequencer.apply(header.log_index, &stamp);
         }
         if header.kind == FrameKind::Membership {
             self.membership = Some(StoredMembership {
@@ -241,15 +281,6 @@ impl Checkpoint {
         }
         if header.kind == FrameKind::Control {
             self.control(payload);
-        }
-        let count = u32::try_from(self.next_offset().distance_from(base)).unwrap_or(u32::MAX);
-        if (base, count) != (header.base_offset, header.record_count) {
-            return Err(ReplayError::Offsets {
-                found_base: header.base_offset,
-                found_count: header.record_count,
-                base,
-                count,
-            });
         }
         self.follow(header.log_index, header.term, header.timestamp);
         Ok(())
@@ -378,6 +409,24 @@ mod tests {
         }
     }
 
+    /// The header of an entry without content that may follow.
+    fn blank_after(checkpoint: &Checkpoint) -> FrameHeader {
+        FrameHeader {
+            kind: FrameKind::Blank,
+            encoding: 0,
+            flags: 0,
+            payload_crc: 0,
+            payload_len: 0,
+            log_index: checkpoint.last_log_index().plus(1),
+            term: checkpoint.last_term(),
+            base_offset: checkpoint.next_offset(),
+            record_count: 0,
+            submitted_count: 0,
+            synced_to: 0,
+            timestamp: checkpoint.last_timestamp(),
+        }
+    }
+
     #[test]
     fn offsets_count_records_and_times_never_fall() {
         let mut checkpoint = Checkpoint::new();
@@ -449,6 +498,96 @@ mod tests {
             let decoded = Checkpoint::decode(&checkpoint.encode());
             assert!(matches!(decoded, Err(CheckpointError::Numbers { .. })));
         }
+    }
+
+    /// Found by fuzzing: a frame whose time falls was replayed, and a search by time could then pass over records.
+    #[test]
+    fn a_frame_whose_time_falls_is_refused() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 1)).unwrap();
+        let last = checkpoint.last_timestamp();
+        let frame = |timestamp| FrameHeader {
+            timestamp,
+            ..blank_after(&checkpoint)
+        };
+        let (earlier, same) = (frame(TimestampMs(last.0 - 1)), frame(last));
+        let found = earlier.timestamp;
+        assert_eq!(
+            checkpoint.replay(&earlier, b""),
+            Err(ReplayError::TimeFalls { last, found })
+        );
+        assert_eq!(checkpoint.replay(&same, b""), Ok(()));
+    }
+
+    /// Found by fuzzing: the records of a frame that contradicts those before it counted, so that a damaged log said it
+    /// could be read further than it can.
+    #[test]
+    fn a_frame_that_is_refused_changes_nothing() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 1)).unwrap();
+        let good = FrameHeader {
+            kind: FrameKind::Records,
+            record_count: 3,
+            submitted_count: 3,
+            ..blank_after(&checkpoint)
+        };
+        let control = Control::Trim { below: Offset(1) }.encode();
+        let (trim, membership) = (FrameKind::Control, FrameKind::Membership);
+        let wrong = |kind| FrameHeader {
+            kind,
+            base_offset: Offset(7),
+            ..good
+        };
+        let before = checkpoint.clone();
+        for (header, payload) in [
+            (wrong(good.kind), &b"x"[..]),
+            (wrong(trim), &control),
+            (wrong(membership), b"x"),
+        ] {
+            let replayed = checkpoint.replay(&header, payload);
+            assert!(
+                matches!(replayed, Err(ReplayError::Offsets { .. })),
+                "{replayed:?}"
+            );
+            assert_eq!(checkpoint, before, "{header:?}");
+        }
+        assert_eq!(checkpoint.replay(&good, b"x"), Ok(()));
+        assert_eq!(checkpoint.next_offset(), Offset(4));
+    }
+
+    /// Found by fuzzing: nobody looked at what a mark says, and a read ended at one that said a later offset, with records
+    /// behind it.
+    #[test]
+    fn a_mark_of_another_place_is_refused_and_one_of_this_changes_nothing() {
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.place(records(1, 1, 3)).unwrap();
+        let mark = FrameHeader {
+            kind: FrameKind::Mark,
+            log_index: checkpoint.last_log_index(),
+            ..blank_after(&checkpoint)
+        };
+        let later = FrameHeader {
+            base_offset: Offset(4),
+            ..mark
+        };
+        let of_another = FrameHeader {
+            log_index: LogIndex(2),
+            ..mark
+        };
+        let before = checkpoint.clone();
+        let replayed = [later, of_another, mark].map(|mark| checkpoint.replay(&mark, b""));
+        assert!(
+            matches!(
+                replayed,
+                [
+                    Err(ReplayError::Offsets { .. }),
+                    Err(ReplayError::Mark { .. }),
+                    Ok(())
+                ]
+            ),
+            "{replayed:?}"
+        );
+        assert_eq!(checkpoint, before);
     }
 
     #[test]

@@ -191,7 +191,8 @@ impl FrameHeader {
             synced_to: u32_at(bytes, 56),
         };
         let number = header.log_index.get().max(header.base_offset.get());
-        if header.attributes_len() > payload_len as usize || number > STORED_NUMBER_MAX {
+        let holds_none = kind == FrameKind::Records && header.submitted_count == 0;
+        if header.attributes_len() > payload_len as usize || number > STORED_NUMBER_MAX || holds_none {
             return Err(FrameFault::HeaderContent);
         }
         Ok(header)
@@ -541,6 +542,23 @@ mod tests {
             let bytes = bytes_of(&placed, 5, Position(4096));
             let decoded = FrameHeader::decode(&bytes, 5, Position(4096));
             assert_eq!(decoded.is_ok(), taken, "{log_index} {base_offset}");
+            assert!(taken || decoded == Err(FrameFault::HeaderContent));
+        }
+    }
+
+    /// Found by fuzzing: such a frame was taken, and replaying it stopped the node, since no batch is without records.
+    #[test]
+    fn a_frame_of_records_that_holds_none_is_refused_though_its_checksum_is_right() {
+        for (record_count, taken) in [(0, false), (1, true)] {
+            let batch = Batch {
+                producer: None,
+                expected_offset: None,
+                record_count,
+                records: Bytes::new(),
+            };
+            let bytes = bytes_of(&placed(Payload::Records(batch)), 5, Position(4096));
+            let decoded = FrameHeader::decode(&bytes, 5, Position(4096));
+            assert!(decoded.is_ok() == taken, "{record_count}: {decoded:?}");
             assert!(taken || decoded == Err(FrameFault::HeaderContent));
         }
     }

@@ -44,6 +44,8 @@ pub use log::{
 };
 pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;
+#[cfg(feature = "fuzzing")]
+pub use segment_header::{SegmentHeader, SegmentHeaderError};
 pub use sequencer::Sequencer;
 pub use transfer::{Incoming, Manifest, ManifestError, ManifestSegment, Staged, TransferError};
 pub use view::{Chunk, LogView, SegmentDescription, StoredBatch};

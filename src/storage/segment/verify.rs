@@ -104,7 +104,7 @@ pub(in crate::storage) fn intact_prefix(file: &Arc<dyn File>, size: u64) -> io::
     }
 }
 
-/// The header, checked for contradictions, and where the first frame begins.
+/// The header, and where the first frame begins.
 ///
 /// Blocking.
 pub(in crate::storage) fn read_header(
@@ -124,16 +124,5 @@ pub(in crate::storage) fn read_header(
     let mut bytes = vec![0; usize::try_from(header_len).unwrap_or(usize::MAX)];
     let read = file.read_at(0, &mut bytes)?;
     let header = SegmentHeader::decode(&bytes[..read]).map_err(|error| content(&error))?;
-    let means_the_same = (face.first_log_index, face.first_offset, face.previous_timestamp)
-        == (
-            header.first_log_index(),
-            header.first_offset(),
-            header.checkpoint.last_timestamp(),
-        );
-    if !means_the_same {
-        return Err(Unfit::Content(
-            "header and checkpoint contradict each other".to_owned(),
-        ));
-    }
     Ok((header, header_len))
 }

@@ -65,6 +65,15 @@ impl Sequencer {
         self.outcome(verdict)
     }
 
+    /// How many offsets [`Sequencer::apply`] would give the batch now.
+    #[must_use]
+    pub fn taken_by(&self, stamp: &BatchStamp) -> u32 {
+        match self.check(stamp) {
+            Outcome::Stored { .. } => stamp.record_count,
+            Outcome::Void(_) => 0,
+        }
+    }
+
     /// Decides about the entry `log_index` and moves on. Log indexes must rise from call to call.
     ///
     /// Invariant: LOG-1. Panics: when the batch has no record, or after 2^64 records.
