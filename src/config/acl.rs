@@ -13,7 +13,7 @@ use super::{
 words! {
     /// Whether a policy is kept to.
     AclMode, "one of \"auto\", \"enforce\", \"shadow\", \"off\"", {
-        /// Enforced where [tls] is on, off where it is not.
+        /// Enforced where `[tls]` is on, off where it is not.
         Auto = "auto",
         /// What it does not allow is denied.
         Enforce = "enforce",

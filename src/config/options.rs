@@ -145,7 +145,7 @@ options! {
         policy: Option<PathBuf> = None;
         /// The model that the policy is read by. The built-in one knows roles, beginnings of names, and lines that deny.
         model: ModelFile = ModelFile::default();
-        /// Whether the policy is kept to. Auto enforces it where [tls] says who somebody is, and asks nobody where it does not:
+        /// Whether the policy is kept to. Auto enforces it where `[tls]` says who somebody is, and asks nobody where it does not:
         /// there everybody would be anonymous.
         mode: AclMode = AclMode::Auto;
     }
