@@ -97,13 +97,7 @@ fn what_is_secret_is_for_its_owner_alone_whatever_the_umask() {
     Program::pasted(&line).run(b"").done();
     above.init("alone", "").done();
     let open = above.path("open");
-    let secret = [
-        "node-0.toml",
-        "node-2.toml",
-        "certs/ca.key",
-        "certs/node-1.key",
-        "certs/app.key",
-    ];
+    let secret = ["gossip.keys", "certs/ca.key", "certs/node-1.key", "certs/app.key"];
     for file in secret {
         assert_eq!(mode(&open.join(file)), 0o600, "{file}");
     }
@@ -122,25 +116,17 @@ fn what_is_secret_is_for_its_owner_alone_whatever_the_umask() {
 #[test]
 fn nodes_of_a_cluster_share_a_key_that_no_other_cluster_has() {
     let above = Above::new();
-    let key = |file: &str| {
-        let text = fs::read_to_string(above.path(file)).expect("it is there");
-        let key = text.lines().find(|line| line.starts_with("gossip_key = "));
-        key.map(str::to_owned)
-    };
+    let keys = |file: &str| load(&above.path(file)).gossip_keys().expect("they are read");
     for name in ["a", "b"] {
         above.init(name, "--nodes 2").done();
-        assert!(
-            load(&above.path(&format!("{name}/node-0.toml")))
-                .cluster
-                .gossip_key
-                .is_some()
-        );
+        assert_eq!(mode(&above.path(&format!("{name}/gossip.keys"))), 0o600);
     }
     above.init("alone", "").done();
-    assert!(key("a/node-0.toml").is_some());
-    assert_eq!(key("a/node-0.toml"), key("a/node-1.toml"));
-    assert_ne!(key("a/node-0.toml"), key("b/node-0.toml"));
-    assert_eq!(key("alone/node-0.toml"), None);
+    assert!(keys("a/node-0.toml").is_some());
+    assert_eq!(keys("a/node-0.toml"), keys("a/node-1.toml"));
+    assert_ne!(keys("a/node-0.toml"), keys("b/node-0.toml"));
+    assert_eq!(keys("alone/node-0.toml"), None);
+    assert!(!above.path("alone/gossip.keys").exists());
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use crate::config::{self, Config, Key, keys};
 
-use super::gossip_key::NewKey;
-
 /// Options that are written although they are as by default, since people look for them.
 const ALWAYS: [Key; 6] = [
     keys::node::name,
@@ -30,7 +28,7 @@ const NOTES: [(Key, &str); 6] = [
     ),
     (
         keys::listen::gossip,
-        "Elsewhere: the machine's own address, which gossip_key allows.",
+        "Elsewhere: the machine's own address, which gossip_key_file allows.",
     ),
     (
         keys::cluster::name,
@@ -42,13 +40,15 @@ const NOTES: [(Key, &str); 6] = [
     ),
 ];
 
-/// The file. Every option that is not as by default is in it; `key` is the gossip key in force, which `config` does not show.
-pub(super) fn text(config: &Config, key: Option<&NewKey>) -> String {
+/// The file. Every option that is not as by default is in it.
+pub(super) fn text(config: &Config) -> String {
     let name = &config.node.name;
+    let key_file = config.cluster.gossip_key_file.as_deref();
+    let key_file = key_file.map_or(String::new(), |path| format!("{}, ", path.display()));
     let mut text = format!(
         "# {name} of the cluster {}, made by `annals init`; it is yours to change. What is not set here is as by default, and\n\
-         # `annals config show --config FILE` has all of it. To run it on another machine, take there this file, policy.csv, and of\n\
-         # certs/ ca.pem, {name}.pem and {name}.key, then change what says \"Elsewhere\".\n",
+         # `annals config show --config FILE` has all of it. To run it on another machine, take there this file, policy.csv,\n\
+         # {key_file}and of certs/ ca.pem, {name}.pem and {name}.key, then change what says \"Elsewhere\".\n",
         config.cluster.name.as_str()
     );
     let defaults = Config::default().values();
@@ -67,7 +67,6 @@ pub(super) fn text(config: &Config, key: Option<&NewKey>) -> String {
         for (_, note) in NOTES.iter().filter(|(noted, _)| *noted == option) {
             text += &format!("# {note}\n");
         }
-        let value = key.and_then(|key| key.value_of(option)).unwrap_or(value);
         text += &format!("{} = {value}\n", option.name);
     }
     text

@@ -21,12 +21,14 @@ use super::{
     },
     InitArgs,
     error::InitFailure,
-    gossip_key::NewKey,
+    gossip_key::file_with_new_key,
     node_file, policy,
 };
 
 /// The policy, as configurations in the same directory name it.
 const POLICY: &str = "policy.csv";
+/// The keys of gossip of a cluster, likewise.
+const GOSSIP_KEYS: &str = "gossip.keys";
 /// Where the data of nodes is to be, each in a directory of its name.
 const DATA: &str = "data";
 /// The client that stands for all that produce and consume.
@@ -43,7 +45,6 @@ pub(super) struct Plan {
     hosts: Hosts,
     pub(super) admin: Name,
     pub(super) app: Name,
-    gossip_key: Option<NewKey>,
 }
 
 impl Plan {
@@ -68,8 +69,7 @@ impl Plan {
             let name = name.to_string();
             return Err(InitFailure::Twice { name });
         }
-        let gossip_key = (names.len() > 1).then(NewKey::random);
-        let base = base(args, gossip_key.as_ref())?;
+        let base = base(args, names.len())?;
         let dns = args.host.iter().filter_map(Host::dns);
         let ips = args.host.iter().filter_map(Host::ip);
         Ok(Self {
@@ -80,7 +80,6 @@ impl Plan {
             hosts: Hosts::new(dns, ips),
             admin: args.client.clone(),
             app,
-            gossip_key,
         })
     }
 
@@ -93,11 +92,12 @@ impl Plan {
         make_whole(&certs, &self.cluster, &self.names, self.hosts.clone(), &clients)?;
         let policy = policy::text(&self.cluster, &self.admin, &self.app);
         create_file(&directory.join(POLICY), &policy, CERTIFICATE_MODE)?;
-        let key = self.gossip_key.as_ref();
-        let mode = if key.is_some() { KEY_MODE } else { CERTIFICATE_MODE };
+        if self.gossip_keys().is_some() {
+            create_file(&directory.join(GOSSIP_KEYS), &file_with_new_key(), KEY_MODE)?;
+        }
         for node in &self.nodes {
             let path = directory.join(file_of(node));
-            create_file(&path, &node_file::text(node, key), mode)?;
+            create_file(&path, &node_file::text(node), CERTIFICATE_MODE)?;
         }
         Ok(())
     }
@@ -115,6 +115,11 @@ impl Plan {
     /// Where the policy is.
     pub(super) fn policy(&self) -> PathBuf {
         self.directory.join(POLICY)
+    }
+
+    /// Where the keys of gossip are; a node that is alone has none.
+    pub(super) fn gossip_keys(&self) -> Option<PathBuf> {
+        (self.nodes.len() > 1).then(|| self.directory.join(GOSSIP_KEYS))
     }
 
     /// Where the certificates are.
@@ -154,7 +159,7 @@ fn file_of(node: &Config) -> String {
 }
 
 /// What all nodes have in common.
-fn base(args: &InitArgs, gossip_key: Option<&NewKey>) -> Result<Config, InitFailure> {
+fn base(args: &InitArgs, nodes: usize) -> Result<Config, InitFailure> {
     // It starts at the directory of whoever starts the node, unless it is absolute.
     let absolute = std::path::absolute(&args.directory).map_err(CertsFailure::io("find", &args.directory))?;
     if absolute.to_str().is_none() {
@@ -169,7 +174,7 @@ fn base(args: &InitArgs, gossip_key: Option<&NewKey>) -> Result<Config, InitFail
         .as_str()
         .parse()
         .expect("certificates and configurations take the same names");
-    config.cluster.gossip_key = gossip_key.map(NewKey::key);
+    config.cluster.gossip_key_file = (nodes > 1).then(|| GOSSIP_KEYS.into());
     // Whoever founds the cluster votes; an odd number of voters is the rule.
     config.cluster.voters_max = config.cluster.voters_max.max(u32::from(args.nodes) | 1);
     Ok(config)

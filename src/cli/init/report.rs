@@ -27,6 +27,8 @@ pub(super) struct Report {
     cluster: String,
     nodes: Vec<Node>,
     policy: String,
+    /// Where the keys of gossip are, if nodes gossip.
+    gossip_keys: Option<String>,
     authority: Pair,
     clients: Vec<Client>,
     /// What starts the nodes, each in a terminal of its own.
@@ -93,6 +95,7 @@ impl Report {
             cluster: plan.cluster.to_string(),
             nodes: plan.nodes.iter().map(|node| node_of(plan, node)).collect(),
             policy: shown(&plan.policy()),
+            gossip_keys: plan.gossip_keys().as_deref().map(shown),
             authority: Pair {
                 certificate: shown(&plan.authority()),
                 key: shown(&plan.authority_key()),
@@ -182,6 +185,12 @@ impl Report {
             ]);
         }
         rows.push([self.policy.clone(), "who may do what".to_owned()]);
+        if let Some(keys) = &self.gossip_keys {
+            rows.push([
+                keys.clone(),
+                "what the nodes' gossip is encrypted with".to_owned(),
+            ]);
+        }
         let authority = &self.authority;
         rows.push([
             authority.certificate.clone(),
