@@ -76,6 +76,11 @@ fn check(text: &[u8]) {
     assert_eq!(Certificate::from_pem(text).as_ref(), Ok(&all[0]));
     for certificate in &all {
         assert_eq!(
+            der_length(certificate.der()),
+            certificate.der().len(),
+            "something is behind it"
+        );
+        assert_eq!(
             Certificate::all_from_pem(pem(certificate.der()).as_bytes()),
             Ok(vec![certificate.clone()])
         );
@@ -93,5 +98,19 @@ fn check(text: &[u8]) {
             Key::from_pem(key.to_pem().as_bytes()).map(|again| again.public()),
             Ok(key.public())
         );
+    }
+}
+
+/// Bytes of the outermost value of DER, by its own length.
+fn der_length(der: &[u8]) -> usize {
+    match der[1] {
+        short @ ..0x80 => 2 + usize::from(short),
+        long => {
+            let bytes = &der[2..2 + usize::from(long & 0x7f)];
+            2 + bytes.len()
+                + bytes
+                    .iter()
+                    .fold(0, |length, byte| length << 8 | usize::from(*byte))
+        }
     }
 }

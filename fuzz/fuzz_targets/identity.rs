@@ -19,9 +19,14 @@ use annals_fuzz::{
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
-/// The lock of a data directory is the machine's, so it is on the machine.
-static DIRECTORY: LazyLock<TempDir> =
-    LazyLock::new(|| TempDir::new().expect("there is room for a directory"));
+/// The lock of a data directory is the machine's, so it is on the machine: in memory where that can be had, since a lock is
+/// written each time.
+static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| {
+    let memory = TempDir::new_in("/dev/shm");
+    memory
+        .or_else(|_| TempDir::new())
+        .expect("there is room for a directory")
+});
 
 fuzz_target!(init: seeds::plant("identity", seeds()), |input: &[u8]| {
     if let [sealed, bytes @ ..] = input {

@@ -10,7 +10,12 @@ use annals::{
     types::{ClusterId, LogIndex, Offset, Term, TimestampMs},
 };
 
-use crate::disk::{Disk, options};
+use crate::{
+    disk::{Disk, options},
+    format::put,
+    index::seal,
+    store::{packed, salt, seal_frames, seal_header, unpacked},
+};
 
 /// Entries of the sealed segment, of two records and more than a page each.
 pub const ENTRIES: u64 = 4;
@@ -43,12 +48,26 @@ pub static GOLDEN: LazyLock<TwoSegments> = LazyLock::new(|| {
     log.append((1..=ENTRIES).map(entry).collect())
         .expect("nothing fails here");
     log.roll().expect("nothing fails here");
+    let store = unchanging(disk.bytes(STORE));
+    let mut index = disk.bytes(INDEX);
+    seal(&mut index, salt(&store), store.len() as u64);
+    let next_store = unchanging(disk.bytes(NEXT_STORE));
     TwoSegments {
-        store: disk.bytes(STORE),
-        index: disk.bytes(INDEX),
-        next_store: disk.bytes(NEXT_STORE),
+        store,
+        index,
+        next_store,
     }
 });
+
+/// The store with another salt and another time than those of its making, so that a find is one in the next process, too.
+fn unchanging(mut store: Vec<u8>) -> Vec<u8> {
+    put(&mut store, 24, &7_u64.to_le_bytes());
+    put(&mut store, 48, &0_u64.to_le_bytes());
+    seal_header(&mut store);
+    let first = unpacked(&packed(&store)).1;
+    seal_frames(&mut store, first, usize::MAX);
+    store
+}
 
 /// An entry of it.
 pub fn entry(number: u64) -> Entry {
