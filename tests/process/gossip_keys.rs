@@ -12,8 +12,9 @@ const NO_KEY: &str = "bm90IGEga2V5";
 /// As Kubernetes and editors do: never half of it is to be seen.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, file).unwrap();
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(new, file))
+        .expect("there is room for a few keys");
 }
 
 #[test]
