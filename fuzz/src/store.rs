@@ -17,8 +17,8 @@ pub const FRAME_HEADER_BYTES: usize = 64;
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// Frames begin on a page.
 const PAGE_BYTES: usize = 4096;
-/// Log indexes and offsets are below it.
-const NUMBER_END: u64 = 1 << 63;
+/// Log indexes and offsets are below it: no log gets that far, and what is behind it is not read again.
+pub const NUMBER_END: u64 = 1 << 63;
 
 const RECORDS: u8 = 1;
 const MEMBERSHIP: u8 = 2;
