@@ -66,7 +66,8 @@ impl Source {
         }
     }
 
-    /// The line in which a stretch of the text begins. Tabs become spaces, so that the mark below it stands right.
+    /// The line in which a stretch of the text begins. What is no letter there, as tabs, becomes a space, so that the mark below it stands right and
+    /// nobody's terminal is told anything.
     pub(super) fn excerpt(&self, span: &Range<usize>) -> Excerpt {
         let start = char_start(&self.text, span.start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -79,7 +80,7 @@ impl Source {
             return Excerpt { text, width: 1 };
         }
         Excerpt {
-            text: line.trim_end().replace('\t', " "),
+            text: printable(line.trim_end()),
             width: self.text[start..end].trim_end().chars().count().max(1),
         }
     }
@@ -94,6 +95,13 @@ impl Source {
             help,
         }
     }
+}
+
+/// A line as a terminal may be given it: a space for each character that would move or change something there.
+fn printable(line: &str) -> String {
+    line.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// The start of the character that a byte belongs to, or the text's end.
@@ -112,4 +120,15 @@ pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
         before.matches('\n').count() + 1,
         before[line_start..].chars().count() + 1,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line with the sequence that clears a terminal was printed as it stood.
+    #[test]
+    fn a_line_that_is_shown_tells_a_terminal_nothing() {
+        assert_eq!(printable("a\t\u{1b}[2J\u{7}\u{9b}b"), "a  [2J  b");
+    }
 }

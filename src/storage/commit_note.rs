@@ -181,7 +181,10 @@ impl CommitNoteFile {
         if self.resting || committed.log_index <= self.newest {
             return Ok(());
         }
-        let sequence = self.sequence + 1;
+        // No node writes so many; a file that claims to be the last one stays it.
+        let Some(sequence) = self.sequence.checked_add(1) else {
+            return Ok(());
+        };
         let Some(bytes) = committed.encode(sequence) else {
             return Ok(());
         };
@@ -207,6 +210,7 @@ impl CommitNoteFile {
 mod tests {
     use super::*;
     use crate::storage::entry::{Entry, Payload};
+    use crate::storage::fs::RealFileSystem;
     use crate::types::TimestampMs;
 
     fn membership(log_index: u64) -> StoredMembership {
@@ -254,6 +258,20 @@ mod tests {
         }
         expected.extend_from_slice(b"node-0");
         assert_eq!(bytes, expected);
+    }
+
+    /// Found by fuzzing: the number after the last one was looked for, and the node panicked at its first commit.
+    #[test]
+    fn a_note_that_claims_to_be_the_last_there_can_be_stays_and_hurts_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; SLOT_BYTES];
+        bytes.extend(note(9, 3).encode(u64::MAX).unwrap());
+        std::fs::write(directory.path().join(FILE_NAME), bytes).unwrap();
+        let open = || CommitNoteFile::open(Arc::new(RealFileSystem), directory.path());
+        let (mut file, found) = open();
+        assert_eq!(found, Some(note(9, 3)));
+        file.note(&note(10, 3)).unwrap();
+        assert_eq!(open().1, Some(note(9, 3)));
     }
 
     #[test]
