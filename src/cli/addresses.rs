@@ -2,8 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::connect::Address;
-use crate::tls::ClientTls;
+use super::{connect::Address, credentials::Credentials};
 
 /// One address at least, and which of them is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +12,7 @@ pub(super) struct Addresses {
     /// Where a node said that the leader is: tried once, before the next one of the list.
     hint: Option<Address>,
     /// How all of them are spoken to; `None`: without TLS.
-    tls: Option<ClientTls>,
+    tls: Option<Credentials>,
 }
 
 impl FromStr for Addresses {
@@ -42,7 +41,7 @@ impl fmt::Display for Addresses {
 
 impl Addresses {
     /// The same, all of them spoken to in that way.
-    pub(super) fn secured(self, tls: Option<ClientTls>) -> Self {
+    pub(super) fn secured(self, tls: Option<Credentials>) -> Self {
         let all = self.all.into_iter();
         Self {
             all: all.map(|address| address.secured(tls.clone())).collect(),

@@ -22,6 +22,7 @@ use crate::{
 use super::{
     addresses::Addresses,
     argument::shell_quoted,
+    credentials::Credentials,
     error::CliError,
     refusal::root_cause,
     security::{Security, tls_failure},
@@ -83,7 +84,7 @@ pub(super) struct Address {
     authority: http::uri::Authority,
     port: u16,
     /// `None`: without TLS.
-    tls: Option<ClientTls>,
+    tls: Option<Credentials>,
 }
 
 impl fmt::Display for Address {
@@ -118,7 +119,7 @@ impl FromStr for Address {
 
 impl Address {
     /// The same, spoken to in that way.
-    pub(super) fn secured(self, tls: Option<ClientTls>) -> Self {
+    pub(super) fn secured(self, tls: Option<Credentials>) -> Self {
         Self { tls, ..self }
     }
 }
@@ -137,9 +138,9 @@ pub(super) struct Connection {
 type SharedFate = Arc<ArcSwap<Fate>>;
 
 impl Connection {
-    /// Connects, once.
+    /// Connects, once, with what the files of TLS hold at this time.
     ///
-    /// Errors: `CannotConnect`; `Tls`, though the node may say only later that it does not take the certificate (`explain`).
+    /// Blocking: on those files. Errors: `CannotConnect`; `TlsFiles`; `Tls`, though the node may say only later that it does not take the certificate (`explain`).
     /// Cancel: safe.
     pub(super) async fn open(addr: &Address) -> Result<Self, CliError> {
         let failed = |error: &tonic::transport::Error| match tls_failure(error) {
@@ -173,7 +174,7 @@ impl Connection {
                         addr: addr.to_string(),
                         reason: "it makes no URL".to_owned(),
                     })?;
-                let connector = secure_connector(addr, tls, &fate);
+                let connector = secure_connector(addr, &tls.renewed()?, &fate);
                 endpoint.origin(origin).connect_with_connector(connector).await
             }
         };

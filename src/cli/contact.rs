@@ -187,6 +187,7 @@ impl KnownLog {
                 Ok(Ok(log)) => match self.check(&log) {
                     Ok(()) => {
                         self.behind_since = None;
+                        backoff.trusted();
                         return Ok((connection, log));
                     }
                     Err(other) => self.unless_behind(other)?,

@@ -26,6 +26,7 @@ mod argument;
 mod connect;
 mod consumer;
 mod contact;
+mod credentials;
 mod level;
 mod output;
 mod position;

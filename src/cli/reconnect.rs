@@ -10,7 +10,7 @@ use tokio::time;
 
 use crate::{clock, error::Disposition};
 
-use super::{addresses::Addresses, connect::Connection, error::CliError};
+use super::{addresses::Addresses, connect::Connection, credentials::REPLACED_WITHIN, error::CliError};
 
 /// The first pause: longer than the restart of a listener, too short to be noticed.
 const FIRST: Duration = Duration::from_millis(50);
@@ -24,6 +24,8 @@ pub(super) struct Backoff {
     next: Duration,
     last_progress: Instant,
     give_up_after: Option<Duration>,
+    /// Since when the two sides do not trust each other, who did before.
+    distrusted_since: Option<Instant>,
 }
 
 impl Backoff {
@@ -33,6 +35,7 @@ impl Backoff {
             next: FIRST,
             last_progress: clock::now(),
             give_up_after,
+            distrusted_since: None,
         }
     }
 
@@ -40,6 +43,17 @@ impl Backoff {
     pub(super) fn progress(&mut self) {
         self.next = FIRST;
         self.last_progress = clock::now();
+    }
+
+    /// The node that is back is trusted, and trusts.
+    pub(super) fn trusted(&mut self) {
+        self.distrusted_since = None;
+    }
+
+    /// Whether a failure of TLS may pass: one of the two may be about to have its certificate, or those whom it believes, replaced.
+    /// Who never gives up does so here, or would never tell that it is locked out.
+    fn may_be_trusted_again(&mut self, now: Instant) -> bool {
+        now - *self.distrusted_since.get_or_insert(now) < REPLACED_WITHIN
     }
 
     /// Whether it is time to give up.
@@ -86,7 +100,7 @@ fn in_tenths(waited: Duration) -> Duration {
 /// Waits after `error`, and connects again, until that works or it is time to give up: each time to the next address, or to
 /// where the leader is said to be.
 ///
-/// Errors: `error` itself when a retry does not help or it is a refusal that did not pass; `NoAnswer`. Cancel: safe.
+/// Errors: `error` itself when a retry does not help or it is a refusal, or a failure of TLS, that did not pass; `NoAnswer`. Cancel: safe.
 pub(super) async fn reconnect(
     addrs: &mut Addresses,
     backoff: &mut Backoff,
@@ -96,6 +110,7 @@ pub(super) async fn reconnect(
         match error.disposition() {
             Disposition::Retry => {}
             _ if addrs.count() > 1 && is_of_one_node(&error) => {}
+            _ if matches!(error, CliError::Tls { .. }) && backoff.may_be_trusted_again(clock::now()) => {}
             Disposition::Reject | Disposition::Restart | Disposition::Failsafe | Disposition::Escalate => {
                 return Err(error);
             }
@@ -167,6 +182,17 @@ mod tests {
         let mut backoff = Backoff::new(Some(Duration::from_secs(3)));
         assert!(backoff.pause(Some(Duration::from_secs(1))).is_some());
         assert_eq!(backoff.pause(Some(Duration::from_secs(4))), None);
+    }
+
+    #[test]
+    fn a_node_that_is_not_trusted_may_be_for_a_while_also_by_who_never_gives_up() {
+        let mut backoff = Backoff::new(None);
+        let start = clock::now();
+        assert!(backoff.may_be_trusted_again(start));
+        assert!(backoff.may_be_trusted_again(start + REPLACED_WITHIN / 2));
+        assert!(!backoff.may_be_trusted_again(start + REPLACED_WITHIN));
+        backoff.trusted();
+        assert!(backoff.may_be_trusted_again(start + REPLACED_WITHIN));
     }
 
     #[test]

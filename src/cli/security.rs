@@ -4,10 +4,10 @@ use std::{borrow::Cow, error::Error, io, path::PathBuf};
 
 use crate::{
     error::causes,
-    tls::{ClientFiles, ClientTls, Refusal, TlsFailure},
+    tls::{ClientFiles, Refusal, TlsFailure},
 };
 
-use super::{argument::shell_quoted, error::CliError};
+use super::{argument::shell_quoted, credentials::Credentials, error::CliError};
 
 /// What a node says to whoever speaks without TLS, and it does not.
 const WANTS_TLS: &str = "this node wants TLS";
@@ -32,10 +32,10 @@ pub(super) struct Security {
 }
 
 impl Security {
-    /// What the files hold; `None` where TLS is not wanted.
+    /// The files, which are right; `None` where TLS is not wanted.
     ///
     /// Blocking. Errors: `TlsFiles`.
-    pub(super) fn open(&self) -> Result<Option<ClientTls>, CliError> {
+    pub(super) fn open(&self) -> Result<Option<Credentials>, CliError> {
         let Some(ca) = &self.ca else {
             return Ok(None);
         };
@@ -43,7 +43,7 @@ impl Security {
             authorities: ca.clone(),
             own: self.cert.clone().zip(self.key.clone()),
         };
-        Ok(Some(ClientTls::open(&files)?))
+        Ok(Some(Credentials::open(files)?))
     }
 
     /// These files.

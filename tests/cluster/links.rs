@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use annals::{
     actors::replicator::faults::Cut,
-    proto::log::v1::{GetServersRequest, log_client::LogClient},
+    proto::{
+        annals::v1::{ProduceRequest, Record, RecordSet},
+        log::v1::{GetServersRequest, log_client::LogClient},
+    },
     types::NodeId,
 };
 use tonic::transport::Endpoint;
@@ -13,7 +16,7 @@ use crate::support::{
     cluster::{AT_WORK, Cluster, TIMING},
     load::{ACKNOWLEDGED, Kinds, Load, TIMED_OUT},
     log_checker::Level,
-    node::until,
+    node::{in_time, until},
 };
 
 /// Clients who do not wait for a node that cannot answer.
@@ -217,5 +220,52 @@ async fn two_of_three_write_on_and_one_alone_refuses_to_and_still_serves_what_it
     cluster.until_led().await;
     load.progresses(AT_WORK).await;
     cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+/// Stores one record at that node.
+async fn stores_at(cluster: &Cluster, number: usize) {
+    let records = vec![Record {
+        value: "record".into(),
+        ..Record::default()
+    }];
+    let request = ProduceRequest {
+        records: Some(RecordSet { records }),
+        ..ProduceRequest::default()
+    };
+    let mut client = cluster.node(number).client();
+    let produced = in_time("an answer to Produce", client.produce(request)).await;
+    produced.expect("it is stored, and nobody is told who leads");
+}
+
+/// A follower forwards over one stream, and found that its link had broken only when the next batch was there: that one was
+/// refused with `NOT_LEADER`, however long the link was whole again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_link_broke_while_nothing_was_on_its_way_forwards_the_next_batch_over_the_new_one() {
+    let cluster = Cluster::found(3).await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    let (from, to) = (cluster.id(follower), cluster.id(leader));
+    stores_at(&cluster, follower).await;
+    for times in 1..=3 {
+        // The leader's own links stay, so that it leads on.
+        cluster.faults.cut(from, to, Cut::Fail);
+        let lost = || {
+            cluster
+                .node(follower)
+                .lines
+                .beginning("lost the connection to a peer")
+                .len()
+        };
+        until("both lanes to be lost", async || lost() == 2 * times).await;
+        cluster.faults.heal(from, to);
+        until("the link to be whole", async || {
+            let links = cluster.node(follower).refs.links.status();
+            links.iter().any(|(node, link, _)| *node == to && link.connected)
+        })
+        .await;
+        stores_at(&cluster, follower).await;
+    }
+    assert_eq!(cluster.until_led().await, leader, "another one leads");
     cluster.stop().await;
 }

@@ -9,5 +9,6 @@ mod cluster;
 mod program;
 mod refusals;
 mod reload;
+mod rotation;
 mod speaking;
 mod strangers;

@@ -108,6 +108,11 @@ impl Forwarder {
         !self.waiting.is_closed()
     }
 
+    /// Waits until the stream is known to be broken; its link need not be used for that. Cancel: safe.
+    pub async fn closed(&self) {
+        self.waiting.closed().await;
+    }
+
     /// Gives a batch to the stream; the answer goes to `reply`. Never waits.
     ///
     /// Errors: both come back, and nothing was sent: the stream is broken, or too much waits ([`Self::is_open`] tells).

@@ -2,7 +2,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    ops::ControlFlow,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,7 +61,7 @@ pub struct PeerRoute {
     addresses: AddressOf,
     leadership: watch::Receiver<Leadership>,
     runtime: Handle,
-    /// The stream to whoever was the leader last.
+    /// The queue to whoever was the leader last.
     lane: Arc<Mutex<Option<Lane>>>,
 }
 
@@ -162,31 +167,50 @@ struct Outstanding {
     given_up: CancellationToken,
     /// Closed when the last one has its answer.
     counted: mpsc::Sender<()>,
+    /// How many were sent of which nobody has heard what became of them.
+    untold: Arc<AtomicUsize>,
 }
 
-/// Forwards what comes to one leader, over one stream, until that breaks or another node leads: then what waits is refused, and
-/// whoever comes next begins anew. What was sent is answered, unless its node leads no more and says nothing.
+impl Outstanding {
+    /// Whether it is known of each batch that was sent what became of it.
+    fn is_all_told(&self) -> bool {
+        self.untold.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Forwards what comes to one leader, over one stream after another, until one breaks with what it was sent or another node
+/// leads: then what waits is refused, and whoever comes next begins anew. What was sent is answered, unless its node leads no more
+/// and says nothing.
+///
+/// A stream that breaks when all it was sent is answered has lost nothing, so what comes next goes over a new one.
 async fn forward_all(route: PeerRoute, leader: NodeId, mut queue: mpsc::Receiver<Propose>) {
-    let opened = Forwarder::open(&*route.links, leader, &route.runtime).await;
     let given_up = CancellationToken::new();
     let (counted, mut all_answered) = mpsc::channel(1);
     let outstanding = Outstanding {
         given_up: given_up.clone(),
         counted,
+        untold: Arc::default(),
     };
-    if let Ok(stream) = opened {
-        let superseded = superseded(route.leadership.clone(), leader);
-        tokio::pin!(superseded);
-        loop {
-            let propose = tokio::select! {
+    let superseded_by_another = superseded(route.leadership.clone(), leader);
+    tokio::pin!(superseded_by_another);
+    let mut refused = None;
+    loop {
+        let first = match refused.take() {
+            Some(refused) => Some(refused),
+            None => tokio::select! {
                 propose = queue.recv() => propose,
-                () = &mut superseded => break,
-            };
-            let Some(propose) = propose else { break };
-            if let Some(refused) = forward(&route, &stream, &outstanding, propose) {
-                refused.reply.send(Err(route.not_leader(Some(leader))));
-                break;
-            }
+                () = &mut superseded_by_another => break,
+            },
+        };
+        let Some(first) = first else { break };
+        let Ok(stream) = Forwarder::open(&*route.links, leader, &route.runtime).await else {
+            first.reply.send(Err(route.not_leader(Some(leader))));
+            break;
+        };
+        let superseded = superseded_by_another.as_mut();
+        match forward_over(&route, stream, &outstanding, first, &mut queue, superseded).await {
+            ControlFlow::Continue(next) => refused = next,
+            ControlFlow::Break(()) => break,
         }
     }
     drop(outstanding);
@@ -206,6 +230,43 @@ async fn forward_all(route: PeerRoute, leader: NodeId, mut queue: mpsc::Receiver
     }
 }
 
+/// Forwards `first`, and what comes after it, over `stream` until that breaks or the leader is superseded. `Continue`: the stream
+/// broke and has lost nothing, so there may be another, and with it what came too late for this one.
+///
+/// Cancel: safe, once `first` is handed over; it waits with no batch in hand.
+async fn forward_over(
+    route: &PeerRoute,
+    stream: Forwarder,
+    outstanding: &Outstanding,
+    first: Propose,
+    queue: &mut mpsc::Receiver<Propose>,
+    mut superseded: Pin<&mut impl Future<Output = ()>>,
+) -> ControlFlow<(), Option<Propose>> {
+    let leader = stream.target();
+    let mut refused = forward(route, &stream, outstanding, first);
+    let mut is_new = true;
+    while refused.is_none() {
+        is_new = false;
+        let propose = tokio::select! {
+            propose = queue.recv() => propose,
+            () = stream.closed() => break,
+            () = superseded.as_mut() => return ControlFlow::Break(()),
+        };
+        let Some(propose) = propose else {
+            return ControlFlow::Break(());
+        };
+        refused = forward(route, &stream, outstanding, propose);
+    }
+    // What not even a new stream takes is not tried for ever.
+    if !is_new && !stream.is_open() && outstanding.is_all_told() {
+        return ControlFlow::Continue(refused);
+    }
+    if let Some(refused) = refused {
+        refused.reply.send(Err(route.not_leader(Some(leader))));
+    }
+    ControlFlow::Break(())
+}
+
 /// Gives a batch to the stream; its answer goes to whoever proposed it, who hears that the outcome is unknown when it is given
 /// up before. `Some`: the stream does not take it.
 fn forward(
@@ -218,7 +279,13 @@ fn forward(
     let (forward_reply, answer) = Reply::<_, ForwardError>::channel();
     match stream.forward(batch, forward_reply) {
         Ok(()) => {
-            let (route_back, Outstanding { given_up, counted }) = (route.clone(), outstanding.clone());
+            let route_back = route.clone();
+            let Outstanding {
+                given_up,
+                counted,
+                untold,
+            } = outstanding.clone();
+            untold.fetch_add(1, Ordering::AcqRel);
             route.runtime.spawn(async move {
                 let result = match given_up.run_until_cancelled(answer).await {
                     Some(Err(ForwardError::NotLeader { leader })) => Err(route_back.not_leader(leader)),
@@ -226,6 +293,11 @@ fn forward(
                     Some(Ok(committed)) => Ok(committed),
                     None => Err(ProposeError::OutcomeUnknown),
                 };
+                // Both are also what is said of batches that went down with their stream.
+                let lost = [ProposeError::OutcomeUnknown, ProposeError::Unavailable];
+                if !matches!(&result, Err(error) if lost.contains(error)) {
+                    untold.fetch_sub(1, Ordering::AcqRel);
+                }
                 reply.send(result);
                 drop((permit, counted));
             });
