@@ -22,6 +22,7 @@ pub mod consume;
 
 pub mod services;
 
+mod acquaintance;
 pub mod admin;
 pub mod connection;
 pub mod connections;

@@ -12,13 +12,15 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, Request, Status,
+    Code, Extensions, Request, Status,
     metadata::MetadataMap,
     service::{Interceptor, interceptor::InterceptedService},
     transport::Server,
 };
+use tower::util::MapRequestLayer;
 
 use super::{
+    acquaintance::{Acquaintance, Asked, Impostor, with_asked},
     connection::{Connection, Ends},
     context::Context,
     services::peer::PeerV1,
@@ -28,6 +30,7 @@ use crate::{
         peer::{HandlerSlot, Incarnation, PeerIdentity, Rival},
         replicator::Replicators,
     },
+    certs,
     consensus::links::{
         CLUSTER_ID_HEADER, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, FROM_INCARNATION_HEADER,
         FROM_NODE_HEADER, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
@@ -65,6 +68,7 @@ pub(super) async fn serve(
 ) {
     let gate = Gate {
         identity: serving.identity.clone(),
+        context: Arc::clone(&context),
         strangers: Arc::default(),
         log: log.clone(),
     };
@@ -78,6 +82,7 @@ pub(super) async fn serve(
         .max_frame_size(FRAME_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
+        .layer(MapRequestLayer::new(with_asked))
         .add_service(InterceptedService::new(calls, gate))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), kill.cancelled_owned())
         .await;
@@ -90,10 +95,11 @@ pub(super) async fn serve(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller(pub(super) NodeId);
 
-/// Lets pass who is of this cluster and means this node; the one place where that is checked.
+/// Lets pass who is of this cluster, is the node that it says, and means this node; the one place where that is checked.
 #[derive(Clone, Debug)]
 struct Gate {
     identity: PeerIdentity,
+    context: Arc<Context>,
     strangers: Arc<Mutex<BTreeSet<String>>>,
     log: Logger,
 }
@@ -104,7 +110,7 @@ impl Interceptor for Gate {
         let own = own.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))?;
         let checked = self.check(own, request.metadata());
         let checked = checked.and_then(|(caller, incarnation)| {
-            self.recognize(request.extensions().get(), caller, incarnation)?;
+            self.recognize(request.extensions(), caller, incarnation)?;
             Ok(caller)
         });
         match checked {
@@ -150,23 +156,65 @@ impl Gate {
         if to != node_id {
             return Err(Stranger::OtherNode { node_id, to, from });
         }
+        if from == node_id {
+            return Err(Stranger::Oneself { node_id });
+        }
         Ok((Caller(from), Incarnation(incarnation)))
     }
 
-    /// Whether the process that calls is the node.
+    /// Whether it is the node that calls, and that process of it.
     fn recognize(
         &self,
-        ends: Option<&Ends>,
+        extensions: &Extensions,
         Caller(node): Caller,
         incarnation: Incarnation,
     ) -> Result<(), Stranger> {
-        let ends = ends.ok_or(Stranger::Nobody)?;
+        let ends = extensions.get::<Ends>().ok_or(Stranger::Nobody)?;
+        let asked = extensions
+            .get()
+            .map_or(Acquaintance::Member, |Asked(asked)| *asked);
+        let acquaintance = self.acquaintance(ends, node)?;
+        if acquaintance < asked {
+            if self.knows_nobody() {
+                return Err(Stranger::Early);
+            }
+            let subject = ends.caller.as_ref().map(certs::Caller::subject);
+            return Err(Stranger::NoMember {
+                node,
+                subject: subject.unwrap_or_default().to_owned(),
+            });
+        }
+        if acquaintance == Acquaintance::Stranger {
+            // Whoever holds an id is its node, which cannot be told of one that nobody knows.
+            return Ok(());
+        }
         let recognized = ends.held.called_by(self.identity.peers(), node, incarnation);
         recognized.map_err(Stranger::OtherProcess)
     }
 
+    /// What the caller is to this node. Where nobody is asked for a certificate, whoever is of this cluster is believed.
+    fn acquaintance(&self, ends: &Ends, node: NodeId) -> Result<Acquaintance, Stranger> {
+        match (&ends.caller, &self.context.parts.tls) {
+            (Some(caller), _) => {
+                let cluster = self.context.parts.cluster.as_ref();
+                Acquaintance::of(caller, node, cluster).map_err(Stranger::Impostor)
+            }
+            (None, None) => Ok(Acquaintance::Member),
+            (None, Some(_)) => Err(Stranger::Nobody),
+        }
+    }
+
+    /// Whether the membership is not read yet.
+    fn knows_nobody(&self) -> bool {
+        let cluster = self.context.parts.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.board.state().members.is_empty())
+    }
+
     /// Loudly, once for each that is different.
     fn tell(&self, stranger: &Stranger, text: &str) {
+        if *stranger == Stranger::Early {
+            return;
+        }
         let key = stranger.key().unwrap_or_else(|| text.to_owned());
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         if strangers.len() < STRANGERS_MAX && strangers.insert(key) {
@@ -179,6 +227,8 @@ impl Gate {
 #[derive(Debug, PartialEq, Eq)]
 enum Stranger {
     Nobody,
+    /// Who it is will be known.
+    Early,
     OtherCluster {
         own: ClusterId,
         node_id: NodeId,
@@ -191,14 +241,28 @@ enum Stranger {
         from: NodeId,
     },
     OtherProcess(Rival),
+    /// It claims to be this very node.
+    Oneself {
+        node_id: NodeId,
+    },
+    Impostor(Impostor),
+    /// It asks for what is not for everybody with a certificate.
+    NoMember {
+        node: NodeId,
+        subject: String,
+    },
 }
 
 impl Stranger {
     /// Callers read this, and not the text.
     fn code(&self) -> Code {
         match self {
-            Self::Nobody | Self::OtherCluster { .. } | Self::OtherNode { .. } => Code::FailedPrecondition,
+            Self::Nobody | Self::OtherCluster { .. } | Self::OtherNode { .. } | Self::Oneself { .. } => {
+                Code::FailedPrecondition
+            }
+            Self::Early => Code::Unavailable,
             Self::OtherProcess(_) => Code::AlreadyExists,
+            Self::Impostor(_) | Self::NoMember { .. } => Code::PermissionDenied,
         }
     }
 
@@ -209,7 +273,14 @@ impl Stranger {
                 let host = rival.refused.rsplit_once(':').map_or("", |(host, _)| host);
                 Some(format!("{} {} {host}", rival.node, rival.connected))
             }
-            Self::Nobody | Self::OtherCluster { .. } | Self::OtherNode { .. } => None,
+            // Under any id.
+            Self::NoMember { subject, .. } => Some(format!("no member {subject}")),
+            Self::Nobody
+            | Self::Early
+            | Self::OtherCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::Oneself { .. }
+            | Self::Impostor(_) => None,
         }
     }
 }
@@ -218,6 +289,19 @@ impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherProcess(rival) => rival.fmt(f),
+            Self::Impostor(impostor) => impostor.fmt(f),
+            Self::Early => f.write_str("this node does not know yet who its peers are"),
+            Self::Oneself { node_id } => {
+                write!(
+                    f,
+                    "this is node {node_id}, and the call says that it comes from node {node_id}"
+                )
+            }
+            Self::NoMember { node, subject } => write!(
+                f,
+                "node {node}, as which {subject} calls, is no member as far as this node knows, and what it asks for is not \
+                 for others"
+            ),
             Self::Nobody => f.write_str("the call does not say whose it is, of which cluster, and for whom"),
             Self::OtherCluster {
                 own,

@@ -193,7 +193,11 @@ impl Cluster {
     pub(crate) fn wipe(&mut self, number: usize) {
         let spot = &mut self.spots[number];
         assert!(spot.node.is_none(), "{} runs", spot.name);
-        spot.place = Place::real().among_others(&spot.name);
+        let place = Place::real().among_others(&spot.name);
+        spot.place = match spot.place.credentials() {
+            Some(credentials) => place.secured(credentials),
+            None => place,
+        };
     }
 
     /// Asks a node to stop, and waits until it has.

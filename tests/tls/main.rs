@@ -6,6 +6,7 @@
 mod support;
 
 mod cluster;
+mod impostors;
 mod program;
 mod refusals;
 mod reload;

@@ -146,6 +146,8 @@ enum DialError {
     #[error("node {node_id} of cluster {cluster_id} answers there")]
     Stranger { node_id: NodeId, cluster_id: String },
     #[error("{}", .0.message())]
+    Distrusted(Status),
+    #[error("{}", .0.message())]
     Contested(Status),
     #[error(transparent)]
     OtherProcess(#[from] Rival),
@@ -197,6 +199,11 @@ impl Dialer {
                 target,
                 address,
                 cause: failure.to_string(),
+            }),
+            Err(error @ DialError::Distrusted(_)) => Err(LinkError::Untrusted {
+                target,
+                address,
+                cause: causes(&error),
             }),
             Err(error @ DialError::Contested(_)) => {
                 contest.refused_by(target);
@@ -314,6 +321,7 @@ async fn greet(
     let peer = greeted
         .map_err(|status| match status.code() {
             Code::FailedPrecondition => DialError::Refused(status),
+            Code::PermissionDenied => DialError::Distrusted(status),
             Code::AlreadyExists => DialError::Contested(status),
             _ => DialError::Greeting(status),
         })?

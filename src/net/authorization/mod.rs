@@ -14,7 +14,14 @@ mod methods;
 pub use layer::{AuthorizationLayer, AuthorizationService};
 pub use methods::{Method, Need, method_of};
 
-use crate::acl::Acl;
+use slog::Logger;
+
+use self::audit::{Audit, Line, Verdict};
+use super::connection::Ends;
+use crate::{
+    acl::{Acl, Right, Who},
+    certs::Caller,
+};
 
 /// The policy of a node, and how it is kept to.
 #[derive(Clone, Debug)]
@@ -23,4 +30,18 @@ pub struct Authorization {
     pub acl: Acl,
     /// What would be denied is written down, and allowed.
     pub shadow: bool,
+}
+
+/// Writes down that a peer has itself removed. No policy is asked: it is one of the cluster, and may go (SEC-1).
+pub(super) fn tell_of_leave(ends: Option<&Ends>, log: &Logger) {
+    let caller = ends.and_then(|ends| ends.caller.as_ref());
+    Audit::new(log.clone()).told(&Line {
+        who: caller.map_or(Who::Anonymous, |caller| Who::Named(caller.subject())),
+        fingerprint: caller.map(Caller::fingerprint),
+        from: ends.and_then(|ends| ends.tcp.remote_addr()),
+        right: Some(Right::ADMIN_CLUSTER),
+        verdict: Verdict::Allowed,
+        rule: None,
+        method: "/annals.v1.PeerService/Leave",
+    });
 }

@@ -98,8 +98,11 @@ async fn ask_to_be_removed(context: &Context, port: &ClusterPort, deadline: Inst
         let within = deadline.saturating_duration_since(Instant::now());
         match port.calls.leave(leader, within).await {
             Ok(()) => return Ok(()),
-            // One that was just elected says so once it has committed something.
-            Err(PeerError::Call { status, .. }) if status.code() == Code::Unavailable => {
+            // One that was just elected says so once it has committed something. One for which this node is no member (any more) does not
+            // listen to it; then this node is about to find out.
+            Err(PeerError::Call { status, .. })
+                if matches!(status.code(), Code::Unavailable | Code::PermissionDenied) =>
+            {
                 if within < AGAIN_AFTER {
                     return Err(*status);
                 }

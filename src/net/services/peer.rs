@@ -20,7 +20,8 @@ use crate::{
         messages::{AppendRequest, last_of},
     },
     net::{
-        cluster,
+        authorization, cluster,
+        connection::Ends,
         context::{Context, DEFAULT_LOG},
         deadline,
         peers::{Caller, PeerServing},
@@ -237,7 +238,10 @@ impl PeerService for PeerV1 {
     ) -> Result<Response<peer::LeaveResponse>, Status> {
         let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
         let from = caller(&request)?;
+        let ends = request.extensions().get::<Ends>().cloned();
         check_log(&request.into_inner().log)?;
+        cluster_v1::require_leader(&self.context)?;
+        authorization::tell_of_leave(ends.as_ref(), &self.context.parts.log);
         cluster_v1::remove(&self.context, from, deadline).await?;
         Ok(Response::new(peer::LeaveResponse {}))
     }
