@@ -11,7 +11,9 @@ use crate::{
         log::{Condition, ConditionBoard},
         supervision::PartStatus,
     },
+    clock,
     net::vitals::{Check, Vitals},
+    tls::NodeTls,
     types::Offset,
 };
 
@@ -19,14 +21,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct NodeVitals {
     board: ConditionBoard,
+    tls: Option<NodeTls>,
     /// Set once, right after the Agent is started.
     agent: Arc<OnceLock<Addr<AgentActor>>>,
 }
 
 impl NodeVitals {
-    pub(super) fn new(board: ConditionBoard) -> Self {
+    pub(super) fn new(board: ConditionBoard, tls: Option<NodeTls>) -> Self {
         Self {
             board,
+            tls,
             agent: Arc::default(),
         }
     }
@@ -52,10 +56,20 @@ impl Vitals for NodeVitals {
             )),
             Condition::Damaged { cause } | Condition::Failsafe { cause } => Some(cause),
         };
-        vec![Check {
+        let disk = Check {
             name: "disk",
             problem: disk,
-        }]
+        };
+        let certificate = self.tls.as_ref().map(|tls| Check {
+            name: "certificate",
+            problem: tls.expired(clock::wall()).map(|problem| {
+                format!(
+                    "{problem}, and nobody is let in; make a new one with `annals certs renew`, where the authority's key is, and \
+                     put its files where the old ones are"
+                )
+            }),
+        });
+        [disk].into_iter().chain(certificate).collect()
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {

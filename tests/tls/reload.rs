@@ -223,6 +223,38 @@ async fn a_certificate_is_told_of_before_it_expires() {
     node.shut_down().await;
 }
 
+/// Nobody is let in then, so that it is the probes of the admin listener that must say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_certificate_has_expired_is_not_ready_until_it_has_another() {
+    let credentials = Arc::new(Credentials::of(CLUSTER));
+    let files = credentials.files("node-0");
+    let running = TestNode::start(&Place::real().secured(&credentials)).await;
+    let (code, text) = running.get("/readyz?verbose").await;
+    assert_eq!(code, 200, "{text}");
+    assert!(text.contains("[+] certificate ok"), "{text}");
+
+    let terms = annals::certs::Terms {
+        now: clock::wall(),
+        valid_for: Duration::from_secs(5),
+    };
+    let short = signed_at(&credentials.authority, &node("node-0"), terms);
+    credentials.put(&files, &short, &credentials.authority.certificate);
+    until_reloaded(&running, 1).await;
+    until("it to expire", async || running.get("/readyz").await.0 == 503).await;
+    let (_, text) = running.get("/readyz").await;
+    assert!(
+        text.starts_with("[-] certificate failed: the certificate expired at 2"),
+        "{text}"
+    );
+    assert!(text.contains("annals certs renew"), "{text}");
+    assert_eq!(text.lines().count(), 1, "nothing else fails: {text}");
+
+    let renewed = credentials.authority.sign(&node("node-0"), DAY);
+    credentials.put(&files, &renewed, &credentials.authority.certificate);
+    until("it to be ready", async || running.get("/readyz").await.0 == 200).await;
+    running.shut_down().await;
+}
+
 /// A machine that does much else may not run a thread for a while; that is no election, which would fail requests.
 fn patient(options: &mut annals::node::NodeOptions) {
     options.consensus.election_timeout = Duration::from_secs(5);
