@@ -17,7 +17,12 @@ use super::{
     context::Context,
     vitals::{Check, Readiness},
 };
-use crate::{actors::supervision::PartStatus, certs::Certificate, clock, tls::NodeTls};
+use crate::{
+    actors::{membership::GossipKeysStatus, supervision::PartStatus},
+    certs::Certificate,
+    clock,
+    tls::NodeTls,
+};
 
 const ROUTES: &str = "/livez    200 while the process answers
 /readyz   200 while reads and writes are served; /readyz?verbose names each check
@@ -123,6 +128,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         },
         "tls": parts.tls.as_ref().map(tls),
         "acl": parts.authorization.as_ref().map(acl),
+        "gossip": parts.vitals.gossip_keys().as_ref().map(gossip),
         "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
@@ -162,6 +168,16 @@ fn acl(authorization: &Authorization) -> Value {
         "rules": status.rules,
         "reloads": status.reloads,
         "reload_failures": status.failures,
+    })
+}
+
+/// How the keys of gossip stand: no keys, where it is not encrypted.
+fn gossip(status: &GossipKeysStatus) -> Value {
+    json!({
+        "keys": status.keys,
+        "reloads": status.reloads,
+        "reload_failures": status.failures,
+        "reload_problem": status.problem,
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 
 use crate::{
-    actors::supervision::PartStatus,
+    actors::{membership::GossipKeysStatus, supervision::PartStatus},
     types::{LogIndex, Offset},
 };
 
@@ -77,6 +77,9 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
 
     /// Checks beyond readiness itself, such as room on the disk.
     fn checks(&self) -> Vec<Check>;
+
+    /// How the keys of gossip stand; `None` of a node that does not gossip.
+    fn gossip_keys(&self) -> Option<GossipKeysStatus>;
 
     /// The tree of actors, with generations and restarts; empty when the node is ending.
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>>;

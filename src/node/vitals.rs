@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use actix::prelude::*;
 use futures::future::BoxFuture;
 
+use super::NodeOptions;
 use crate::{
     actors::{
         agent::{AgentActor, Status},
         log::{Condition, ConditionBoard},
+        membership::{GossipKeysStatus, GossipRing},
         supervision::PartStatus,
     },
     clock,
@@ -22,15 +24,21 @@ use crate::{
 pub(super) struct NodeVitals {
     board: ConditionBoard,
     tls: Option<NodeTls>,
+    /// Of a node that gossips.
+    gossip: Option<GossipRing>,
     /// Set once, right after the Agent is started.
     agent: Arc<OnceLock<Addr<AgentActor>>>,
 }
 
 impl NodeVitals {
-    pub(super) fn new(board: ConditionBoard, tls: Option<NodeTls>) -> Self {
+    pub(super) fn new(board: ConditionBoard, options: &NodeOptions) -> Self {
         Self {
             board,
-            tls,
+            tls: options.tls.clone(),
+            gossip: options
+                .cluster
+                .listen
+                .map(|_| options.cluster.gossip.gossip_keys.clone()),
             agent: Arc::default(),
         }
     }
@@ -70,6 +78,10 @@ impl Vitals for NodeVitals {
             }),
         });
         [disk].into_iter().chain(certificate).collect()
+    }
+
+    fn gossip_keys(&self) -> Option<GossipKeysStatus> {
+        self.gossip.as_ref().map(GossipRing::status)
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {

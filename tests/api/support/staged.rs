@@ -7,6 +7,7 @@ use annals::{
     actors::{
         committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
         gateway::GatewayChild,
+        membership::GossipKeysStatus,
         peer::PeerIdentity,
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part, PartStatus, State},
@@ -279,6 +280,10 @@ impl Vitals for TestVitals {
             name: "disk",
             problem: None,
         }]
+    }
+
+    fn gossip_keys(&self) -> Option<GossipKeysStatus> {
+        None
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {
