@@ -327,10 +327,13 @@ fn changes(before: &Current, after: &Current) -> String {
             super::error::Time(after.material.certificate().not_after)
         ));
     }
-    let count = |current: &Current| current.material.authorities().certificates().len();
+    let count = |current: &Current| match current.material.authorities().certificates().len() {
+        1 => "1 authority".to_owned(),
+        count => format!("{count} authorities"),
+    };
     if before.contents.authorities != after.contents.authorities {
         what.push(format!(
-            "it believes {} authorities now, {} before",
+            "it believes {} now, {} before",
             count(after),
             count(before)
         ));

@@ -90,6 +90,11 @@ async fn who_is_vouched_for_no_longer_is_out_within_seconds_and_who_still_is_sta
     let own = new.sign(&crate::support::certs::node("node-0"), DAY);
     credentials.put(&files, &own, &new.certificate);
     until_reloaded(&node, 2).await;
+    let reloaded = node.lines.beginning("reloaded");
+    assert!(
+        reloaded[0].contains("it believes 1 authority now, 2 authorities before"),
+        "{reloaded:?}"
+    );
     let more = tokio::time::timeout(Duration::from_secs(2), staying.message());
     assert!(more.await.is_err(), "nothing came and nothing ended");
     let told = node.lines.beginning("closed a connection: nobody vouches");

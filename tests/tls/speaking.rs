@@ -52,7 +52,7 @@ impl Speaker {
         }
     }
 
-    fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(self.believes.as_bytes()) {
             roots.add(authority.unwrap()).unwrap();
