@@ -132,6 +132,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
+            "remark": check.remark,
         })).collect::<Vec<_>>(),
         "supervision": parts.vitals.supervision().await.iter().map(part).collect::<Vec<_>>(),
     }))
@@ -216,32 +217,45 @@ fn checks(context: &Context) -> Vec<Check> {
         Check {
             name: "log",
             problem: log,
+            remark: missing_segments(context),
         },
         Check {
             name: "cluster",
             problem: cluster,
+            remark: None,
         },
         Check {
             name: "leader",
             problem: no_leader.or(behind),
+            remark: None,
         },
         Check {
             name: "gateway",
             problem: gateway,
+            remark: None,
         },
     ];
     checks.extend(context.parts.vitals.checks());
     checks
 }
 
+/// Records that were acknowledged and are not here. What is here is served all the same.
+fn missing_segments(context: &Context) -> Option<String> {
+    let below = context.parts.read_path.view().missing_below()?;
+    Some(format!(
+        "it is damaged at its beginning: the segments with the entries below {below} are missing, and were not trimmed"
+    ))
+}
+
 /// One line for each check: all of them, or those that do not hold.
 fn describe(checks: &[Check], verbose: bool) -> String {
     let mut text = String::new();
     for check in checks {
-        let written = match &check.problem {
-            None if verbose => writeln!(text, "[+] {} ok", check.name),
-            None => Ok(()),
-            Some(problem) => writeln!(text, "[-] {} failed: {problem}", check.name),
+        let written = match (&check.problem, &check.remark) {
+            (None, Some(remark)) if verbose => writeln!(text, "[+] {} ok, but {remark}", check.name),
+            (None, None) if verbose => writeln!(text, "[+] {} ok", check.name),
+            (None, _) => Ok(()),
+            (Some(problem), _) => writeln!(text, "[-] {} failed: {problem}", check.name),
         };
         written.expect("writing to a string does not fail");
     }

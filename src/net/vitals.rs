@@ -68,6 +68,8 @@ pub struct Check {
     pub name: &'static str,
     /// Why it does not hold, when it does not.
     pub problem: Option<String>,
+    /// What whoever runs the node should know though it holds.
+    pub remark: Option<String>,
 }
 
 /// Facts that neither the log's view nor the committer's channels tell.

@@ -67,6 +67,7 @@ impl Vitals for NodeVitals {
         let disk = Check {
             name: "disk",
             problem: disk,
+            remark: None,
         };
         let certificate = self.tls.as_ref().map(|tls| Check {
             name: "certificate",
@@ -76,6 +77,7 @@ impl Vitals for NodeVitals {
                      put its files where the old ones are"
                 )
             }),
+            remark: None,
         });
         [disk].into_iter().chain(certificate).collect()
     }

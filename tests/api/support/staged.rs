@@ -279,6 +279,7 @@ impl Vitals for TestVitals {
         vec![Check {
             name: "disk",
             problem: None,
+            remark: None,
         }]
     }
 
