@@ -413,6 +413,22 @@ fn every_log_line_to_alert_on_is_one_that_is_written() {
 }
 
 #[test]
+fn the_policy_of_operations_is_the_one_to_start_from() {
+    let said = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    let operations = text("docs/operations.md");
+    let (_, shown) = operations
+        .split_once("`config/acl/policy.csv` is one to start from:\n\n```text\n")
+        .unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    assert_eq!(said(shown), said(&text("config/acl/policy.csv")));
+}
+
+#[test]
 fn the_exit_codes_of_operations_are_those_of_the_program() {
     let operations = text("docs/operations.md");
     for code in [0, 70, 74, 78] {

@@ -48,6 +48,15 @@ pub enum Problem {
         /// Which field.
         field: &'static str,
     },
+    /// A field is in quotes.
+    #[error("a field is in quotes, which are part of no name")]
+    Quoted,
+    /// No certificate can be called what the subject is, so that the line would be about nobody.
+    #[error("nobody is ever called `{subject}`")]
+    NeverCalled {
+        /// What stands there.
+        subject: String,
+    },
     /// The second field of a `g` line is no role.
     #[error("the second field is no role")]
     NoRole,
@@ -128,8 +137,14 @@ impl Problem {
             }
             Self::FieldCount { .. } => "separate fields by commas, and end a line with the last one".to_owned(),
             Self::NoSubject { .. } => {
-                "a subject is at most 256 printable letters of ASCII without spaces and commas, a `*` stands at its end; a role is \
+                "a subject is at most 256 printable letters of ASCII without spaces, commas and quotes, a `*` stands at its end; a role is \
                  role:NAME"
+                    .to_owned()
+            }
+            Self::Quoted => "write it without quotes".to_owned(),
+            Self::NeverCalled { .. } => {
+                "write annals://CLUSTER/client/NAME, or annals://CLUSTER/node/NAME, letter by letter as `annals certs list` shows \
+                 it, with nothing behind it; a `*` at its end stands for the rest"
                     .to_owned()
             }
             Self::NoRole => "write role:NAME there, and what the role may in lines `p, role:NAME, ..`".to_owned(),

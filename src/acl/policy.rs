@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     error::{AclError, Mistake, Problem},
-    subject::Pattern,
+    subject::{NoPattern, Pattern},
     words::{Action, Object, Right},
 };
 
@@ -92,6 +92,10 @@ impl Reader {
 
     fn read(&mut self, number: usize, text: &str) -> Result<(), Problem> {
         let fields: Vec<&str> = text.split(',').map(str::trim).collect();
+        // Spreadsheets write them. Casbin would compare them like letters, and such a line would be about nobody.
+        if fields.iter().any(|field| field.starts_with(['"', '\''])) {
+            return Err(Problem::Quoted);
+        }
         match fields.as_slice() {
             ["p", fields @ ..] => self.grant(number, text, fields),
             ["g", fields @ ..] => self.link(number, text, fields),
@@ -117,9 +121,7 @@ impl Reader {
                 },
             });
         };
-        if Pattern::parse(subject).is_none() {
-            return Err(Problem::NoSubject { field: "the subject" });
-        }
+        check_subject(subject)?;
         check_right(object, action)?;
         self.remember(number, what, denies)?;
         let effect = self.has_effects.then_some(if denies { "deny" } else { "allow" });
@@ -138,10 +140,8 @@ impl Reader {
                 expected: G_FIELDS,
             });
         };
-        if Pattern::parse(subject).is_none() {
-            return Err(Problem::NoSubject { field: "the subject" });
-        }
-        if !matches!(Pattern::parse(role), Some(Pattern::Role(_))) {
+        check_subject(subject)?;
+        if !matches!(Pattern::parse(role), Ok(Pattern::Role(_))) {
             return Err(Problem::NoRole);
         }
         self.remember(number, fields, false)?;
@@ -187,6 +187,17 @@ impl Reader {
         } else {
             Err(self.mistakes)
         }
+    }
+}
+
+/// A line that can be about nobody is a mistake: it may be one that was to deny.
+fn check_subject(subject: &str) -> Result<(), Problem> {
+    match Pattern::parse(subject) {
+        Ok(_) => Ok(()),
+        Err(NoPattern::Unsuitable) => Err(Problem::NoSubject { field: "the subject" }),
+        Err(NoPattern::NeverCalled) => Err(Problem::NeverCalled {
+            subject: shown(subject),
+        }),
     }
 }
 
@@ -269,6 +280,32 @@ mod tests {
             (
                 "p, a*b, log, produce",
                 Problem::NoSubject { field: "the subject" },
+            ),
+            ("p, \"app\", *, *, deny", Problem::Quoted),
+            ("p, 'app', *, *, deny", Problem::Quoted),
+            ("\"p\",\"app\",\"log\",\"produce\"", Problem::Quoted),
+            ("g, \"app\", role:reader", Problem::Quoted),
+            (
+                "p, app\", *, *, deny",
+                Problem::NoSubject { field: "the subject" },
+            ),
+            (
+                "p, ANNALS://orders/client/app, *, *, deny",
+                Problem::NeverCalled {
+                    subject: "ANNALS://orders/client/app".into(),
+                },
+            ),
+            (
+                "p, annals://orders/client/app/*, *, *, deny",
+                Problem::NeverCalled {
+                    subject: "annals://orders/client/app/*".into(),
+                },
+            ),
+            (
+                "g, annals://orders/client/app/, role:reader",
+                Problem::NeverCalled {
+                    subject: "annals://orders/client/app/".into(),
+                },
             ),
             (
                 "p, app, Log, produce",

@@ -58,11 +58,11 @@ impl RoleManager for Roles {
     fn add_link(&mut self, subject: &str, role: &str, _: Option<&str>) {
         let members = self.members.entry(role.to_owned()).or_default();
         match Pattern::parse(subject) {
-            Some(Pattern::Whole(name)) => drop(members.whole.insert(name)),
-            Some(Pattern::Prefix(prefix)) => members.prefixes.push(prefix),
-            Some(Pattern::Role(role)) => drop(members.roles.insert(role)),
+            Ok(Pattern::Whole(name)) => drop(members.whole.insert(name)),
+            Ok(Pattern::Prefix(prefix)) => members.prefixes.push(prefix),
+            Ok(Pattern::Role(role)) => drop(members.roles.insert(role)),
             // Lines that are wrong do not come here, and who is not understood has no role.
-            None => {}
+            Err(_) => {}
         }
     }
 

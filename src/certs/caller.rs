@@ -9,6 +9,9 @@ use super::{Certificate, DnsName, Fingerprint, Holder, Identity};
 /// The most bytes of a subject: a URI with the longest names of a cluster and a client has 146.
 const SUBJECT_BYTES_MAX: usize = 256;
 
+/// What policies call those who come without a certificate.
+const ANONYMOUS: &str = "anonymous";
+
 /// Every URI has one behind its scheme, and no name of another kind has any.
 const BEHIND_SCHEME: char = ':';
 
@@ -130,7 +133,11 @@ fn subject(certificate: &Certificate, allow_common_name: bool) -> Result<String,
 /// The name, if it is of its kind and can stand in a rule. It comes from outside.
 fn suitable(name: &str, is_of_its_kind: bool) -> Result<String, NamesNobody> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"' | b'\'');
-    if is_of_its_kind && (1..=SUBJECT_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain) {
+    if is_of_its_kind
+        && name != ANONYMOUS
+        && (1..=SUBJECT_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(is_plain)
+    {
         Ok(name.to_owned())
     } else {
         Err(NamesNobody::UnsuitableName)

@@ -72,7 +72,7 @@ pub(super) fn run(command: &AclCommand) -> Result<(), CliError> {
     if !who.may_be_meant() {
         return Err(CliError::Usage {
             text: "nobody is called that",
-            hint: "a subject is printable ASCII without spaces and commas; role:NAME is a role, which somebody has",
+            hint: "a subject is what a certificate says, as `annals certs list` shows it; role:NAME is a role, which somebody has",
         });
     }
     let files = files(args)?;

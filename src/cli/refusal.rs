@@ -170,9 +170,14 @@ impl Refusal {
         Some(hint.to_owned())
     }
 
-    /// The line that an operator would add to the policy.
+    /// What an operator would change in the policy: a line that denies it, whatever else allows it, or one that is missing.
     fn missing_rule(&self) -> String {
         let field = |name: &str| self.metadata.get(name).map(String::as_str);
+        if let Some(line) = field("denied_by_line") {
+            return format!(
+                "line {line} of the file that acl.policy names denies it, whatever other lines allow; only an operator can change that"
+            );
+        }
         match (field("subject"), field("object"), field("action")) {
             (Some(subject), Some(object), Some(action)) => format!(
                 "an operator allows it by this line in the file that acl.policy names: p, {subject}, {object}, {action}"
@@ -232,20 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn who_is_denied_hears_which_line_would_allow_it() {
-        let mut details = ErrorDetails::new();
-        let metadata = [
-            ("subject", "annals://orders/client/app"),
-            ("object", "log"),
-            ("action", "produce"),
-        ];
-        let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        details.set_error_info("ACL_DENIED", "annals", HashMap::from(metadata));
-        let error = CliError::from(Status::with_error_details(Code::PermissionDenied, "no", details));
-        let hint = error.hint().unwrap();
+    fn who_is_denied_hears_which_line_would_allow_it_or_which_one_denies_it() {
+        let hint = |more: &[(&str, &str)]| {
+            let mut details = ErrorDetails::new();
+            let metadata = [
+                ("subject", "annals://orders/client/app"),
+                ("object", "log"),
+                ("action", "produce"),
+            ];
+            let metadata = metadata.iter().chain(more);
+            let metadata = metadata.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            details.set_error_info("ACL_DENIED", "annals", metadata.collect::<HashMap<_, _>>());
+            let error = CliError::from(Status::with_error_details(Code::PermissionDenied, "no", details));
+            error.hint().unwrap()
+        };
+        let missing = hint(&[]);
         assert!(
-            hint.ends_with("p, annals://orders/client/app, log, produce"),
-            "{hint}"
+            missing.ends_with("p, annals://orders/client/app, log, produce"),
+            "{missing}"
+        );
+        // A line that allows it would change nothing.
+        let denied = hint(&[("denied_by_line", "7")]);
+        assert!(
+            denied.starts_with("line 7 ") && denied.contains("denies") && !denied.contains("p, annals"),
+            "{denied}"
         );
     }
 

@@ -2,10 +2,11 @@
 //! understood.
 
 use super::{
-    checks::blame,
+    checks::blame_at,
     error::Problem,
     layers::{Layers, bare},
     options::{Config, keys},
+    origin::Origin,
 };
 
 /// Notes what is wrong in `layers`. Blocking: reads the files.
@@ -21,7 +22,12 @@ pub(super) fn check(config: &Config, layers: &mut Layers<'_>) {
                 (policy, bare(&config.acl.policy)),
                 (keys::tls::certificate, bare(&config.tls.certificate)),
             ];
-            blame(layers, &values, Problem::NoPolicy { policy }, || {
+            // Certificates are right as they are, so nothing is said of the line that names them.
+            let place = match layers.origin(mode) {
+                Origin::Default => policy,
+                Origin::File { .. } | Origin::Environment { .. } => mode,
+            };
+            blame_at(layers, place, &values, Problem::NoPolicy { policy }, || {
                 format!(
                     "set {policy} to a file such as config/acl/policy.csv, or {mode} = \"off\" to let everybody with a \
                      certificate do everything"

@@ -173,9 +173,19 @@ pub(super) fn blame(
     help: impl FnOnce() -> String,
 ) {
     let set = |key: &&(Key, String)| *layers.origin(key.0) != Origin::Default;
-    let Some((place, _)) = keys.iter().find(set).or(keys.first()) else {
-        return;
-    };
+    if let Some((place, _)) = keys.iter().find(set).or(keys.first()) {
+        blame_at(layers, *place, keys, problem, help);
+    }
+}
+
+/// The same at one of them, where it is that one which is to be mended, set or not.
+pub(super) fn blame_at(
+    layers: &mut Layers<'_>,
+    place: Key,
+    keys: &[(Key, String)],
+    problem: Problem,
+    help: impl FnOnce() -> String,
+) {
     let notes = keys
         .iter()
         .map(|(key, value)| match layers.origin(*key) {
@@ -185,5 +195,5 @@ pub(super) fn blame(
             }
         })
         .collect();
-    layers.report(*place, problem, notes, help());
+    layers.report(place, problem, notes, help());
 }

@@ -17,7 +17,12 @@ use super::{
     context::Context,
     vitals::{Check, Readiness},
 };
-use crate::{actors::supervision::PartStatus, certs::Certificate, clock, tls::NodeTls};
+use crate::{
+    actors::{membership::GossipKeysStatus, supervision::PartStatus},
+    certs::Certificate,
+    clock,
+    tls::NodeTls,
+};
 
 const ROUTES: &str = "/livez    200 while the process answers
 /readyz   200 while reads and writes are served; /readyz?verbose names each check
@@ -123,9 +128,11 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         },
         "tls": parts.tls.as_ref().map(tls),
         "acl": parts.authorization.as_ref().map(acl),
+        "gossip": parts.vitals.gossip_keys().as_ref().map(gossip),
         "checks": checks.iter().map(|check| json!({
             "name": check.name,
             "problem": check.problem,
+            "remark": check.remark,
         })).collect::<Vec<_>>(),
         "supervision": parts.vitals.supervision().await.iter().map(part).collect::<Vec<_>>(),
     }))
@@ -165,6 +172,16 @@ fn acl(authorization: &Authorization) -> Value {
     })
 }
 
+/// How the keys of gossip stand: no keys, where it is not encrypted.
+fn gossip(status: &GossipKeysStatus) -> Value {
+    json!({
+        "keys": status.keys,
+        "reloads": status.reloads,
+        "reload_failures": status.failures,
+        "reload_problem": status.problem,
+    })
+}
+
 /// The same word as `/readyz`: a node is ready when every check holds.
 fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
     match readiness {
@@ -200,32 +217,45 @@ fn checks(context: &Context) -> Vec<Check> {
         Check {
             name: "log",
             problem: log,
+            remark: missing_segments(context),
         },
         Check {
             name: "cluster",
             problem: cluster,
+            remark: None,
         },
         Check {
             name: "leader",
             problem: no_leader.or(behind),
+            remark: None,
         },
         Check {
             name: "gateway",
             problem: gateway,
+            remark: None,
         },
     ];
     checks.extend(context.parts.vitals.checks());
     checks
 }
 
+/// Records that were acknowledged and are not here. What is here is served all the same.
+fn missing_segments(context: &Context) -> Option<String> {
+    let below = context.parts.read_path.view().missing_below()?;
+    Some(format!(
+        "it is damaged at its beginning: the segments with the entries below {below} are missing, and were not trimmed"
+    ))
+}
+
 /// One line for each check: all of them, or those that do not hold.
 fn describe(checks: &[Check], verbose: bool) -> String {
     let mut text = String::new();
     for check in checks {
-        let written = match &check.problem {
-            None if verbose => writeln!(text, "[+] {} ok", check.name),
-            None => Ok(()),
-            Some(problem) => writeln!(text, "[-] {} failed: {problem}", check.name),
+        let written = match (&check.problem, &check.remark) {
+            (None, Some(remark)) if verbose => writeln!(text, "[+] {} ok, but {remark}", check.name),
+            (None, None) if verbose => writeln!(text, "[+] {} ok", check.name),
+            (None, _) => Ok(()),
+            (Some(problem), _) => writeln!(text, "[-] {} failed: {problem}", check.name),
         };
         written.expect("writing to a string does not fail");
     }

@@ -130,6 +130,8 @@ pub enum Refusal {
         subject: String,
         /// For what.
         right: Right,
+        /// The line of the policy that denies it, from 1; `None` where no line allows it.
+        denied_by: Option<usize>,
     },
     /// There is no such method, and who asks is not told which there are.
     #[error("the policy does not allow {subject} to call this method, which is not known here")]
@@ -294,10 +296,20 @@ impl Refusal {
             }
             Self::Void(reason) => void_verdict(*reason),
             Self::Read(error) => read_verdict(error),
-            Self::Denied { subject, right } => Verdict::new(Code::PermissionDenied, "ACL_DENIED")
-                .with("subject", subject)
-                .with("object", right.object())
-                .with("action", right.action()),
+            Self::Denied {
+                subject,
+                right,
+                denied_by,
+            } => {
+                let verdict = Verdict::new(Code::PermissionDenied, "ACL_DENIED")
+                    .with("subject", subject)
+                    .with("object", right.object())
+                    .with("action", right.action());
+                match denied_by {
+                    Some(line) => verdict.with("denied_by_line", line),
+                    None => verdict,
+                }
+            }
             Self::UnknownMethod { subject } => {
                 Verdict::new(Code::PermissionDenied, "ACL_DENIED").with("subject", subject)
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 
 use crate::{
-    actors::supervision::PartStatus,
+    actors::{membership::GossipKeysStatus, supervision::PartStatus},
     types::{LogIndex, Offset},
 };
 
@@ -68,6 +68,8 @@ pub struct Check {
     pub name: &'static str,
     /// Why it does not hold, when it does not.
     pub problem: Option<String>,
+    /// What whoever runs the node should know though it holds.
+    pub remark: Option<String>,
 }
 
 /// Facts that neither the log's view nor the committer's channels tell.
@@ -77,6 +79,9 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
 
     /// Checks beyond readiness itself, such as room on the disk.
     fn checks(&self) -> Vec<Check>;
+
+    /// How the keys of gossip stand; `None` of a node that does not gossip.
+    fn gossip_keys(&self) -> Option<GossipKeysStatus>;
 
     /// The tree of actors, with generations and restarts; empty when the node is ending.
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>>;

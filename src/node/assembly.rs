@@ -106,7 +106,7 @@ pub(super) fn assemble(
         removed: cluster.fence.subscribe(),
     };
     let readiness = readiness::follow(signs, runtime);
-    let vitals = Arc::new(NodeVitals::new(published.board.clone()));
+    let vitals = Arc::new(NodeVitals::new(published.board.clone(), &options));
     let parts = gateway_parts(
         &options,
         &cluster,

@@ -1,7 +1,5 @@
 //! The keys of gossip of a node, and how others come into force while it runs.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::reload::{ReloadError, Reloadable};
 use crate::{actors::membership::GossipRing, config::GossipKeyFile};
 
@@ -10,17 +8,21 @@ use crate::{actors::membership::GossipRing, config::GossipKeyFile};
 pub(super) struct GossipKeysReload {
     ring: GossipRing,
     file: GossipKeyFile,
-    /// What was told of a file that is wrong: once, and not at each look.
-    told: Mutex<Option<String>>,
 }
 
 impl GossipKeysReload {
     pub(super) fn new(ring: GossipRing, file: GossipKeyFile) -> Self {
-        Self {
-            ring,
-            file,
-            told: Mutex::default(),
+        Self { ring, file }
+    }
+
+    /// What is wrong is told once, and not at each look.
+    fn refuse(&self, error: ReloadError, at_once: bool) -> Result<Option<String>, ReloadError> {
+        let text = error.to_string();
+        let told = self.ring.note_problem(Some(text.clone()));
+        if told == Some(text) && !at_once {
+            return Ok(None);
         }
+        Err(error)
     }
 }
 
@@ -30,38 +32,32 @@ impl Reloadable for GossipKeysReload {
     }
 
     fn reload(&self, at_once: bool) -> Result<Option<String>, ReloadError> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = |text: String, error: ReloadError, told: &mut Option<String>| {
-            if told.as_ref() == Some(&text) && !at_once {
-                return Ok(None);
-            }
-            *told = Some(text);
-            Err(error)
-        };
         let keys = match self.file.read() {
             Ok(keys) => keys,
             Err(error) => {
-                let (text, remedy) = (error.to_string(), error.remedy());
+                let remedy = error.remedy();
                 let source = Box::new(error);
-                return wrong(text, ReloadError { source, remedy }, &mut told);
+                return self.refuse(ReloadError { source, remedy }, at_once);
             }
         };
-        let count = keys.iter().count();
+        let count = match keys.iter().count() {
+            1 => "1 key".to_owned(),
+            count => format!("{count} keys"),
+        };
+        let file = self.file.path().display();
         match self.ring.set(keys) {
             Ok(true) => {
-                *told = None;
-                Ok(Some(format!("{count} keys of {}", self.file.path().display())))
+                self.ring.note_problem(None);
+                Ok(Some(format!("{count} of {file}")))
             }
-            Ok(false) => Ok(told.take().map(|_| {
-                format!(
-                    "nothing: {} is right again, and says what is in force",
-                    self.file.path().display()
-                )
-            })),
+            Ok(false) => {
+                let was_wrong = self.ring.note_problem(None).is_some();
+                Ok(was_wrong.then(|| format!("nothing: {file} is right again, and says what is in force")))
+            }
             Err(error) => {
                 let remedy = "restart the node".to_owned();
                 let source = Box::new(error);
-                wrong(error.to_string(), ReloadError { source, remedy }, &mut told)
+                self.refuse(ReloadError { source, remedy }, at_once)
             }
         }
     }

@@ -74,7 +74,11 @@ impl Reloadable for PolicyReload {
         match reloaded {
             Ok(Changed::Yes { rules }) => {
                 *told = None;
-                Ok(Some(format!("{rules} rules of {}", self.files.name())))
+                let rules = match rules {
+                    1 => "1 rule".to_owned(),
+                    rules => format!("{rules} rules"),
+                };
+                Ok(Some(format!("{rules} of {}", self.files.name())))
             }
             Ok(Changed::No) => Ok(told.take().map(|_| {
                 format!(

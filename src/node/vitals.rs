@@ -5,13 +5,17 @@ use std::sync::{Arc, OnceLock};
 use actix::prelude::*;
 use futures::future::BoxFuture;
 
+use super::NodeOptions;
 use crate::{
     actors::{
         agent::{AgentActor, Status},
         log::{Condition, ConditionBoard},
+        membership::{GossipKeysStatus, GossipRing},
         supervision::PartStatus,
     },
+    clock,
     net::vitals::{Check, Vitals},
+    tls::NodeTls,
     types::Offset,
 };
 
@@ -19,14 +23,22 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct NodeVitals {
     board: ConditionBoard,
+    tls: Option<NodeTls>,
+    /// Of a node that gossips.
+    gossip: Option<GossipRing>,
     /// Set once, right after the Agent is started.
     agent: Arc<OnceLock<Addr<AgentActor>>>,
 }
 
 impl NodeVitals {
-    pub(super) fn new(board: ConditionBoard) -> Self {
+    pub(super) fn new(board: ConditionBoard, options: &NodeOptions) -> Self {
         Self {
             board,
+            tls: options.tls.clone(),
+            gossip: options
+                .cluster
+                .listen
+                .map(|_| options.cluster.gossip.gossip_keys.clone()),
             agent: Arc::default(),
         }
     }
@@ -52,10 +64,26 @@ impl Vitals for NodeVitals {
             )),
             Condition::Damaged { cause } | Condition::Failsafe { cause } => Some(cause),
         };
-        vec![Check {
+        let disk = Check {
             name: "disk",
             problem: disk,
-        }]
+            remark: None,
+        };
+        let certificate = self.tls.as_ref().map(|tls| Check {
+            name: "certificate",
+            problem: tls.expired(clock::wall()).map(|problem| {
+                format!(
+                    "{problem}, and nobody is let in; make a new one with `annals certs renew`, where the authority's key is, and \
+                     put its files where the old ones are"
+                )
+            }),
+            remark: None,
+        });
+        [disk].into_iter().chain(certificate).collect()
+    }
+
+    fn gossip_keys(&self) -> Option<GossipKeysStatus> {
+        self.gossip.as_ref().map(GossipRing::status)
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {

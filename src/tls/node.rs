@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Contents, Files, Guest, Material, MaterialError, NodeNames, Proven, Stream, TlsFailure, Usage, handshake,
-    identity,
+    Contents, Files, Guest, Material, MaterialError, MaterialProblem, NodeNames, Proven, Stream, TlsFailure,
+    Usage, handshake, identity,
     open::{OpenConnections, Outcast},
     provider,
     server::{PEERS_PROTOCOL, serving},
@@ -258,6 +258,13 @@ impl NodeTls {
         }
     }
 
+    /// That the certificate in force has expired, if it has: nobody shakes hands with this node any more.
+    #[must_use]
+    pub fn expired(&self, now: TimestampMs) -> Option<MaterialProblem> {
+        let not_after = self.0.current.load().material.certificate().not_after;
+        (not_after <= now).then_some(MaterialProblem::Expired { not_after })
+    }
+
     /// Where its files are.
     #[must_use]
     pub fn files(&self) -> &Files {
@@ -276,7 +283,7 @@ impl Current {
         let material = Material::of_node(&contents, files, names, clock::wall())?;
         let serving = |welcome| {
             serving(&material, welcome).map_err(|error| {
-                let problem = super::MaterialProblem::NotVouchedFor {
+                let problem = MaterialProblem::NotVouchedFor {
                     reason: error.to_string(),
                 };
                 files.fault(super::MaterialFile::Certificate, problem)
@@ -320,10 +327,13 @@ fn changes(before: &Current, after: &Current) -> String {
             super::error::Time(after.material.certificate().not_after)
         ));
     }
-    let count = |current: &Current| current.material.authorities().certificates().len();
+    let count = |current: &Current| match current.material.authorities().certificates().len() {
+        1 => "1 authority".to_owned(),
+        count => format!("{count} authorities"),
+    };
     if before.contents.authorities != after.contents.authorities {
         what.push(format!(
-            "it believes {} authorities now, {} before",
+            "it believes {} now, {} before",
             count(after),
             count(before)
         ));

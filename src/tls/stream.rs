@@ -137,6 +137,10 @@ impl AsyncRead for Stream {
 /// The error, of which note has been taken.
 fn told(error: io::Error, fate: &Fate) -> io::Error {
     fate.learn(&error);
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        // The library's own words are about its interface.
+        return io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed");
+    }
     error
 }
 

@@ -173,6 +173,16 @@ async fn what_no_node_has_any_more_is_not_handed_on_as_if_it_had_been_trimmed() 
         assert_eq!(cluster.node(number).refs.read_path.view().earliest(), Offset(0));
         assert!(says(&cluster, number, MISSING));
         assert!(says(&cluster, number, "segment not repaired"));
+        // It serves what it has, and whoever looks closely is told what it has not.
+        let below = segment_firsts(cluster.node(number))[1];
+        let told = format!(
+            "[+] log ok, but it is damaged at its beginning: the segments with the entries below {below} are missing"
+        );
+        until("it to say so of its log", async || {
+            let (_, text) = cluster.node(number).get("/readyz?verbose").await;
+            text.contains(&told)
+        })
+        .await;
     }
     cluster.stop().await;
 }

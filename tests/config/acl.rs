@@ -79,10 +79,7 @@ fn who_asks_for_certificates_has_a_policy_or_says_that_it_wants_none() {
         "\
 the configuration has 1 error
 
-annals.toml:4:15: acl.policy is none, so that nobody could do anything
-  |
-4 | certificate = \"node.pem\"
-  |               ^^^^^^^^^^
+default: acl.policy is none, so that nobody could do anything
 note: acl.mode is auto by default
 note: acl.policy is none by default
 note: tls.certificate is node.pem by annals.toml:4:15

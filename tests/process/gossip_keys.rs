@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Node, configuration, line_with};
+use serde_json::{Value, json};
+
+use crate::support::{Node, configuration, get, line_with};
 
 /// 32 bytes each.
 const FIRST: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -12,9 +14,16 @@ const NO_KEY: &str = "bm90IGEga2V5";
 /// As Kubernetes and editors do: never half of it is to be seen.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
-    fs::write(&new, text)
-        .and_then(|()| fs::rename(new, file))
-        .expect("there is room for a few keys");
+    fs::write(&new, text).expect("it can be written");
+    fs::rename(new, file).expect("it is there");
+}
+
+/// What `/status` says of the keys.
+fn status(node: &Node) -> Value {
+    let response = get(&node.admin, "/status");
+    let (_, body) = response.split_once("\r\n\r\n").expect("it has a body");
+    let mut status: Value = serde_json::from_str(body).expect("it is JSON");
+    status["gossip"].take()
 }
 
 #[test]
@@ -32,12 +41,21 @@ fn a_new_file_of_keys_is_in_force_at_once_and_a_wrong_one_is_told_of_without_its
     node.wait_until_ready();
     let says = |what: &'static str| node.process.err.wait_for(what, |log| line_with(log, what));
 
+    let stands = |keys: usize, reloads: u64, failures: u64, problem: Option<&str>| {
+        let told = status(&node);
+        let expected =
+            json!({"keys": keys, "reloads": reloads, "reload_failures": failures, "reload_problem": problem});
+        assert_eq!(told, expected);
+    };
+    stands(1, 0, 0, None);
+
     replace(
         &keys,
         &format!("# the new one is not in use yet\n{FIRST}\n{SECOND}\n"),
     );
     let line = says("2 keys of ");
     assert!(line.contains("\"msg\":\"reloaded\""), "{line}");
+    stands(2, 1, 0, None);
 
     replace(&keys, &format!("{SECOND}\n{NO_KEY}\n"));
     let line = says("line 2 is no key");
@@ -46,9 +64,12 @@ fn a_new_file_of_keys_is_in_force_at_once_and_a_wrong_one_is_told_of_without_its
         "{line}"
     );
     assert!(line.contains("openssl rand"), "{line}");
+    let problem = format!("{}: line 2 is no key", keys.display());
+    stands(2, 1, 1, Some(&problem));
 
     replace(&keys, &format!("{SECOND}\n"));
-    says("1 keys of ");
+    says("1 key of ");
+    stands(1, 2, 1, None);
     // Asked for, it answers also where nothing has changed.
     node.process.signal("HUP");
     says("nothing to reload: nothing has changed");

@@ -55,7 +55,8 @@ async fn a_denial_says_who_asked_for_what_from_where_and_by_which_rule() {
         (field("subject"), field("object"), field("action")),
         (Some(APP), Some("log"), Some("produce"))
     );
-    // The rule is the operators' business.
+    // Which line stands against them they may know; what it says is the operators' business.
+    assert_eq!(field("denied_by_line"), Some("2"));
     assert!(!status.message().contains("deny"), "{}", status.message());
 }
 

@@ -1,13 +1,14 @@
 //! Who is let in at a node's port, as a client and as a peer, and what the others hear.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use annals::{certs::Terms, types::TimestampMs};
-use rustls::{AlertDescription, SupportedProtocolVersion, version::TLS12};
+use rustls::{AlertDescription, SupportedProtocolVersion, pki_types::ServerName, version::TLS12};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     speaking::{Heard, PEER, PREFACE, Speaker, by_another_tool, signed_at},
@@ -53,6 +54,37 @@ impl Stage {
     async fn stop(self) {
         assert_eq!(self.node.shut_down().await.exit_code, 0);
     }
+}
+
+/// Shakes hands, says nothing, and ends the connection below TLS, as a process does that is killed.
+async fn vanish(speaker: &Speaker, address: SocketAddr) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let host = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(speaker.config()));
+    let mut stream = connector.connect(host, stream).await.unwrap();
+    stream.get_mut().0.shutdown().await.unwrap();
+    stream
+}
+
+/// The library's own words for it are about its interface, and where to read of that.
+#[tokio::test]
+async fn of_a_connection_that_ends_unannounced_is_said_that_it_was_closed() {
+    let credentials = Credentials::of(CLUSTER);
+    let tls = credentials.node("node-0");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let proven = tls.accept_client(stream, Duration::from_secs(20)).await;
+        proven.unwrap().stream.read_to_end(&mut Vec::new()).await
+    };
+    let own = credentials.sign(&client("app"));
+    let speaker = Speaker::new(Some(own), &credentials.authority.certificate);
+    let both = async { tokio::join!(serve, vanish(&speaker, address)) };
+    let (read, _gone) = in_time("the end", both).await;
+    let error = read.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(error.to_string(), "the connection was closed");
 }
 
 /// In an hour.

@@ -90,6 +90,11 @@ async fn who_is_vouched_for_no_longer_is_out_within_seconds_and_who_still_is_sta
     let own = new.sign(&crate::support::certs::node("node-0"), DAY);
     credentials.put(&files, &own, &new.certificate);
     until_reloaded(&node, 2).await;
+    let reloaded = node.lines.beginning("reloaded");
+    assert!(
+        reloaded[0].contains("it believes 1 authority now, 2 authorities before"),
+        "{reloaded:?}"
+    );
     let more = tokio::time::timeout(Duration::from_secs(2), staying.message());
     assert!(more.await.is_err(), "nothing came and nothing ended");
     let told = node.lines.beginning("closed a connection: nobody vouches");
@@ -221,6 +226,38 @@ async fn a_certificate_is_told_of_before_it_expires() {
         assert!(line.contains(&format!("days_left={}", days - 1)), "{line}");
     }
     node.shut_down().await;
+}
+
+/// Nobody is let in then, so that it is the probes of the admin listener that must say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_certificate_has_expired_is_not_ready_until_it_has_another() {
+    let credentials = Arc::new(Credentials::of(CLUSTER));
+    let files = credentials.files("node-0");
+    let running = TestNode::start(&Place::real().secured(&credentials)).await;
+    let (code, text) = running.get("/readyz?verbose").await;
+    assert_eq!(code, 200, "{text}");
+    assert!(text.contains("[+] certificate ok"), "{text}");
+
+    let terms = annals::certs::Terms {
+        now: clock::wall(),
+        valid_for: Duration::from_secs(5),
+    };
+    let short = signed_at(&credentials.authority, &node("node-0"), terms);
+    credentials.put(&files, &short, &credentials.authority.certificate);
+    until_reloaded(&running, 1).await;
+    until("it to expire", async || running.get("/readyz").await.0 == 503).await;
+    let (_, text) = running.get("/readyz").await;
+    assert!(
+        text.starts_with("[-] certificate failed: the certificate expired at 2"),
+        "{text}"
+    );
+    assert!(text.contains("annals certs renew"), "{text}");
+    assert_eq!(text.lines().count(), 1, "nothing else fails: {text}");
+
+    let renewed = credentials.authority.sign(&node("node-0"), DAY);
+    credentials.put(&files, &renewed, &credentials.authority.certificate);
+    until("it to be ready", async || running.get("/readyz").await.0 == 200).await;
+    running.shut_down().await;
 }
 
 /// A machine that does much else may not run a thread for a while; that is no election, which would fail requests.

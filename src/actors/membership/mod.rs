@@ -45,5 +45,5 @@ pub use directory::{Peer, PeerBoard, PeerDirectory, PeerTable, Presence};
 pub use messages::{Forget, Leave, Members};
 pub use options::{ClusterOptions, GossipTiming, MembershipSetup, NodeIdentity};
 pub use own::OwnTags;
-pub use ring::{GossipRing, NotEncrypted};
+pub use ring::{GossipKeysStatus, GossipRing, NotEncrypted};
 pub use tags::{Standing, TAGS_BYTES_MAX, Tags, TagsError};

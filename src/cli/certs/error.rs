@@ -93,6 +93,12 @@ pub enum CertsFailure {
         /// Why.
         reason: Unrenewable,
     },
+    /// Of some files nobody knows what certificates they have.
+    #[error("{} cannot be read", counted(*.files))]
+    Unreadable {
+        /// How many.
+        files: usize,
+    },
     /// Certificates have expired, or do so soon.
     #[error("{expired} expired, {soon} more within the time given")]
     Due {
@@ -101,6 +107,13 @@ pub enum CertsFailure {
         /// How many others will.
         soon: usize,
     },
+}
+
+fn counted(files: usize) -> String {
+    match files {
+        1 => "1 file that should have certificates".to_owned(),
+        files => format!("{files} files that should have certificates"),
+    }
 }
 
 /// Why a certificate cannot be made again as it is.
@@ -168,6 +181,7 @@ impl CertsFailure {
             | Self::NoAuthorityKey { .. }
             | Self::Twice { .. }
             | Self::NoFile { .. }
+            | Self::Unreadable { .. }
             | Self::Due { .. } => Disposition::Reject,
             Self::Content { source, .. } => source.disposition(),
             Self::NotRenewable { reason, .. } => reason.disposition(),
@@ -187,7 +201,11 @@ impl CertsFailure {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Twice { .. } => Exit::Usage,
             Self::Due { .. } => Exit::Due,
-            Self::Busy { .. } | Self::Io { .. } | Self::NoFile { .. } | Self::Content { .. } => Exit::Failed,
+            Self::Busy { .. }
+            | Self::Io { .. }
+            | Self::NoFile { .. }
+            | Self::Unreadable { .. }
+            | Self::Content { .. } => Exit::Failed,
         }
     }
 
@@ -233,6 +251,7 @@ impl CertsFailure {
             Self::NotRenewable { .. } => {
                 "look at it with `annals certs list`; `annals certs node` and `client` make a new one under another name"
             }
+            Self::Unreadable { .. } => "the list says which, and why",
             Self::Due { .. } => {
                 "`annals certs renew` makes new ones for nodes and clients; an authority is followed by another one in a directory of its own"
             }

@@ -72,11 +72,14 @@ pub(super) struct Listing {
     pub(super) certificates: Vec<Listed>,
     /// Files that have no certificate, or no other half, and why.
     pub(super) problems: Vec<(PathBuf, String)>,
+    /// How many of them have certificates that nobody knows, one that has expired among them, perhaps.
+    unreadable: usize,
 }
 
 /// Prints what is there.
 ///
-/// Errors: `Due` when all was printed and some of it has expired, or will within the time given.
+/// Errors: when all was printed, `Due` where some of it has expired, or will within the time given, and else `Unreadable` where
+/// some of it could not be looked at.
 pub(super) fn run(args: &ListArgs) -> Result<(), CliError> {
     let now = clock::wall();
     let within = args.expires_within.unwrap_or_default();
@@ -100,6 +103,10 @@ pub(super) fn run(args: &ListArgs) -> Result<(), CliError> {
     let soon = count(&|one| one.due && !one.expired);
     if expired + soon > 0 {
         return Err(CertsFailure::Due { expired, soon }.into());
+    }
+    if listing.unreadable > 0 {
+        let files = listing.unreadable;
+        return Err(CertsFailure::Unreadable { files }.into());
     }
     Ok(())
 }
@@ -136,7 +143,8 @@ impl Listing {
 
     fn look_at(&mut self, file: &Path, now: TimestampMs, horizon: TimestampMs) {
         let certificates = read(file)
-            .map_err(|error| causes(&error))
+            // It has its cause in its own words.
+            .map_err(|error| error.to_string())
             .and_then(|text| Certificate::all_from_pem(&text).map_err(|error: CertsError| causes(&error)));
         match certificates {
             Ok(certificates) => {
@@ -145,7 +153,10 @@ impl Listing {
                     self.certificates.push(listed);
                 }
             }
-            Err(problem) => self.problems.push((file.to_owned(), problem)),
+            Err(problem) => {
+                self.unreadable += 1;
+                self.problems.push((file.to_owned(), problem));
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ Examples:
     /// Show certificates: whose they are, where they are good for, when they expire, and whether the key beside them is theirs
     ///
     /// Of a directory, all *.pem and *.crt. LEFT is in days. Ends with exit code 7 when one has expired, or does so within
-    /// the time given.
+    /// the time given, and else with 1 when one cannot be read.
     #[command(after_long_help = "\
 Examples:
   annals certs list

@@ -127,7 +127,12 @@ impl Gate {
         self.audit.denied(&call.line(right, &decision, Verdict::Denied));
         let subject = call.who().to_string();
         Err(match right {
-            Some(right) => Refusal::Denied { subject, right },
+            Some(right) => Refusal::Denied {
+                subject,
+                right,
+                // Its text is the operators' business: it may name others.
+                denied_by: decision.rule.map(|rule| rule.line),
+            },
             None => Refusal::UnknownMethod { subject },
         })
     }

@@ -138,10 +138,22 @@ fn table() -> Vec<Row> {
             Refusal::Denied {
                 subject: "annals://orders/client/app".to_owned(),
                 right: crate::acl::Right::PRODUCE,
+                denied_by: None,
             },
             PermissionDenied,
             "ACL_DENIED",
             &["action", "object", "subject"],
+            false,
+        ),
+        (
+            Refusal::Denied {
+                subject: "annals://orders/client/app".to_owned(),
+                right: crate::acl::Right::PRODUCE,
+                denied_by: Some(2),
+            },
+            PermissionDenied,
+            "ACL_DENIED",
+            &["action", "denied_by_line", "object", "subject"],
             false,
         ),
         (

@@ -127,6 +127,15 @@ impl LogView {
         self.begins.earliest
     }
 
+    /// Entries below this should be there and are not, since the first segments are missing; `None` when none is.
+    #[must_use]
+    pub fn missing_below(&self) -> Option<LogIndex> {
+        let [first, next, ..] = self.segments.as_slice() else {
+            return None;
+        };
+        first.is_missing().then(|| next.first_log_index())
+    }
+
     /// Below this the log is trimmed, by what is committed. The earliest offset may be higher where segments are missing.
     #[must_use]
     pub fn trim_point(&self) -> Offset {

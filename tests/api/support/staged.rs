@@ -7,6 +7,7 @@ use annals::{
     actors::{
         committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
         gateway::GatewayChild,
+        membership::GossipKeysStatus,
         peer::PeerIdentity,
         read_path::ReadPath,
         supervision::{ActorRef, Child, Died, Lifeline, Part, PartStatus, State},
@@ -278,7 +279,12 @@ impl Vitals for TestVitals {
         vec![Check {
             name: "disk",
             problem: None,
+            remark: None,
         }]
+    }
+
+    fn gossip_keys(&self) -> Option<GossipKeysStatus> {
+        None
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {

@@ -16,6 +16,7 @@ fn a_list_says_what_is_wrong_with_what_is_there() {
     fs::remove_file(certs.path("d.key")).expect("it is there");
     certs.write("empty.pem", "");
     fs::create_dir(certs.path("folder.pem")).expect("it can be made");
+    std::os::unix::fs::symlink("nowhere", certs.path("gone.pem")).expect("it can be made");
     certs.write("huge.pem", vec![b'a'; (1 << 20) + 1]);
     let pem = certs.read("a.pem");
     certs.write("cut.crt", &pem[..300]);
@@ -25,7 +26,14 @@ fn a_list_says_what_is_wrong_with_what_is_there() {
         certs.write(file, other.read(file));
     }
     let listed = certs.list("-o json");
-    assert_eq!((listed.code, listed.err.as_str()), (0, ""));
+    assert_eq!(listed.code, 1);
+    assert!(
+        listed
+            .err
+            .starts_with("error: 5 files that should have certificates cannot be read\n"),
+        "{}",
+        listed.err
+    );
     let listed = json(&listed);
     let by_name = |name: &str| {
         let path = certs.path(name).display().to_string();
@@ -63,7 +71,12 @@ fn a_list_says_what_is_wrong_with_what_is_there() {
             (name, one["problem"].as_str().expect("it is text").to_owned())
         })
         .collect();
-    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    assert_eq!(
+        problems["gone.pem"].matches("os error").count(),
+        1,
+        "{problems:?}"
+    );
     assert_eq!(problems["empty.pem"], "there is no certificate in it");
     assert_eq!(problems["cut.crt"], "its PEM is damaged");
     for name in ["folder.pem", "huge.pem"] {

@@ -18,6 +18,7 @@ use annals::{
         agent::{AgentActor, Shutdown},
         committer::{Committer, Leadership, Propose, ReadIndex},
         gateway::GatewayChild,
+        membership::GossipKeysStatus,
         peer::{HandlerSlot, PeerIdentity},
         read_path::{HighWatermark, ReadPath},
         replicator::{
@@ -323,6 +324,10 @@ impl Vitals for NoVitals {
 
     fn checks(&self) -> Vec<Check> {
         Vec::new()
+    }
+
+    fn gossip_keys(&self) -> Option<GossipKeysStatus> {
+        None
     }
 
     fn supervision(&self) -> BoxFuture<'_, Vec<PartStatus>> {
