@@ -2,9 +2,10 @@
 //! budgets nor its timeouts: replication must go on when clients fill everything that is theirs.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt, io,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use slog::{Logger, error, warn};
@@ -30,7 +31,7 @@ use crate::{
         peer::{HandlerSlot, Incarnation, PeerIdentity, Rival},
         replicator::Replicators,
     },
-    certs,
+    certs, clock,
     consensus::links::{
         CLUSTER_ID_HEADER, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, FROM_INCARNATION_HEADER,
         FROM_NODE_HEADER, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
@@ -44,6 +45,10 @@ use crate::{
 const CALLS_MAX: u32 = 256;
 /// Strangers that are remembered, so that each is told of once. More than this is an attack, and not a mistake.
 const STRANGERS_MAX: usize = 256;
+/// For how long the connections of a process that has ended may still seem to be there.
+const LINGERS: Duration = Duration::from_millis(300);
+/// After this a stranger that was not worth a word is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What answering peers takes; outlives the gateway's restarts.
 #[derive(Clone, Debug)]
@@ -100,7 +105,7 @@ pub(super) struct Caller(pub(super) NodeId);
 struct Gate {
     identity: PeerIdentity,
     context: Arc<Context>,
-    strangers: Arc<Mutex<BTreeSet<String>>>,
+    strangers: Arc<Mutex<BTreeMap<String, Seen>>>,
     log: Logger,
 }
 
@@ -216,11 +221,30 @@ impl Gate {
             return;
         }
         let key = stranger.key().unwrap_or_else(|| text.to_owned());
+        let now = clock::now();
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() < STRANGERS_MAX && strangers.insert(key) {
+        strangers.retain(|_, seen| seen.is_told || now - seen.first < FORGOTTEN_AFTER);
+        if strangers.len() >= STRANGERS_MAX && !strangers.contains_key(&key) {
+            return;
+        }
+        let seen = strangers.entry(key).or_insert(Seen {
+            first: now,
+            is_told: false,
+        });
+        // The process that is seen to be the node may have ended a moment ago, its connections not yet.
+        let stays = !matches!(stranger, Stranger::OtherProcess(_)) || now - seen.first >= LINGERS;
+        if stays && !seen.is_told {
+            seen.is_told = true;
             error!(self.log, "refused a peer; nothing is exchanged"; "why" => text);
         }
     }
+}
+
+/// A stranger that is remembered.
+#[derive(Debug)]
+struct Seen {
+    first: Instant,
+    is_told: bool,
 }
 
 /// Somebody who has no business here.
