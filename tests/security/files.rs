@@ -146,7 +146,7 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_once_until_it_is_right
         "{told:#?}"
     );
     folder.put(ONLY_DESCRIBE);
-    until_logged(&node, "reloaded what=policy changed=1 rules").await;
+    until_logged(&node, "reloaded what=policy changed=1 rule of").await;
     assert_denied(&client.produce(request("denied")).await.unwrap_err());
     let (_, status) = node.get("/status").await;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
@@ -172,7 +172,7 @@ async fn a_policy_behind_links_is_followed_as_kubernetes_replaces_it() {
     let mut client = client(&node);
     client.produce(request("kept")).await.unwrap();
     link("two");
-    until_logged(&node, "reloaded what=policy changed=1 rules").await;
+    until_logged(&node, "reloaded what=policy changed=1 rule of").await;
     assert_denied(&client.produce(request("denied")).await.unwrap_err());
 }
 
