@@ -33,5 +33,6 @@ pub mod held;
 pub mod listener;
 pub mod peers;
 pub mod server;
+mod strangers;
 
 pub use options::Options;

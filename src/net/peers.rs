@@ -2,10 +2,8 @@
 //! budgets nor its timeouts: replication must go on when clients fill everything that is theirs.
 
 use std::{
-    collections::BTreeMap,
     fmt, io,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use slog::{Logger, error, warn};
@@ -25,6 +23,7 @@ use super::{
     connection::{Connection, Ends},
     context::Context,
     services::peer::PeerV1,
+    strangers::Strangers,
 };
 use crate::{
     actors::{
@@ -43,12 +42,6 @@ use crate::{
 
 /// Calls on one connection of a peer. It has a stream of appends, one of proposals, and a few others at a time.
 const CALLS_MAX: u32 = 256;
-/// Strangers that are remembered, so that each is told of once. More than this is an attack, and not a mistake.
-const STRANGERS_MAX: usize = 256;
-/// For how long the connections of a process that has ended may still seem to be there.
-const LINGERS: Duration = Duration::from_millis(300);
-/// After this a stranger that was not worth a word is forgotten.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What answering peers takes; outlives the gateway's restarts.
 #[derive(Clone, Debug)]
@@ -105,7 +98,7 @@ pub(super) struct Caller(pub(super) NodeId);
 struct Gate {
     identity: PeerIdentity,
     context: Arc<Context>,
-    strangers: Arc<Mutex<BTreeMap<String, Seen>>>,
+    strangers: Arc<Mutex<Strangers>>,
     log: Logger,
 }
 
@@ -221,30 +214,13 @@ impl Gate {
             return;
         }
         let key = stranger.key().unwrap_or_else(|| text.to_owned());
-        let now = clock::now();
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        strangers.retain(|_, seen| seen.is_told || now - seen.first < FORGOTTEN_AFTER);
-        if strangers.len() >= STRANGERS_MAX && !strangers.contains_key(&key) {
-            return;
-        }
-        let seen = strangers.entry(key).or_insert(Seen {
-            first: now,
-            is_told: false,
-        });
         // The process that is seen to be the node may have ended a moment ago, its connections not yet.
-        let stays = !matches!(stranger, Stranger::OtherProcess(_)) || now - seen.first >= LINGERS;
-        if stays && !seen.is_told {
-            seen.is_told = true;
+        let may_pass = matches!(stranger, Stranger::OtherProcess(_));
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.is_news(key, may_pass, clock::now()) {
             error!(self.log, "refused a peer; nothing is exchanged"; "why" => text);
         }
     }
-}
-
-/// A stranger that is remembered.
-#[derive(Debug)]
-struct Seen {
-    first: Instant,
-    is_told: bool,
 }
 
 /// Somebody who has no business here.
