@@ -16,6 +16,7 @@ mod identity;
 mod material;
 mod node;
 mod open;
+mod read_ahead;
 mod server;
 mod stream;
 mod verifiers;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::TlsFailure;
+use super::{TlsFailure, read_ahead::ReadAhead};
 
 /// A connection whose bytes are encrypted, or not.
 #[derive(Debug)]
@@ -54,7 +54,10 @@ impl Fate {
 
 /// A socket below TLS; it can be moved to another runtime.
 #[derive(Debug)]
-pub(super) struct Socket(Option<TcpStream>);
+pub(super) struct Socket {
+    tcp: Option<TcpStream>,
+    ahead: ReadAhead,
+}
 
 impl Stream {
     pub(super) fn encrypted(stream: TlsStream<Socket>) -> Self {
@@ -69,7 +72,7 @@ impl Stream {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
-            Self::Tls(encrypted) => encrypted.stream.get_ref().0.0.as_ref(),
+            Self::Tls(encrypted) => encrypted.stream.get_ref().0.tcp.as_ref(),
         }
     }
 
@@ -109,7 +112,7 @@ impl Stream {
                     TlsStream::Client(stream) => stream.get_mut().0,
                     TlsStream::Server(stream) => stream.get_mut().0,
                 };
-                socket.0 = socket.0.take().map(again).transpose()?;
+                socket.tcp = socket.tcp.take().map(again).transpose()?;
                 Ok(Self::Tls(encrypted))
             }
         }
@@ -191,11 +194,14 @@ impl AsyncWrite for Stream {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Some(stream))
+        Self {
+            tcp: Some(stream),
+            ahead: ReadAhead::default(),
+        }
     }
 
     fn pinned(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        let stream = self.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let stream = self.tcp.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         Ok(Pin::new(stream))
     }
 }
@@ -206,7 +212,9 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.pinned()?.poll_read(cx, buf)
+        let Self { tcp, ahead } = &mut *self;
+        let tcp = tcp.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        ahead.poll_read(Pin::new(tcp), cx, buf)
     }
 }
 
@@ -232,6 +240,6 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.as_ref().is_some_and(TcpStream::is_write_vectored)
+        self.tcp.as_ref().is_some_and(TcpStream::is_write_vectored)
     }
 }
