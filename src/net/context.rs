@@ -18,6 +18,7 @@ use crate::{
         cluster::ClusterPort,
         peers::PeerServing,
         port::CommitterPort,
+        refusals::RefusalCounts,
         status::Refusal,
         vitals::{Readiness, Vitals},
     },
@@ -90,6 +91,8 @@ pub struct Context {
     pub consumers: Arc<Semaphore>,
     /// Room for reads of files.
     pub reads: Arc<Semaphore>,
+    /// Who was refused at the entrance.
+    pub refusals: Arc<RefusalCounts>,
     /// Cancelled when the gateway drains or is dropped.
     pub draining: CancellationToken,
 }
@@ -110,6 +113,7 @@ impl Context {
                 options.consumers_max.clamp(1, Semaphore::MAX_PERMITS),
             )),
             reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
+            refusals: Arc::default(),
             draining,
             options,
             parts,

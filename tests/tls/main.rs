@@ -7,6 +7,7 @@ mod support;
 
 mod cluster;
 mod impostors;
+mod joining;
 mod program;
 mod refusals;
 mod reload;
