@@ -47,8 +47,24 @@ pub struct ClusterPort {
 }
 
 impl ClusterPort {
+    /// What `node` is, in a word, where `leader` leads.
+    pub(super) fn role_of(&self, node: NodeId, leader: Option<NodeId>) -> &'static str {
+        match (leader == Some(node), self.board.state().members.get(&node)) {
+            (true, _) => "leader",
+            (false, Some(member)) if member.voter => "follower",
+            (false, Some(_)) => "learner",
+            (false, None) => "none",
+        }
+    }
+
+    /// What another node is called, as far as that is known, and its id.
+    pub(super) fn labels_of(&self, node: NodeId) -> [String; 2] {
+        let name = self.directory.name_of(node).or_else(|| self.board.name_of(node));
+        [name.unwrap_or_default(), node.to_string()]
+    }
+
     /// What is wrong with the links to nodes that do not belong: those that the leader has to who asks to.
-    fn problems_of_others(&self, state: &ClusterState) -> BTreeMap<NodeId, String> {
+    pub(super) fn problems_of_others(&self, state: &ClusterState) -> BTreeMap<NodeId, String> {
         let links = self.links.status().into_iter();
         let others = links.filter(|(node, ..)| !state.members.contains_key(node));
         others
@@ -342,12 +358,7 @@ pub(super) fn status(context: &Context) -> Value {
     let own = context.parts.identity.node_id;
     let leader = context.parts.leadership.borrow().leader;
     let (state, table) = (port.board.state(), port.directory.table());
-    let role = match (leader == Some(own), state.members.get(&own)) {
-        (true, _) => "leader",
-        (false, Some(member)) if member.voter => "follower",
-        (false, Some(_)) => "learner",
-        (false, None) => "none",
-    };
+    let role = port.role_of(own, leader);
     let member = |(node, member): (&NodeId, &MemberState)| {
         let presence = table.get(*node).map(|peer| peer.presence);
         json!({

@@ -14,7 +14,7 @@ use crate::{
     net::{
         Options,
         admission::Admission,
-        authorization::Authorization,
+        authorization::{AuditCounts, Authorization},
         cluster::ClusterPort,
         peers::PeerServing,
         port::CommitterPort,
@@ -91,6 +91,8 @@ pub struct Context {
     pub consumers: Arc<Semaphore>,
     /// Room for reads of files.
     pub reads: Arc<Semaphore>,
+    /// How much is in the audit trail.
+    pub audit: Arc<AuditCounts>,
     /// Who was refused at the entrance.
     pub refusals: Arc<RefusalCounts>,
     /// Cancelled when the gateway drains or is dropped.
@@ -113,6 +115,7 @@ impl Context {
                 options.consumers_max.clamp(1, Semaphore::MAX_PERMITS),
             )),
             reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
+            audit: Arc::default(),
             refusals: Arc::default(),
             draining,
             options,

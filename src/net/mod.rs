@@ -32,6 +32,7 @@ mod handshakes;
 pub mod health;
 pub mod held;
 pub mod listener;
+mod metrics;
 pub mod peers;
 pub mod refusals;
 pub mod server;

@@ -338,7 +338,11 @@ async fn serve(
         }
     };
     let draining = context.draining.clone();
-    let authorization = AuthorizationLayer::new(context.parts.authorization.as_ref(), &context.parts.log);
+    let authorization = AuthorizationLayer::new(
+        context.parts.authorization.as_ref(),
+        &context.audit,
+        &context.parts.log,
+    );
     let served = builder(&context.options)
         // The first of all: nothing of a call that is denied is read.
         .layer(authorization)

@@ -8,6 +8,7 @@ mod support;
 mod cluster;
 mod impostors;
 mod joining;
+mod metrics;
 mod program;
 mod refusals;
 mod reload;

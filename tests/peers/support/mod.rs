@@ -40,7 +40,7 @@ use annals::{
         port::CommitterPort,
         refusals::PeerRefusal,
         server::Launcher,
-        vitals::{Check, Readiness, Vitals},
+        vitals::{Check, DiskRoom, Readiness, Vitals},
     },
     storage::LogView,
     types::{ClusterId, LogIndex, NodeId, Offset, Term},
@@ -326,6 +326,10 @@ impl Vitals for NoVitals {
 
     fn checks(&self) -> Vec<Check> {
         Vec::new()
+    }
+
+    fn disk_room(&self) -> Option<DiskRoom> {
+        None
     }
 
     fn gossip_keys(&self) -> Option<GossipKeysStatus> {
