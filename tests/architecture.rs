@@ -38,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "tls",
             "proto",
             "record_set",
+            "telemetry",
         ],
     ),
     ("config", &["acl", "tls"]),

@@ -21,6 +21,7 @@ use annals::{
         Log, LogOptions, OpenError, OpenReport,
         entry::{Batch, Entry, Payload},
     },
+    telemetry::metrics::{Description, names},
     types::{ClusterId, LogIndex, Offset, Term, TimestampMs},
 };
 use bytes::Bytes;
@@ -410,6 +411,33 @@ fn every_log_line_to_alert_on_is_one_that_is_written() {
         .map(str::to_owned)
         .collect();
     assert_none("log lines that nobody writes", &missing);
+}
+
+#[test]
+fn every_metric_is_listed_as_it_is_and_no_other() {
+    let operations = text("docs/operations.md");
+    let (_, rest) = operations.split_once("\n## Metrics\n").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let listed: Vec<_> = section
+        .lines()
+        .filter(|line| line.starts_with("| `annals_"))
+        .collect();
+    let wanted: Vec<_> = names::ALL.iter().map(row).collect();
+    assert_eq!(listed, wanted);
+    let told = code_words(section)
+        .into_iter()
+        .filter(|word| word.starts_with("annals_"));
+    let unknown: Vec<_> = told
+        .map(|word| word.split([' ', '{']).next().unwrap_or_default().to_owned())
+        .filter(|word| !names::ALL.iter().any(|metric| metric.name == word))
+        .collect();
+    assert_none("metrics that there are not", &unknown);
+}
+
+fn row(metric: &Description) -> String {
+    let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let (kind, labels) = (metric.kind.as_str(), labels.join(", "));
+    format!("| `{}` | {kind} | {labels} | {} |", metric.name, metric.help)
 }
 
 #[test]

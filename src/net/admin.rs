@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::Arc};
 use axum::{
     Json, Router,
     extract::{RawQuery, State},
-    http::StatusCode,
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
     routing::get,
 };
 use serde_json::{Value, json};
@@ -15,12 +15,14 @@ use super::{
     cluster,
     connections::Connections,
     context::Context,
+    metrics::{self, DiskLooks},
     vitals::{Check, Readiness},
 };
 use crate::{
     actors::{membership::GossipKeysStatus, supervision::PartStatus},
     certs::Certificate,
     clock,
+    telemetry::metrics::Exposition,
     tls::NodeTls,
 };
 
@@ -28,6 +30,7 @@ const ROUTES: &str = "/livez    200 while the process answers
 /readyz   200 while reads and writes are served; /readyz?verbose names each check
 /startupz 200 once the log has been opened
 /status   the node, its log and its actors, as JSON
+/metrics  the same in numbers, for Prometheus
 ";
 
 /// Milliseconds of a day.
@@ -37,6 +40,7 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 struct Admin {
     context: Arc<Context>,
     connections: Arc<Connections>,
+    disk_looks: DiskLooks,
 }
 
 /// The routes.
@@ -46,13 +50,23 @@ pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/status", get(status))
+        .route("/metrics", get(metrics))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
                 format!("there is nothing here; there is\n{ROUTES}"),
             )
         })
-        .with_state(Admin { context, connections })
+        .with_state(Admin {
+            context,
+            connections,
+            disk_looks: DiskLooks::new(),
+        })
+}
+
+async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, &'static str); 1], String) {
+    let text = metrics::text(&admin.context, &admin.connections, &admin.disk_looks).await;
+    ([(CONTENT_TYPE, Exposition::CONTENT_TYPE)], text)
 }
 
 async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (StatusCode, String) {
@@ -84,7 +98,9 @@ async fn startupz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn status(State(admin): State<Admin>) -> Json<Value> {
-    let Admin { context, connections } = admin;
+    let Admin {
+        context, connections, ..
+    } = admin;
     let parts = &context.parts;
     let leadership = parts.leadership.borrow().clone();
     let readiness = parts.readiness.borrow().clone();
@@ -197,7 +213,7 @@ fn readiness_name(readiness: &Readiness, checks: &[Check]) -> &'static str {
 }
 
 /// What must hold for the node to be ready: the gateway's own checks, then the node's.
-fn checks(context: &Context) -> Vec<Check> {
+pub(super) fn checks(context: &Context) -> Vec<Check> {
     let readiness = context.parts.readiness.borrow().clone();
     let problem = readiness.problem();
     let (log, cluster, behind) = match readiness {

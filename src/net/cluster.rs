@@ -46,6 +46,33 @@ pub struct ClusterPort {
     pub fence: Fence,
 }
 
+impl ClusterPort {
+    /// What `node` is, in a word, where `leader` leads.
+    pub(super) fn role_of(&self, node: NodeId, leader: Option<NodeId>) -> &'static str {
+        match (leader == Some(node), self.board.state().members.get(&node)) {
+            (true, _) => "leader",
+            (false, Some(member)) if member.voter => "follower",
+            (false, Some(_)) => "learner",
+            (false, None) => "none",
+        }
+    }
+
+    /// What another node is called, as far as that is known, and its id.
+    pub(super) fn labels_of(&self, node: NodeId) -> [String; 2] {
+        let name = self.directory.name_of(node).or_else(|| self.board.name_of(node));
+        [name.unwrap_or_default(), node.to_string()]
+    }
+
+    /// What is wrong with the links to nodes that do not belong: those that the leader has to who asks to.
+    pub(super) fn problems_of_others(&self, state: &ClusterState) -> BTreeMap<NodeId, String> {
+        let links = self.links.status().into_iter();
+        let others = links.filter(|(node, ..)| !state.members.contains_key(node));
+        others
+            .filter_map(|(node, status, _)| Some((node, status.problem?)))
+            .collect()
+    }
+}
+
 /// What is known of the members when everybody was asked who answers in time.
 struct Gathered {
     state: ClusterState,
@@ -108,6 +135,10 @@ pub(super) fn describe(context: &Context, port: &ClusterPort) -> PeerDescription
             true => others.map(progress).collect(),
             false => Vec::new(),
         },
+        candidates: match leader == Some(own) {
+            true => port.problems_of_others(&state),
+            false => BTreeMap::new(),
+        },
         members: state.committed.1,
     }
 }
@@ -138,7 +169,7 @@ pub(super) async fn view(context: &Context, port: &ClusterPort, local: bool) -> 
         .map(|(node, member)| server(context, port, &gathered, leader, *node, member))
         .collect();
     servers.sort_by(|one, other| (&one.name, one.node_id).cmp(&(&other.name, other.node_id)));
-    servers.extend(outsiders(port, &gathered.state, gathered.own));
+    servers.extend(outsiders(port, &gathered, of_leader));
     let leader_address = leader.and_then(|leader| {
         let server = servers.iter().find(|server| server.node_id == leader.get())?;
         Some(server.address.clone())
@@ -248,10 +279,16 @@ fn presence(peer: Option<&Peer>) -> v1::Presence {
     }
 }
 
-/// Those that gossip reaches and who do not belong.
-fn outsiders(port: &ClusterPort, state: &ClusterState, own: NodeId) -> Vec<v1::Server> {
+/// Those that gossip reaches and who do not belong; why not, where the leader knows.
+fn outsiders(
+    port: &ClusterPort,
+    gathered: &Gathered,
+    of_leader: Option<&PeerDescription>,
+) -> Vec<v1::Server> {
     let table = port.directory.table();
-    let is_outside = |node: &NodeId| *node != own && !state.members.contains_key(node);
+    let (own, members) = (gathered.own, &gathered.state.members);
+    let is_outside = |node: &NodeId| *node != own && !members.contains_key(node);
+    let problem = |node: NodeId| of_leader.and_then(|said| said.candidates.get(&node).cloned());
     table
         .reachable()
         .filter(|(node, _)| is_outside(node))
@@ -262,6 +299,7 @@ fn outsiders(port: &ClusterPort, state: &ClusterState, own: NodeId) -> Vec<v1::S
             role: Role::Outsider.into(),
             presence: v1::Presence::Reachable.into(),
             version: peer.tags.program_version.clone(),
+            problem: problem(node).unwrap_or_default(),
             ..v1::Server::default()
         })
         .collect()
@@ -320,12 +358,7 @@ pub(super) fn status(context: &Context) -> Value {
     let own = context.parts.identity.node_id;
     let leader = context.parts.leadership.borrow().leader;
     let (state, table) = (port.board.state(), port.directory.table());
-    let role = match (leader == Some(own), state.members.get(&own)) {
-        (true, _) => "leader",
-        (false, Some(member)) if member.voter => "follower",
-        (false, Some(_)) => "learner",
-        (false, None) => "none",
-    };
+    let role = port.role_of(own, leader);
     let member = |(node, member): (&NodeId, &MemberState)| {
         let presence = table.get(*node).map(|peer| peer.presence);
         json!({
@@ -352,6 +385,11 @@ pub(super) fn status(context: &Context) -> Value {
         "last_log_index": state.last.get(),
         "applied": state.applied.get(),
         "members": state.members.iter().map(member).collect::<Vec<_>>(),
+        "candidates": port.problems_of_others(&state).iter().map(|(node, problem)| json!({
+            "id": node.to_string(),
+            "name": table.get(*node).map(|peer| &peer.tags.node_name),
+            "problem": problem,
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -72,6 +72,12 @@ impl Connections {
         self.max - self.slots.available_permits()
     }
 
+    /// As many there can be.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Closed at once since the gateway's start, because there were too many.
     #[must_use]
     pub fn refused(&self) -> u64 {

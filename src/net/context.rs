@@ -14,10 +14,11 @@ use crate::{
     net::{
         Options,
         admission::Admission,
-        authorization::Authorization,
+        authorization::{AuditCounts, Authorization},
         cluster::ClusterPort,
         peers::PeerServing,
         port::CommitterPort,
+        refusals::RefusalCounts,
         status::Refusal,
         vitals::{Readiness, Vitals},
     },
@@ -90,6 +91,10 @@ pub struct Context {
     pub consumers: Arc<Semaphore>,
     /// Room for reads of files.
     pub reads: Arc<Semaphore>,
+    /// How much is in the audit trail.
+    pub audit: Arc<AuditCounts>,
+    /// Who was refused at the entrance.
+    pub refusals: Arc<RefusalCounts>,
     /// Cancelled when the gateway drains or is dropped.
     pub draining: CancellationToken,
 }
@@ -110,6 +115,8 @@ impl Context {
                 options.consumers_max.clamp(1, Semaphore::MAX_PERMITS),
             )),
             reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
+            audit: Arc::default(),
+            refusals: Arc::default(),
             draining,
             options,
             parts,

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connection::{Connection, GREETING_WITHIN, Greeting},
     connections::{Connections, Full, Slot},
-    handshakes::{Handshakes, TLS_FIRST_BYTE},
+    farewell,
+    handshakes::{Handshakes, PEER_WITHIN, TLS_FIRST_BYTE},
+    refusals::Refusals,
 };
 use crate::{
     consensus::links::FIRST_BYTE,
@@ -32,6 +34,9 @@ const UNKNOWN_MAX: usize = 64;
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(2);
 /// Connections of peers. A node has two, and for a moment four when it comes back.
 const PEERS_MAX: usize = 64;
+
+/// What a peer hears that speaks TLS to a node without: nothing that TLS could be taken for, so that it knows.
+const NO_TLS: &[u8] = b"this node has no TLS\n";
 
 /// Where connections wait for their server to take them.
 pub type Accepted = mpsc::Sender<io::Result<Connection>>;
@@ -49,6 +54,7 @@ pub struct Entrance {
     peers: Option<Peers>,
     /// `None` where nothing is encrypted.
     handshakes: Option<Handshakes>,
+    refused: Arc<Refusals>,
     /// Once it is cancelled, peers alone are let in.
     draining: CancellationToken,
     patience: Patience,
@@ -83,21 +89,24 @@ struct Peers {
 }
 
 impl Entrance {
-    /// To `clients`, counted by `connections`, until `draining`, and to `peers`; by TLS, where the node has it.
+    /// To `clients`, counted by `connections`, until `draining`, and to `peers`; by TLS, where the node has it. Whoever is not let in is
+    /// told of there.
     #[must_use]
     pub fn new(
         clients: Side,
         connections: Arc<Connections>,
         peers: Option<Side>,
-        tls: Option<NodeTls>,
+        (tls, refused): (Option<NodeTls>, Refusals),
         draining: CancellationToken,
         log: Logger,
     ) -> Self {
+        let refused = Arc::new(refused);
         Self {
             clients,
             connections,
             draining,
-            handshakes: tls.map(|tls| Handshakes::new(tls, log.clone())),
+            handshakes: tls.map(|tls| Handshakes::new(tls, refused.clone())),
+            refused,
             peers: peers.map(|side| Peers {
                 side,
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
@@ -208,13 +217,7 @@ impl Entrance {
             return Ok(());
         }
         let Some(handshakes) = &self.handshakes else {
-            return match self.place_of_peer(peers, from) {
-                Some(slot) => {
-                    let stream = Stream::Plain(stream);
-                    peers.side.take(stream, slot, began.elapsed(), None).await
-                }
-                None => Ok(()),
-            };
+            return self.to_peers_without_tls(peers, stream, from, began).await;
         };
         // Who has proved nothing takes no place of a peer's.
         let Some(proven) = handshakes.peer(stream, from).await else {
@@ -224,6 +227,33 @@ impl Entrance {
             Some(slot) => peers.side.take_proven(&handshakes.tls, proven, slot, began).await,
             None => Ok(()),
         }
+    }
+
+    /// The same where nothing is encrypted. One that speaks TLS is told so, and this node knows why nobody takes it for a peer.
+    async fn to_peers_without_tls(
+        &self,
+        peers: &Peers,
+        stream: TcpStream,
+        from: SocketAddr,
+        began: Instant,
+    ) -> Result<(), Closed> {
+        let Some(slot) = self.place_of_peer(peers, from) else {
+            return Ok(());
+        };
+        let mut first = [0];
+        let Ok(Ok(1..)) = timeout(PEER_WITHIN, stream.peek(&mut first)).await else {
+            // It was silent, or closed again.
+            return Ok(());
+        };
+        if first == [TLS_FIRST_BYTE] {
+            self.refused.peer_with_tls(from);
+            farewell::say(stream, NO_TLS).await;
+            return Ok(());
+        }
+        peers
+            .side
+            .take(Stream::Plain(stream), slot, began.elapsed(), None)
+            .await
     }
 
     fn place_of_peer(&self, peers: &Peers, from: SocketAddr) -> Option<Slot> {
@@ -326,6 +356,7 @@ mod tests {
     use tokio::{io::AsyncWriteExt, net::TcpListener};
 
     use super::*;
+    use crate::net::refusals::PeerRefusal;
 
     struct Stage {
         entrance: Entrance,
@@ -359,7 +390,15 @@ mod tests {
             let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
-            let mut entrance = Entrance::new(clients, connections, Some(peers), tls, draining.clone(), log);
+            let refused = Refusals::new(Arc::default(), PeerRefusal::new(), log.clone());
+            let mut entrance = Entrance::new(
+                clients,
+                connections,
+                Some(peers),
+                (tls, refused),
+                draining.clone(),
+                log,
+            );
             entrance.patience = Patience {
                 client: Duration::from_millis(100),
                 unknown: Duration::from_millis(50),
@@ -439,6 +478,13 @@ mod tests {
         next(&mut stage.clients).await;
     }
 
+    #[tokio::test]
+    async fn a_peer_that_speaks_tls_to_a_node_without_hears_that_there_is_none() {
+        let stage = Stage::new(1).await;
+        let heard = last_words(stage.enter(b"\x01\x16\x03\x01\x02").await).await;
+        assert!(heard.contains("no TLS"), "{heard}");
+    }
+
     /// A node's TLS, with files that need not be kept.
     fn tls() -> NodeTls {
         use crate::certs::{Authority, Holder, Hosts, Key, Terms};
@@ -492,7 +538,7 @@ mod tests {
         assert!(closed(stage.enter(b"x").await).await);
         assert_eq!(stage.entrance.connections.refused(), 1);
         assert!(closed(stage.enter(b"").await).await, "it had its time");
-        let _peer = stage.enter(&[FIRST_BYTE]).await;
+        let _peer = stage.enter(&[FIRST_BYTE, b'P']).await;
         next(&mut stage.peers).await;
     }
 
@@ -505,7 +551,7 @@ mod tests {
         late.write_all(b"x").await.unwrap();
         assert!(closed(late).await, "it came before, and speaks too late");
         assert!(closed(stage.enter(b"x").await).await);
-        let _peer = stage.enter(&[FIRST_BYTE]).await;
+        let _peer = stage.enter(&[FIRST_BYTE, b'P']).await;
         next(&mut stage.peers).await;
         assert!(stage.clients.try_recv().is_err());
         assert_eq!(stage.entrance.connections.refused(), 0, "they were not too many");

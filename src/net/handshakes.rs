@@ -1,21 +1,11 @@
 //! TLS at the entrance: who is pending, for how long, and what is said about those who are refused.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use slog::{Logger, error, warn};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
-use crate::tls::{NodeTls, Proven, TlsFailure};
+use super::{farewell, refusals::Refusals};
+use crate::tls::{NodeTls, Proven};
 
 /// Handshakes of clients at a time. Each has some tens of KiB, and takes a fraction of a millisecond of one core: what is beyond
 /// this would only wait.
@@ -24,12 +14,8 @@ const CLIENTS_PENDING_MAX: usize = 256;
 const PEERS_PENDING_MAX: usize = 64;
 /// How long one that says it is a peer may take: peers are near each other, and who is none should not hold a place for long.
 pub(super) const PEER_WITHIN: Duration = Duration::from_secs(5);
-/// Kinds of refusal that are counted apart; more than that is an attack, and counted as one.
-const KINDS_MAX: usize = 256;
-/// For how long it is waited that a client without TLS hears why it is refused.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// The most that is read from it meanwhile.
-const FAREWELL_BYTES: u64 = 64 << 10;
+/// For how long it is waited that a client without TLS says what it speaks instead.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// The first byte of TLS: a record of the handshake.
 pub(super) const TLS_FIRST_BYTE: u8 = 0x16;
@@ -48,19 +34,16 @@ pub(super) struct Handshakes {
     pub(super) tls: NodeTls,
     clients: Arc<Semaphore>,
     peers: Arc<Semaphore>,
-    refused: Arc<Refused>,
+    refused: Arc<Refusals>,
 }
 
 impl Handshakes {
-    pub(super) fn new(tls: NodeTls, log: Logger) -> Self {
+    pub(super) fn new(tls: NodeTls, refused: Arc<Refusals>) -> Self {
         Self {
             tls,
             clients: Arc::new(Semaphore::new(CLIENTS_PENDING_MAX)),
             peers: Arc::new(Semaphore::new(PEERS_PENDING_MAX)),
-            refused: Arc::new(Refused {
-                counts: Mutex::default(),
-                log,
-            }),
+            refused,
         }
     }
 
@@ -83,7 +66,7 @@ impl Handshakes {
     pub(super) async fn peer(&self, stream: TcpStream, from: SocketAddr) -> Option<Proven> {
         let Ok(_pending) = self.peers.try_acquire() else {
             self.refused
-                .client(from, &"too many handshakes of peers at a time");
+                .crowding_peer(from, &"too many handshakes of peers at a time");
             return None;
         };
         let shaken = self.tls.accept_peer(stream, PEER_WITHIN).await;
@@ -91,68 +74,21 @@ impl Handshakes {
     }
 
     /// Tells a client without TLS, so that it understands, that the node wants it.
-    pub(super) async fn refuse_plain(&self, mut stream: TcpStream, from: SocketAddr) {
+    pub(super) async fn refuse_plain(&self, stream: TcpStream, from: SocketAddr) {
         let Ok(_pending) = self.clients.try_acquire() else {
             return;
         };
         self.refused.client(from, &"it speaks without TLS");
-        let farewell = async {
-            let mut said = [0; 3];
-            let count = stream.peek(&mut said).await?;
-            let refusal = if said[..count] == *b"PRI" {
-                HTTP2_REFUSAL
-            } else {
-                HTTP1_REFUSAL
-            };
-            stream.write_all(refusal).await?;
-            stream.shutdown().await?;
-            // What arrives at a closed connection would take back what was sent on it.
-            tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await
-        };
-        // Whatever comes of it, the connection is over.
-        drop(timeout(FAREWELL, farewell).await);
-    }
-}
-
-/// What is told of those who are refused: the 1st, 2nd, 4th, 8th time of each kind, since under attack there would be a line for
-/// each connection.
-#[derive(Debug)]
-struct Refused {
-    counts: Mutex<HashMap<(IpAddr, String), u64>>,
-    log: Logger,
-}
-
-impl Refused {
-    fn client(&self, from: SocketAddr, why: &dyn std::fmt::Display) {
-        if let Some(times) = self.count(from, why) {
-            warn!(self.log, "refused a client"; "from" => %from, "why" => %why, "times" => times);
-        }
-    }
-
-    /// Loudly where it is about who is who: somebody poses as a node, or a node cannot come back.
-    fn peer(&self, from: SocketAddr, failure: &TlsFailure) {
-        let Some(times) = self.count(from, failure) else {
+        let mut said = [0; 3];
+        let Ok(Ok(count)) = timeout(FIRST_WORDS, stream.peek(&mut said)).await else {
             return;
         };
-        if failure.is_refusal() {
-            error!(self.log, "refused a peer; nothing is exchanged";
-                "from" => %from, "why" => %failure, "times" => times);
+        let refusal = if said[..count] == *b"PRI" {
+            HTTP2_REFUSAL
         } else {
-            warn!(self.log, "no handshake with a peer"; "from" => %from, "why" => %failure, "times" => times);
-        }
-    }
-
-    /// How often that was so, when it is to be told.
-    fn count(&self, from: SocketAddr, why: &dyn std::fmt::Display) -> Option<u64> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = (from.ip(), why.to_string());
-        if !counts.contains_key(&kind) && counts.len() >= KINDS_MAX {
-            // What was told is told again rather than that new things are not.
-            counts.clear();
-        }
-        let count = counts.entry(kind).or_default();
-        *count += 1;
-        Some(*count).filter(|count| count.is_power_of_two())
+            HTTP1_REFUSAL
+        };
+        farewell::say(stream, refusal).await;
     }
 }
 

@@ -27,11 +27,14 @@ pub mod admin;
 pub mod connection;
 pub mod connections;
 pub mod entrance;
+mod farewell;
 mod handshakes;
 pub mod health;
 pub mod held;
 pub mod listener;
+mod metrics;
 pub mod peers;
+pub mod refusals;
 pub mod server;
 mod strangers;
 

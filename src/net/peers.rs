@@ -22,6 +22,7 @@ use super::{
     acquaintance::{Acquaintance, Asked, Impostor, with_asked},
     connection::{Connection, Ends},
     context::Context,
+    refusals::PeerRefusal,
     services::peer::PeerV1,
     strangers::Strangers,
 };
@@ -52,6 +53,8 @@ pub struct PeerServing {
     pub handlers: HandlerSlot,
     /// Told when a peer greets: then it can be reached too.
     pub replicators: Replicators,
+    /// Told of those who are refused.
+    pub refusal: PeerRefusal,
     /// Where peers' connections are driven: where consensus runs, so that what comes wakes no other thread.
     pub runtime: Handle,
 }

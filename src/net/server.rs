@@ -31,6 +31,7 @@ use super::{
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
     receive::{ReceiveBudget, ReceiveLayer},
+    refusals::Refusals,
     services::{annals_v1::AnnalsV1, cluster_v1::ClusterV1, log_v1::LogV1},
 };
 use crate::actors::{
@@ -193,6 +194,12 @@ impl RunningServers {
         door: Door,
     ) {
         let log = context.parts.log.clone();
+        let last_of_peers = context.parts.peers.as_ref().map(|peers| peers.refusal.clone());
+        let refused = Refusals::new(
+            Arc::clone(&context.refusals),
+            last_of_peers.unwrap_or_default(),
+            log.clone(),
+        );
         let (clients, incoming) = side(runtime);
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
         let peers = context.parts.peers.clone().map(|serving| {
@@ -215,7 +222,7 @@ impl RunningServers {
             clients,
             Arc::clone(connections),
             peers,
-            context.parts.tls.clone(),
+            (context.parts.tls.clone(), refused),
             draining,
             log.clone(),
         );
@@ -331,7 +338,11 @@ async fn serve(
         }
     };
     let draining = context.draining.clone();
-    let authorization = AuthorizationLayer::new(context.parts.authorization.as_ref(), &context.parts.log);
+    let authorization = AuthorizationLayer::new(
+        context.parts.authorization.as_ref(),
+        &context.audit,
+        &context.parts.log,
+    );
     let served = builder(&context.options)
         // The first of all: nothing of a call that is denied is read.
         .layer(authorization)

@@ -72,6 +72,15 @@ pub struct Check {
     pub remark: Option<String>,
 }
 
+/// Room on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// Bytes that may still be written.
+    pub free_bytes: u64,
+    /// Bytes that are kept free.
+    pub floor_bytes: u64,
+}
+
 /// Facts that neither the log's view nor the committer's channels tell.
 pub trait Vitals: Send + Sync + fmt::Debug + 'static {
     /// First offset that is not yet written on this node.
@@ -79,6 +88,11 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
 
     /// Checks beyond readiness itself, such as room on the disk.
     fn checks(&self) -> Vec<Check>;
+
+    /// Bytes that may still be written on the log's disk, and below which floor none are taken; `None` where that cannot be found out.
+    ///
+    /// Blocking: for as long as the disk hangs.
+    fn disk_room(&self) -> Option<DiskRoom>;
 
     /// How the keys of gossip stand; `None` of a node that does not gossip.
     fn gossip_keys(&self) -> Option<GossipKeysStatus>;

@@ -19,7 +19,7 @@ use crate::{
         supervision::ActorRef,
     },
     consensus::{PeerNetworks, types::Members},
-    net::{cluster::ClusterPort, peers::PeerServing},
+    net::{cluster::ClusterPort, peers::PeerServing, refusals::PeerRefusal},
     storage::data_dir::DataDir,
     types::{ClusterId, NodeId},
 };
@@ -62,6 +62,8 @@ pub(super) struct ClusterParts {
     /// For what the node waits while it belongs to no cluster.
     pub(super) waiting: (watch::Sender<Option<String>>, watch::Receiver<Option<String>>),
     pub(super) fence: Fence,
+    /// Why the last one who called as a peer was not let in.
+    pub(super) refusal: PeerRefusal,
     name: String,
     addresses: AddressOf,
     runtime: Handle,
@@ -142,6 +144,7 @@ impl ClusterParts {
                     .then(|| "its peers are being looked for".to_owned()),
             ),
             fence: Fence::new(),
+            refusal: PeerRefusal::new(),
             name: options.cluster.gossip.name.clone(),
             addresses,
             runtime: runtime.clone(),
@@ -189,6 +192,7 @@ impl ClusterParts {
             identity: self.identity.clone(),
             handlers: self.handlers.clone(),
             replicators: self.links.clone(),
+            refusal: self.refusal.clone(),
             runtime: self.consensus.clone(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use slog::{Logger, error, info, warn};
 use tokio::sync::watch;
 
-use super::Addresses;
+use super::{Addresses, taken_in::until_taken_in};
 use crate::{
     actors::{
         membership::{
@@ -13,6 +13,7 @@ use crate::{
             bootstrap::{Applicant, Bootstrap, Founder, decide},
         },
         peer::PeerIdentity,
+        raft::ClusterBoard,
     },
     consensus::types::{Member, Members},
     error::causes,
@@ -35,6 +36,10 @@ pub(super) struct Founding {
     /// What clients and peers are told to connect to, where that is not where the node listens.
     pub(super) advertised: Option<String>,
     pub(super) has_data: bool,
+    /// What consensus knows of the cluster.
+    pub(super) board: ClusterBoard,
+    /// Why the last one who called as a peer was not let in.
+    pub(super) refusal: watch::Receiver<Option<String>>,
     pub(super) cluster_id: watch::Sender<Option<ClusterId>>,
     pub(super) founding: watch::Sender<Option<Members>>,
     /// For what it waits, for whoever asks.
@@ -43,7 +48,7 @@ pub(super) struct Founding {
 }
 
 impl Founding {
-    /// Ends when the node belongs to a cluster, and there is nothing left to found.
+    /// Ends when the node belongs to a cluster, which knows it, and there is nothing left to found.
     pub(super) async fn run(mut self) {
         let Some(address) = self.address().await else {
             return;
@@ -67,17 +72,20 @@ impl Founding {
         loop {
             let table = peers.borrow_and_update().clone();
             match decide(&self.applicant(&address), &table) {
-                Bootstrap::Nothing => {
+                Bootstrap::Nothing if self.has_data => {
                     self.waiting.send_replace(None);
                     return;
                 }
+                Bootstrap::Nothing => break,
                 Bootstrap::Found { members } => {
                     self.found(members);
                     return;
                 }
                 Bootstrap::Adopt(cluster_id) => {
-                    self.adopt(cluster_id);
-                    return;
+                    if !self.adopt(cluster_id) {
+                        return;
+                    }
+                    break;
                 }
                 Bootstrap::Wait { reason } if reason != told => {
                     info!(self.logger, "no cluster yet"; "reason" => &reason);
@@ -95,6 +103,8 @@ impl Founding {
                 return;
             }
         }
+        let board = self.board.subscribe();
+        until_taken_in(&address, board, self.refusal, &self.waiting, &self.logger).await;
     }
 
     /// Where others reach this node, once that is bound.
@@ -126,6 +136,7 @@ impl Founding {
         if !self.adopt(cluster_id) {
             return;
         }
+        self.waiting.send_replace(None);
         let members = members.into_iter().map(|founder| {
             let member = Member {
                 name: founder.name,
@@ -151,7 +162,6 @@ impl Founding {
         info!(self.logger, "belongs to a cluster"; "cluster_id" => %cluster_id);
         self.tell(cluster_id);
         self.cluster_id.send_replace(Some(cluster_id));
-        self.waiting.send_replace(None);
         true
     }
 

@@ -25,6 +25,7 @@ mod readiness;
 mod reload;
 mod removal;
 mod several;
+mod taken_in;
 mod vitals;
 
 use std::{
@@ -301,6 +302,8 @@ fn founding(
         addresses,
         advertised: options.net.rpc_address_advertised.clone(),
         has_data: options.has_data,
+        board: cluster.board.clone(),
+        refusal: cluster.refusal.subscribe(),
         cluster_id: cluster.cluster_id.0.clone(),
         founding: cluster.founding.0.clone(),
         waiting: cluster.waiting.0.clone(),

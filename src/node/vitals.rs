@@ -1,6 +1,9 @@
 //! What a node says about itself to probes.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use actix::prelude::*;
 use futures::future::BoxFuture;
@@ -14,7 +17,8 @@ use crate::{
         supervision::PartStatus,
     },
     clock,
-    net::vitals::{Check, Vitals},
+    net::vitals::{Check, DiskRoom, Vitals},
+    storage::fs::FileSystem,
     tls::NodeTls,
     types::Offset,
 };
@@ -24,6 +28,9 @@ use crate::{
 pub(super) struct NodeVitals {
     board: ConditionBoard,
     tls: Option<NodeTls>,
+    file_system: Arc<dyn FileSystem>,
+    log_directory: PathBuf,
+    floor_bytes: u64,
     /// Of a node that gossips.
     gossip: Option<GossipRing>,
     /// Set once, right after the Agent is started.
@@ -35,6 +42,9 @@ impl NodeVitals {
         Self {
             board,
             tls: options.tls.clone(),
+            file_system: options.file_system.clone(),
+            log_directory: options.log.directory.clone(),
+            floor_bytes: options.free_bytes_min,
             gossip: options
                 .cluster
                 .listen
@@ -80,6 +90,14 @@ impl Vitals for NodeVitals {
             remark: None,
         });
         [disk].into_iter().chain(certificate).collect()
+    }
+
+    fn disk_room(&self) -> Option<DiskRoom> {
+        let free_bytes = self.file_system.free_bytes(&self.log_directory).ok()?;
+        Some(DiskRoom {
+            free_bytes,
+            floor_bytes: self.floor_bytes,
+        })
     }
 
     fn gossip_keys(&self) -> Option<GossipKeysStatus> {

@@ -1,8 +1,9 @@
-//! What the node says about itself: its log, and whatever libraries and panics add to it.
+//! What the node says about itself: its log, whatever libraries and panics add to it, and its metrics.
 //!
-//! Everything ends in one slog logger, made once by `main` and handed down; nothing is logged per record.
+//! All lines end in one slog logger, made once by `main` and handed down; nothing is logged per record.
 
 pub mod logging;
+pub mod metrics;
 
 mod bridge;
 mod panics;

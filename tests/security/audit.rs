@@ -165,7 +165,7 @@ async fn in_json_a_collector_finds_the_lines_by_one_field() {
         shadow: false,
     };
     let never = tower::service_fn(|_| async { Err("it was let in") });
-    let mut service = AuthorizationLayer::new(Some(&authorization), &log).layer(never);
+    let mut service = AuthorizationLayer::new(Some(&authorization), &Arc::default(), &log).layer(never);
     let mut request = http::Request::new(tonic::body::Body::empty());
     *request.uri_mut() = PRODUCE.parse().unwrap();
     service.call(request).await.unwrap();

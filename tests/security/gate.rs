@@ -89,7 +89,7 @@ impl Gate {
 
     fn with(authorization: Option<&Authorization>, acl: Acl, lines: LogLines, log: &Logger) -> Self {
         let answered = Arc::new(AtomicUsize::new(0));
-        let layer = AuthorizationLayer::new(authorization, log);
+        let layer = AuthorizationLayer::new(authorization, &Arc::default(), log);
         Self {
             service: layer.layer(Answering(Arc::clone(&answered))),
             acl,

@@ -200,6 +200,14 @@ impl Cluster {
         };
     }
 
+    /// Gives a node that does not run a certificate from there.
+    pub(crate) fn certify(&mut self, number: usize, credentials: &Arc<Credentials>) {
+        let spot = &mut self.spots[number];
+        assert!(spot.node.is_none(), "{} runs", spot.name);
+        let place = std::mem::replace(&mut spot.place, Place::real());
+        spot.place = place.secured(credentials);
+    }
+
     /// Asks a node to stop, and waits until it has.
     pub(crate) async fn shut_down(&mut self, number: usize) -> Ending {
         let spot = &mut self.spots[number];

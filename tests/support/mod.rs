@@ -10,6 +10,7 @@
 #[path = "../certs/support.rs"]
 pub(crate) mod certs;
 pub(crate) mod cluster;
+pub(crate) mod exposition;
 pub(crate) mod hooked_fs;
 pub(crate) mod load;
 pub(crate) mod log_checker;

@@ -21,7 +21,7 @@ use annals::{
     },
     net,
     node::{Addresses, ClusterSetup, Node, NodeControl, NodeOptions, NodeRefs},
-    proto::annals::v1::log_service_client::LogServiceClient,
+    proto::annals::v1::{cluster_service_client::ClusterServiceClient, log_service_client::LogServiceClient},
     storage::{
         LogOptions, Retention,
         data_dir::{DataDir, Identity},
@@ -424,6 +424,11 @@ impl TestNode {
             .initial_stream_window_size(bytes)
             .initial_connection_window_size(bytes);
         LogServiceClient::new(endpoint.connect_lazy())
+    }
+
+    /// A client of the cluster, with a connection of its own.
+    pub(crate) fn cluster_client(&self) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.endpoint().connect_lazy())
     }
 
     fn endpoint(&self) -> Endpoint {

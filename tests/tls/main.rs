@@ -7,6 +7,8 @@ mod support;
 
 mod cluster;
 mod impostors;
+mod joining;
+mod metrics;
 mod program;
 mod refusals;
 mod reload;

@@ -1,6 +1,9 @@
 //! How a node is, by its own account: what any node tells its peers, with consensus running or not.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     proto::peer,
@@ -34,6 +37,8 @@ pub struct PeerDescription {
     pub members: BTreeSet<NodeId>,
     /// Of a leader: the other members.
     pub progress: Vec<Progress>,
+    /// Of a leader: why nodes that ask to belong are not taken in.
+    pub candidates: BTreeMap<NodeId, String>,
 }
 
 /// How far a member is, as the leader knows.
@@ -63,7 +68,12 @@ impl From<PeerDescription> for peer::DescribeResponse {
             matched: progress.matched.map(LogIndex::get),
             last_contact_ms: progress.silent_for.map(milliseconds),
         });
+        let candidates = of.candidates.into_iter().map(|(node, problem)| peer::Candidate {
+            node_id: node.get(),
+            problem,
+        });
         Self {
+            candidates: candidates.collect(),
             term: of.term.get(),
             leader_id: of.leader.map_or(0, NodeId::get),
             last_log_index: of.last.get(),
@@ -87,7 +97,11 @@ impl From<peer::DescribeResponse> for PeerDescription {
             matched: progress.matched.map(LogIndex),
             silent_for: progress.last_contact_ms.map(Duration::from_millis),
         });
+        let candidates = of.candidates.into_iter();
         Self {
+            candidates: candidates
+                .map(|candidate| (NodeId(candidate.node_id), candidate.problem))
+                .collect(),
             term: Term(of.term),
             leader: (of.leader_id != 0).then_some(NodeId(of.leader_id)),
             last: LogIndex(of.last_log_index),
@@ -131,6 +145,7 @@ mod tests {
                 progress(1, None, None),
                 progress(2, Some(LogIndex(7)), Some(Duration::from_millis(5))),
             ],
+            candidates: BTreeMap::from([(NodeId(3), "it speaks no TLS".to_owned())]),
         };
         for description in [PeerDescription::default(), full] {
             let sent = peer::DescribeResponse::from(description.clone());

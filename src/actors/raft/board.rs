@@ -39,6 +39,8 @@ pub struct ClusterState {
     pub committed: (LogIndex, BTreeSet<NodeId>),
     /// The last entry of this node's log.
     pub last: LogIndex,
+    /// The last entry that this node knows to be committed.
+    pub commit: LogIndex,
     /// The last entry that this node has applied.
     pub applied: LogIndex,
 }
@@ -148,6 +150,10 @@ fn state(metrics: &RaftMetrics<TypeConfig>) -> ClusterState {
         membership_at: index_of(stored),
         committed: (index_of(committed), of_committed.collect()),
         last: metrics.last_log_index.map_or(LogIndex::ZERO, log_index),
+        commit: metrics
+            .local_committed
+            .as_ref()
+            .map_or(LogIndex::ZERO, |log_id| entry_of(log_id).0),
         applied: metrics
             .last_applied
             .as_ref()

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 use slog::{Logger, info};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
 use super::{
     ChangeFailed, ClusterBoard, MemberChange, RaftPort,
@@ -12,13 +15,20 @@ use super::{
     quorum::can_do_without,
 };
 use crate::{
-    actors::{committer::ProposeError, peer::PeerCalls},
-    consensus::Consensus,
+    actors::{
+        committer::ProposeError,
+        peer::{PeerCalls, PeerError},
+    },
+    clock,
+    consensus::{Consensus, links::LinkError},
     types::NodeId,
 };
 
 /// A voter that does not answer within this counts as down: far more than a round trip, also on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// When a node that is to be added and did not answer is asked again: its link rests after a failure, and says so at once.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What it takes to carry out a command.
 pub(super) struct Command {
@@ -44,6 +54,11 @@ impl Command {
             let up = self.who_answers().await;
             can_do_without(*node, &self.cluster.state(), |other| up.contains(&other)).map_err(refused)?;
         }
+        if let MemberChange::Add { node, member, .. } = &change {
+            self.until_it_answers(*node, &member.name)
+                .await
+                .map_err(refused)?;
+        }
         info!(self.logger, "membership changes by command"; "change" => ?change);
         // Apart, since a change that is given up between its two steps would stay half made.
         let made = self
@@ -60,6 +75,29 @@ impl Command {
         match made {
             Ok(made) => made,
             Err(_) => Err(ChangeFailed::NotHere(ProposeError::OutcomeUnknown)),
+        }
+    }
+
+    /// Waits until a node that is no member yet answers, as who it is: nobody else becomes one (G7, SEC-1).
+    ///
+    /// Errors: it does not, and why.
+    async fn until_it_answers(&self, node: NodeId, name: &str) -> Result<(), String> {
+        if self.cluster.state().members.contains_key(&node) {
+            return Ok(());
+        }
+        let give_up = clock::now() + CHANGE_WAITS_FOR;
+        loop {
+            let problem = match self.calls.describe(node, ANSWER_WITHIN).await {
+                Ok(_) => return Ok(()),
+                Err(problem) => problem,
+            };
+            let is_nowhere = matches!(problem, PeerError::Link(LinkError::NoAddress { .. }));
+            if is_nowhere || clock::now() >= give_up {
+                return Err(format!(
+                    "{name} does not answer this node, and nobody is taken in who does not: {problem}"
+                ));
+            }
+            sleep(ASK_AGAIN_AFTER).await;
         }
     }
 

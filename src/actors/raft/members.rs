@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::prelude::*;
@@ -16,10 +16,11 @@ use slog::{info, warn};
 
 use super::{
     ClusterState, LeaderRoute, RaftActor, RaftPort,
+    candidates::Candidates,
     command::Command,
     not_made::{NotMade, not_made, unknown},
     port::not_leader,
-    reconcile::{Step, next_step},
+    reconcile::{Stability, Step, next_step},
 };
 use crate::{
     actors::{
@@ -132,27 +133,28 @@ impl RaftActor {
             return;
         };
         let state = self.setup.cluster.state();
-        self.setup.links.keep(
-            state
-                .members
-                .keys()
-                .copied()
-                .filter(|node| *node != self.setup.node_id),
-        );
         self.belonged.extend(&state.committed.1);
+        let own = self.setup.node_id;
         let cluster_id = *self.setup.cluster_id.borrow();
-        let Some(cluster_id) = cluster_id.filter(|_| !self.changing) else {
+        let leads = self.setup.leadership.borrow().leader == Some(own);
+        let Some(cluster_id) = cluster_id.filter(|_| leads) else {
+            self.stability = Stability::default();
+            self.candidates = Candidates::default();
+            self.keep_links(&state);
             return;
         };
-        if self.setup.leadership.borrow().leader != Some(self.setup.node_id) {
-            self.stability = Default::default();
-            return;
-        }
         let (peers, now) = (self.setup.directory.table(), clock::now());
         self.stability.note(&state, &peers, now);
+        let is_removed = |node: &NodeId| self.belonged.contains(node) && !state.members.contains_key(node);
+        let peers = without(peers, is_removed);
+        self.candidates.note(cluster_id, &state, &peers, now);
+        self.keep_links(&state);
+        let unproven = self.unproven(now);
+        if self.changing {
+            return;
+        }
+        let peers = without(peers, |node| unproven.contains(node));
         let rules = self.setup.voters;
-        let own = self.setup.node_id;
-        let peers = self.without_removed(peers, &state);
         let Some(step) = next_step(own, cluster_id, &state, &peers, &self.stability, rules, now) else {
             return;
         };
@@ -170,14 +172,25 @@ impl RaftActor {
         }));
     }
 
-    /// Without those that were removed: what gossip has of them may be an old word, by which they still wish to join.
-    fn without_removed(&self, peers: PeerTable, state: &ClusterState) -> PeerTable {
-        let is_removed = |node: &NodeId| self.belonged.contains(node) && !state.members.contains_key(node);
-        if !peers.iter().any(|(node, _)| is_removed(&node)) {
-            return peers;
+    /// To the other members, and to those who ask to be.
+    fn keep_links(&self, state: &ClusterState) {
+        let members = state.members.keys().copied();
+        let others = members.filter(|node| *node != self.setup.node_id);
+        self.setup.links.keep(others.chain(self.candidates.nodes()));
+    }
+
+    /// Who asks to belong and is not connected; an operator is told when it stays so.
+    fn unproven(&mut self, now: Instant) -> BTreeSet<NodeId> {
+        let links = &self.setup.links;
+        let unproven = self.candidates.unproven(|node| links.is_connected(node));
+        for (node, member) in self.candidates.overdue(&unproven, now) {
+            let why = links
+                .problem(node)
+                .unwrap_or_else(|| "it is being connected to".to_owned());
+            warn!(self.setup.logger, "a node that gossips is not taken in, since there is no connection to it";
+                "peer" => node.get(), "name" => member.name, "address" => member.address, "why" => why);
         }
-        let others = peers.iter().filter(|(node, _)| !is_removed(node));
-        others.map(|(_, peer)| peer.clone()).collect()
+        unproven
     }
 
     pub(super) fn change_member(&mut self, message: ChangeMember, context: &mut Context<Self>) {
@@ -235,6 +248,16 @@ impl RaftActor {
         let silent_for = self.setup.links.silent_for(node);
         silent_for.is_some_and(|silent_for| silent_for < patience) && self.setup.links.is_connected(node)
     }
+}
+
+/// The peers that are not `out`: those that were removed, since what gossip has of them may be an old word, by which they still wish to
+/// join; and those that nothing but gossip vouches for.
+fn without(peers: PeerTable, is_out: impl Fn(&NodeId) -> bool) -> PeerTable {
+    if !peers.iter().any(|(node, _)| is_out(&node)) {
+        return peers;
+    }
+    let others = peers.iter().filter(|(node, _)| !is_out(node));
+    others.map(|(_, peer)| peer.clone()).collect()
 }
 
 async fn take_step(consensus: Consensus, port: RaftPort, step: Step) -> Result<(), ChangeFailed> {

@@ -10,6 +10,7 @@
 
 mod answers;
 mod board;
+mod candidates;
 mod child;
 mod command;
 mod fence;
@@ -57,6 +58,7 @@ pub use trim_below::TrimBelow;
 
 use self::{
     answers::Answers,
+    candidates::Candidates,
     fitness::Fitness,
     leadership::Announcer,
     observer::Observer,
@@ -177,6 +179,8 @@ pub struct RaftActor {
     stability: Stability,
     /// All who were members for certain while this node ran, those among them that were removed.
     belonged: BTreeSet<NodeId>,
+    /// Of the leader: who asks to belong.
+    candidates: Candidates,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
     fitness: Fitness,
@@ -289,6 +293,7 @@ impl RaftActor {
             opening: Some(opening),
             stability: Stability::default(),
             belonged: BTreeSet::new(),
+            candidates: Candidates::default(),
             changing: false,
             fitness: Fitness::default(),
             vigil: None,

@@ -1,16 +1,19 @@
 //! What the leader does about the membership: a decision from what gossip says and what the log says. Pure.
 //!
-//! Gossip suggests, Raft decides (G7): whoever joined becomes a learner, and a voter once it has caught up and stayed for
-//! a while. Failed is only marked. Only who left on purpose is removed here; the rest is an operator's.
+//! Gossip suggests, Raft decides (G7): whoever joined, and there is a connection to, becomes a learner, and a voter once it has caught
+//! up and stayed for a while. Failed is only marked. Only who left on purpose is removed here; the rest is an operator's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use super::board::ClusterState;
+use super::{
+    board::ClusterState,
+    candidates::{asks, member_of},
+};
 use crate::{
-    actors::membership::{Peer, PeerTable, Presence, Standing},
+    actors::membership::{Peer, PeerTable, Presence},
     consensus::types::Member,
     types::{ClusterId, LogIndex, NodeId},
 };
@@ -90,7 +93,8 @@ impl Stability {
     }
 }
 
-/// The next change to make, as the leader `own` of `cluster_id`; none while one is under way.
+/// The next change to make, as the leader `own` of `cluster_id`; none while one is under way. Who asks to belong and is among the `peers`
+/// is believed to be who it says.
 pub(super) fn next_step(
     own: NodeId,
     cluster_id: ClusterId,
@@ -110,9 +114,8 @@ pub(super) fn next_step(
     for (node, peer) in peers.iter().filter(|peer| of_us(&peer)) {
         match (state.members.get(&node), peer.presence) {
             (Some(_), Presence::Left) if node != own => return Some(Step::Remove(node)),
-            // One that belonged once and does not any more was removed, and shall not come back by itself.
-            (None, Presence::Reachable) if peer.tags.standing == Standing::Joining => {
-                if let Some(member) = member_of(peer) {
+            (None, Presence::Reachable) => {
+                if let Some(member) = asks(node, peer, cluster_id, state) {
                     return Some(Step::AddLearner(node, member));
                 }
             }
@@ -134,20 +137,14 @@ pub(super) fn next_step(
     (!promoted.is_empty()).then_some(Step::Promote(promoted))
 }
 
-/// As the membership has it; `None` while it is not known where the node is reached.
-fn member_of(peer: &Peer) -> Option<Member> {
-    let address = peer.tags.rpc_address.clone()?;
-    Some(Member {
-        name: peer.tags.node_name.clone(),
-        address,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        actors::{membership::Tags, raft::board::MemberState},
+        actors::{
+            membership::{Standing, Tags},
+            raft::board::MemberState,
+        },
         clock,
     };
 

@@ -179,6 +179,12 @@ impl Replicators {
         self.table.get(peer)?.status.borrow().refusal.clone()
     }
 
+    /// What the last failure of the link to `peer` was, while it is not open.
+    #[must_use]
+    pub fn problem(&self, peer: NodeId) -> Option<String> {
+        self.table.get(peer)?.status.borrow().problem.clone()
+    }
+
     /// How long ago `peer` was heard of; `None` when never, or when there is no link to it.
     #[must_use]
     pub fn silent_for(&self, peer: NodeId) -> Option<Duration> {

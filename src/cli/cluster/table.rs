@@ -79,8 +79,12 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
         write_table(out, titles, &rows.collect::<Vec<_>>())?;
     }
     for server in cluster.servers.iter().filter(|server| !server.problem.is_empty()) {
-        let does_not = if server.answered { "serve" } else { "answer" };
-        writeln!(out, "\n{} does not {does_not}: {}", server.name, server.problem)?;
+        let what = match (server.role(), server.answered) {
+            (Role::Outsider, _) => "is not taken in",
+            (_, true) => "does not serve",
+            (_, false) => "does not answer",
+        };
+        writeln!(out, "\n{} {what}: {}", server.name, server.problem)?;
     }
     Ok(())
 }
@@ -299,11 +303,21 @@ mod tests {
             problem: "it was removed".to_owned(),
             ..server("node-10", Role::Learner)
         };
+        let outsider = Server {
+            answered: false,
+            term: None,
+            applied: None,
+            lag: None,
+            last_contact_ms: None,
+            problem: "no TLS".to_owned(),
+            ..server("node-11", Role::Outsider)
+        };
         let cluster = cluster(vec![
             server("node-0", Role::Leader),
             server("node-1", Role::Follower),
             gone,
             fenced,
+            outsider,
         ]);
         let wanted = "\
 cluster  annals c0ffee
@@ -315,8 +329,11 @@ node-0   127.0.0.1:8400  leader    4     1234     0    yes        -             
 node-1   127.0.0.1:8400  follower  4     1234     0    yes        1m 1s ago     0.1.0
 node-2   127.0.0.1:8400  follower  -     -        34   no         1m 1s ago     0.1.0
 node-10  127.0.0.1:8400  learner   4     1234     0    yes        1m 1s ago     0.1.0
+node-11  127.0.0.1:8400  outsider  -     -        -    yes        -             0.1.0
 
 node-10 does not serve: it was removed
+
+node-11 is not taken in: no TLS
 ";
         assert_eq!(written(|out| write_status(out, &cluster)), wanted);
     }

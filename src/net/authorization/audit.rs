@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     mem,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,17 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
+    const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::WouldBeDenied];
+
+    /// As a label.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::WouldBeDenied => "would_be_denied",
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -60,10 +74,38 @@ pub(super) struct Line<'a> {
     pub(super) method: &'a str,
 }
 
+/// How many calls are in the audit trail since the gateway's start.
+#[derive(Debug, Default)]
+pub struct AuditCounts {
+    by_verdict: [AtomicU64; Verdict::ALL.len()],
+    suppressed: AtomicU64,
+}
+
+impl AuditCounts {
+    /// Each verdict, in a word, and how often it came.
+    pub fn by_verdict(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = |verdict: Verdict| self.by_verdict[verdict as usize].load(Ordering::Relaxed);
+        Verdict::ALL
+            .into_iter()
+            .map(move |verdict| (verdict.word(), count(verdict)))
+    }
+
+    /// Denials that have no line of their own.
+    #[must_use]
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, verdict: Verdict) {
+        self.by_verdict[verdict as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Writes the lines.
 #[derive(Debug)]
 pub(super) struct Audit {
     log: Logger,
+    counts: Arc<AuditCounts>,
     window: Mutex<Window>,
 }
 
@@ -83,22 +125,27 @@ struct Told {
 }
 
 impl Audit {
-    pub(super) fn new(log: Logger) -> Arc<Self> {
+    pub(super) fn new(counts: Arc<AuditCounts>, log: Logger) -> Arc<Self> {
         Arc::new(Self {
             log,
+            counts,
             window: Mutex::default(),
         })
     }
 
     /// Writes a line, whatever else was written.
     pub(super) fn told(&self, line: &Line<'_>) {
+        self.counts.count(line.verdict);
         self.write(line);
     }
 
     /// Writes a line about a denial, or counts it. In a runtime of tokio: the counts are told when the window ends.
     pub(super) fn denied(self: &Arc<Self>, line: &Line<'_>) {
+        self.counts.count(line.verdict);
         if self.count(line.who.as_str()) {
             self.write(line);
+        } else {
+            self.counts.suppressed.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     Authorization, Method, Need,
-    audit::{Audit, Line, Verdict},
+    audit::{Audit, AuditCounts, Line, Verdict},
     method_of,
 };
 use crate::{
@@ -89,11 +89,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(authorization: &Authorization, log: Logger) -> Self {
+    pub(super) fn new(authorization: &Authorization, counts: Arc<AuditCounts>, log: Logger) -> Self {
         Self {
             acl: authorization.acl.clone(),
             shadow: authorization.shadow,
-            audit: Audit::new(log),
+            audit: Audit::new(counts, log),
         }
     }
 

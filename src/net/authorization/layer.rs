@@ -15,6 +15,7 @@ use tower::{Layer, Service};
 
 use super::{
     Authorization,
+    audit::AuditCounts,
     gate::{Call, Gate, Moment},
     guard::Guarded,
 };
@@ -27,10 +28,10 @@ pub struct AuthorizationLayer {
 }
 
 impl AuthorizationLayer {
-    /// By `authorization`, where there is some; `log` gets the audit trail.
+    /// By `authorization`, where there is some; `log` gets the audit trail, and `counts` how much is in it.
     #[must_use]
-    pub fn new(authorization: Option<&Authorization>, log: &Logger) -> Self {
-        let gate = |authorization| Arc::new(Gate::new(authorization, log.clone()));
+    pub fn new(authorization: Option<&Authorization>, counts: &Arc<AuditCounts>, log: &Logger) -> Self {
+        let gate = |authorization| Arc::new(Gate::new(authorization, Arc::clone(counts), log.clone()));
         Self {
             gate: authorization.map(gate),
         }

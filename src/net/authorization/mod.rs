@@ -11,8 +11,11 @@ mod guard;
 mod layer;
 mod methods;
 
+pub use audit::AuditCounts;
 pub use layer::{AuthorizationLayer, AuthorizationService};
 pub use methods::{Method, Need, method_of};
+
+use std::sync::Arc;
 
 use slog::Logger;
 
@@ -33,9 +36,9 @@ pub struct Authorization {
 }
 
 /// Writes down that a peer has itself removed. No policy is asked: it is one of the cluster, and may go (SEC-1).
-pub(super) fn tell_of_leave(ends: Option<&Ends>, log: &Logger) {
+pub(super) fn tell_of_leave(ends: Option<&Ends>, counts: &Arc<AuditCounts>, log: &Logger) {
     let caller = ends.and_then(|ends| ends.caller.as_ref());
-    Audit::new(log.clone()).told(&Line {
+    Audit::new(Arc::clone(counts), log.clone()).told(&Line {
         who: caller.map_or(Who::Anonymous, |caller| Who::Named(caller.subject())),
         fingerprint: caller.map(Caller::fingerprint),
         from: ends.and_then(|ends| ends.tcp.remote_addr()),

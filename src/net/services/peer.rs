@@ -241,7 +241,7 @@ impl PeerService for PeerV1 {
         let ends = request.extensions().get::<Ends>().cloned();
         check_log(&request.into_inner().log)?;
         cluster_v1::require_leader(&self.context)?;
-        authorization::tell_of_leave(ends.as_ref(), &self.context.parts.log);
+        authorization::tell_of_leave(ends.as_ref(), &self.context.audit, &self.context.parts.log);
         cluster_v1::remove(&self.context, from, deadline).await?;
         Ok(Response::new(peer::LeaveResponse {}))
     }

@@ -18,7 +18,7 @@ use annals::{
         context::{Identity, Parts},
         port::CommitterPort,
         server::Launcher,
-        vitals::{Check, Readiness, Vitals},
+        vitals::{Check, DiskRoom, Readiness, Vitals},
     },
     storage::{
         Log, LogOptions,
@@ -281,6 +281,10 @@ impl Vitals for TestVitals {
             problem: None,
             remark: None,
         }]
+    }
+
+    fn disk_room(&self) -> Option<DiskRoom> {
+        None
     }
 
     fn gossip_keys(&self) -> Option<GossipKeysStatus> {

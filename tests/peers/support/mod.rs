@@ -38,8 +38,9 @@ use annals::{
         context::{Identity, Parts},
         peers::PeerServing,
         port::CommitterPort,
+        refusals::PeerRefusal,
         server::Launcher,
-        vitals::{Check, Readiness, Vitals},
+        vitals::{Check, DiskRoom, Readiness, Vitals},
     },
     storage::LogView,
     types::{ClusterId, LogIndex, NodeId, Offset, Term},
@@ -291,6 +292,7 @@ async fn run(
             identity,
             handlers,
             replicators: replicators.clone(),
+            refusal: PeerRefusal::new(),
             runtime: runtime.clone(),
         }),
         tls: None,
@@ -324,6 +326,10 @@ impl Vitals for NoVitals {
 
     fn checks(&self) -> Vec<Check> {
         Vec::new()
+    }
+
+    fn disk_room(&self) -> Option<DiskRoom> {
+        None
     }
 
     fn gossip_keys(&self) -> Option<GossipKeysStatus> {
