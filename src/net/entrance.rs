@@ -24,7 +24,7 @@ use super::{
     refusals::Refusals,
 };
 use crate::{
-    consensus::links::FIRST_BYTE,
+    consensus::links::{APPENDS_FIRST_BYTE, FIRST_BYTE},
     tls::{Guest, NodeTls, Proven, Stream, Usage},
 };
 
@@ -32,7 +32,7 @@ use crate::{
 const UNKNOWN_MAX: usize = 64;
 /// How long each of them may take: a peer speaks at once.
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(2);
-/// Connections of peers. A node has two, and for a moment four when it comes back.
+/// Connections of peers. A node has three, and for a moment six when it comes back.
 const PEERS_MAX: usize = 64;
 
 /// What a peer hears that speaks TLS to a node without: nothing that TLS could be taken for, so that it knows.
@@ -81,9 +81,18 @@ pub struct Side {
     pub runtime: Handle,
 }
 
+/// The servers of peers, whose connections are as many as there are lanes.
+#[derive(Clone, Debug)]
+pub struct PeerSides {
+    /// What peers call.
+    pub calls: Side,
+    /// What they append.
+    pub appends: Side,
+}
+
 #[derive(Clone, Debug)]
 struct Peers {
-    side: Side,
+    sides: PeerSides,
     slots: Arc<Semaphore>,
     unknown: Arc<Semaphore>,
 }
@@ -95,8 +104,13 @@ impl Entrance {
     pub fn new(
         clients: Side,
         connections: Arc<Connections>,
+<<<<<<< HEAD
         peers: Option<Side>,
         (tls, refused): (Option<NodeTls>, Refusals),
+=======
+        peers: Option<PeerSides>,
+        tls: Option<NodeTls>,
+>>>>>>> h-frames
         draining: CancellationToken,
         log: Logger,
     ) -> Self {
@@ -105,10 +119,16 @@ impl Entrance {
             clients,
             connections,
             draining,
+<<<<<<< HEAD
             handshakes: tls.map(|tls| Handshakes::new(tls, refused.clone())),
             refused,
             peers: peers.map(|side| Peers {
                 side,
+=======
+            handshakes: tls.map(|tls| Handshakes::new(tls, log.clone())),
+            peers: peers.map(|sides| Peers {
+                sides,
+>>>>>>> h-frames
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
                 unknown: Arc::new(Semaphore::new(UNKNOWN_MAX)),
             }),
@@ -192,7 +212,13 @@ impl Entrance {
         match &self.peers {
             Some(peers) if first == [FIRST_BYTE] => {
                 drop(slot);
-                self.to_peers(peers, stream, from, began).await
+                self.to_peers(peers, &peers.sides.calls, stream, from, began)
+                    .await
+            }
+            Some(peers) if first == [APPENDS_FIRST_BYTE] => {
+                drop(slot);
+                self.to_peers(peers, &peers.sides.appends, stream, from, began)
+                    .await
             }
             _ => match slot {
                 Ok(slot) if !self.draining.is_cancelled() => {
@@ -209,6 +235,7 @@ impl Entrance {
     async fn to_peers(
         &self,
         peers: &Peers,
+        side: &Side,
         mut stream: TcpStream,
         from: SocketAddr,
         began: Instant,
@@ -217,14 +244,24 @@ impl Entrance {
             return Ok(());
         }
         let Some(handshakes) = &self.handshakes else {
+<<<<<<< HEAD
             return self.to_peers_without_tls(peers, stream, from, began).await;
+=======
+            return match self.place_of_peer(peers, from) {
+                Some(slot) => {
+                    let stream = Stream::Plain(stream);
+                    side.take(stream, slot, began.elapsed(), None).await
+                }
+                None => Ok(()),
+            };
+>>>>>>> h-frames
         };
         // Who has proved nothing takes no place of a peer's.
         let Some(proven) = handshakes.peer(stream, from).await else {
             return Ok(());
         };
         match self.place_of_peer(peers, from) {
-            Some(slot) => peers.side.take_proven(&handshakes.tls, proven, slot, began).await,
+            Some(slot) => side.take_proven(&handshakes.tls, proven, slot, began).await,
             None => Ok(()),
         }
     }
@@ -345,6 +382,7 @@ impl Side {
             None => (None, self.kill.clone()),
         };
         let _inside = self.runtime.enter();
+        // What peers say who come to append is as long, and has a deadline of its own.
         let greeting = Greeting::HTTP2.after(spent);
         Ok(Connection::new(stream, guest, slot, &kill, greeting))
     }
@@ -362,6 +400,7 @@ mod tests {
         entrance: Entrance,
         clients: mpsc::Receiver<io::Result<Connection>>,
         peers: mpsc::Receiver<io::Result<Connection>>,
+        appends: mpsc::Receiver<io::Result<Connection>>,
         draining: CancellationToken,
         stop: CancellationToken,
         listener: TcpListener,
@@ -386,7 +425,9 @@ mod tests {
                     incoming,
                 )
             };
-            let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
+            let ((clients, clients_incoming), (calls, peers_incoming)) = (side(), side());
+            let (appends, appends_incoming) = side();
+            let peers = PeerSides { calls, appends };
             let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
@@ -407,6 +448,7 @@ mod tests {
                 entrance,
                 clients: clients_incoming,
                 peers: peers_incoming,
+                appends: appends_incoming,
                 draining,
                 stop: CancellationToken::new(),
                 listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
@@ -459,7 +501,14 @@ mod tests {
         let _peer = stage.enter(b"\x01PRI * HTTP/2.0").await;
         next(&mut stage.peers).await.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"PRI");
-        assert_eq!(stage.entrance.connections.open(), 0, "both have been dropped");
+        let _peer = stage.enter(b"\x02\x09\x00\x00").await;
+        next(&mut stage.appends)
+            .await
+            .read_exact(&mut said)
+            .await
+            .unwrap();
+        assert_eq!(said, [9, 0, 0]);
+        assert_eq!(stage.entrance.connections.open(), 0, "all have been dropped");
     }
 
     #[tokio::test]
