@@ -9,7 +9,9 @@ use crate::{
     tls::{MaterialError, TlsFailure},
 };
 
-use super::{certs::CertsFailure, exit::Exit, init::InitFailure, refusal::Refusal, security};
+use super::{
+    certs::CertsFailure, exit::Exit, init::InitFailure, refusal::Refusal, security, storage::StorageFailure,
+};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +140,9 @@ pub enum CliError {
     /// What a node needs was not made.
     #[error("{0}")]
     Init(#[from] InitFailure),
+    /// The data of a node was not shown, or is not whole.
+    #[error("{0}")]
+    Storage(#[from] StorageFailure),
     /// A policy that was to be asked is wrong.
     #[error("{}", policy_text(.0))]
     Policy(#[source] PolicyFileError),
@@ -256,6 +261,7 @@ impl CliError {
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
             Self::Init(failure) => failure.disposition(),
+            Self::Storage(failure) => failure.disposition(),
             Self::Policy(error) => error.disposition(),
             Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
@@ -287,6 +293,7 @@ impl CliError {
             Self::Refused(refusal) => refusal.exit(),
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
+            Self::Storage(failure) => failure.exit(),
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
@@ -329,6 +336,7 @@ impl CliError {
             Self::Refused(refusal) => return refusal.hint(),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),
+            Self::Storage(failure) => return failure.hint(),
             // Each mistake comes with its own remedy.
             Self::Policy(PolicyFileError::Wrong { .. }) => return None,
             Self::Policy(error) => return Some(error.remedy()),

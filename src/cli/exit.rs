@@ -25,6 +25,10 @@ pub enum Exit {
     PartlyDone = 6,
     /// Certificates have expired, or do so soon.
     Due = 7,
+    /// Of the data of a node nothing is lost, but its next start has something to mend.
+    Mends = 8,
+    /// Data of a node is damaged, or missing.
+    Faulty = 9,
     /// A part of the node failed and could not be restarted.
     NodeEscalated = EXIT_ESCALATED,
     /// The node's disk failed.
@@ -63,6 +67,8 @@ Exit codes:
    5  refused: a condition did not hold, the producer is fenced, a rule denies it, a file is there already, or the change would be wrong
    6  partly done: some records were acknowledged, the rest was not
    7  certs list: a certificate has expired, or does so within the time given
+   8  storage verify: nothing acknowledged is lost, but the next start has something to mend
+   9  storage: data is damaged, or missing
   70  agent, dev: a part of the node failed and could not be restarted
   74  agent, dev: the disk failed; start again, recovery decides what is there
   78  agent, dev, config: the configuration is wrong, or the node cannot start with it";
@@ -82,6 +88,8 @@ mod tests {
             Exit::Refused,
             Exit::PartlyDone,
             Exit::Due,
+            Exit::Mends,
+            Exit::Faulty,
             Exit::NodeEscalated,
             Exit::NodeFailsafe,
             Exit::WrongConfiguration,

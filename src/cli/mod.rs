@@ -12,6 +12,7 @@ mod consume;
 mod init;
 mod log;
 mod produce;
+mod storage;
 
 mod dev_cluster;
 mod place;
@@ -83,6 +84,8 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     #[command(subcommand)]
+    Storage(storage::StorageCommand),
+    #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
 
@@ -124,6 +127,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Certs(command) => certs::run(command),
         Command::Acl(command) => acl::run(command),
         Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
+        Command::Storage(command) => storage::run(command),
         Command::Bench(command) => bench::run(command),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     types::{ClusterId, LogIndex},
 };
 
-const FILE_NAME: &str = "beginning";
+pub(super) const FILE_NAME: &str = "beginning";
 const MAGIC: [u8; 8] = *b"ANNALBEG";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 8;

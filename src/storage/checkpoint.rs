@@ -185,6 +185,12 @@ impl Checkpoint {
         self.trim_point
     }
 
+    /// How many producers are remembered.
+    #[must_use]
+    pub fn producers(&self) -> usize {
+        self.sequencer.producers()
+    }
+
     /// The newest membership.
     #[must_use]
     pub fn membership(&self) -> Option<&StoredMembership> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::types::{LogIndex, STORED_NUMBER_MAX, Term};
 
-const FILE_NAME: &str = "committed";
+pub(super) const FILE_NAME: &str = "committed";
 const MAGIC: [u8; 8] = *b"ANNALCOM";
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 64;
@@ -128,6 +128,15 @@ impl Committed {
     }
 }
 
+/// The newest note that is whole in the bytes of the file, with its number.
+pub(super) fn newest(bytes: &[u8]) -> Option<(u64, Committed)> {
+    let found = bytes.chunks(SLOT_BYTES).zip(0..).filter_map(|(slot, number)| {
+        // One that is in the other's place is none.
+        Committed::decode(slot).filter(|(sequence, _)| sequence % 2 == number)
+    });
+    found.max_by_key(|(sequence, _)| *sequence)
+}
+
 /// Covers which slot it is in: that follows from its number.
 fn slot_crc(bytes: &[u8], sequence: u64) -> u32 {
     let slot = [u8::from(sequence % 2 == 1)];
@@ -158,11 +167,7 @@ impl CommitNoteFile {
         let mut slots = vec![0; 2 * SLOT_BYTES];
         let read = file.as_ref().and_then(|file| file.read_at(0, &mut slots).ok());
         slots.truncate(read.unwrap_or(0));
-        let found = slots.chunks(SLOT_BYTES).zip(0..).filter_map(|(slot, number)| {
-            // One that is in the other's place is none.
-            Committed::decode(slot).filter(|(sequence, _)| sequence % 2 == number)
-        });
-        let newest = found.max_by_key(|(sequence, _)| *sequence);
+        let newest = newest(&slots);
         let opened = Self {
             file_system,
             path,

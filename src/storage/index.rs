@@ -243,14 +243,51 @@ impl SealedIndex {
 
     /// Where to begin to look for the target; `None`: at the first frame.
     pub(super) fn find(&self, target: Target) -> Option<Position> {
+        search(self.base, self.len, |number| self.entry(number), target)
+    }
+
+    fn entry(&self, number: usize) -> IndexEntry {
+        let at = HEADER_LEN + number * ENTRY_LEN;
         let bytes = (*self.mapping).as_ref();
-        let entry = |number: usize| {
-            let at = HEADER_LEN + number * ENTRY_LEN;
-            let word =
-                |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("length was checked"));
-            IndexEntry::of_words([word(at), word(at + 8)])
-        };
-        search(self.base, self.len, entry, target)
+        let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("length was checked"));
+        IndexEntry::of_words([word(at), word(at + 8)])
+    }
+
+    /// To be shown the frames of the store in order.
+    pub(super) fn compared(&self) -> Comparison<'_> {
+        Comparison {
+            index: self,
+            next: 0,
+            agrees: true,
+        }
+    }
+}
+
+/// Whether an index is that of the frames that are shown to it: one that is whole may still lead astray.
+#[derive(Debug)]
+pub(super) struct Comparison<'a> {
+    index: &'a SealedIndex,
+    next: usize,
+    agrees: bool,
+}
+
+impl Comparison<'_> {
+    /// The next frame, and where it lies.
+    pub(super) fn see(&mut self, header: &FrameHeader, position: u64) {
+        if header.kind == FrameKind::Mark || self.next == self.index.len {
+            return;
+        }
+        let entry = self.index.entry(self.next);
+        if position < u64::from(entry.position) {
+            return;
+        }
+        self.agrees &= IndexEntry::new(self.index.base, header, position) == Some(entry);
+        self.next += 1;
+    }
+
+    /// Whether each of its entries was that of a frame.
+    pub(super) fn agrees(self) -> bool {
+        self.agrees && self.next == self.index.len
     }
 }
 

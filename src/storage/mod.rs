@@ -30,6 +30,8 @@ mod beginning;
 mod commit_note;
 mod vote;
 
+pub mod offline;
+
 mod error;
 
 #[cfg(test)]

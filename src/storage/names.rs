@@ -102,6 +102,16 @@ fn numbered(name: &str, infix: &str) -> Option<(LogIndex, u32)> {
     Some((first_of(digits, "")?, number.parse().ok().filter(|_| plain)?))
 }
 
+/// Whether `name` is that of a manifest of what is being received.
+pub(super) fn is_manifest_incoming(name: &str) -> bool {
+    name == MANIFEST_INCOMING
+}
+
+/// Whether `name` is that of a manifest of what is being installed.
+pub(super) fn is_manifest_installing(name: &str) -> bool {
+    name == MANIFEST_INSTALLING
+}
+
 fn first_of(name: &str, suffix: &str) -> Option<LogIndex> {
     let digits = name.strip_suffix(suffix)?;
     let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -56,9 +56,9 @@ pub struct VoteFile {
 
 /// A vote with the number of its save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
+pub(super) struct Slot {
     sequence: u64,
-    vote: Vote,
+    pub(super) vote: Vote,
 }
 
 /// The two copies, in the order in which a save writes them.
@@ -70,7 +70,7 @@ enum Copy {
 
 /// Why a page holds no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
+pub(super) enum Flaw {
     /// It is not what was written.
     Damaged,
     /// A newer program wrote it.
@@ -79,7 +79,7 @@ enum Flaw {
 
 /// What opening has to write before the file is as a save leaves it: both copies durable and the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mend {
+pub(super) enum Mend {
     /// The second copy, as the first.
     Second(Slot),
     /// Both, in the order of a save.
@@ -154,13 +154,21 @@ fn slot_crc(bytes: &[u8; SLOT_LEN], copy: Copy) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&place), &bytes[VERSION_AT..])
 }
 
+/// Both copies, as the bytes of the file have them.
+pub(super) fn slots(bytes: &[u8]) -> [Result<Slot, Flaw>; 2] {
+    [Copy::First, Copy::Second].map(|copy| {
+        let at = usize::try_from(copy.position()).expect("two pages");
+        Slot::decode(bytes.get(at..).unwrap_or_default(), copy)
+    })
+}
+
 /// What the copies say, and what is to be written before it can be relied on. `None`: both are bad, or contradict each
 /// other.
 ///
 /// Whatever was read may be in memory only, after a failed sync of an earlier process, so something is always written.
 /// It must not tear the only copy that is surely durable. A save touches the second copy only when the first is durable,
 /// and a first copy only when the second is.
-fn judge(first: Result<Slot, Flaw>, second: Result<Slot, Flaw>) -> Option<Mend> {
+pub(super) fn judge(first: Result<Slot, Flaw>, second: Result<Slot, Flaw>) -> Option<Mend> {
     match (first, second) {
         (Ok(first), Ok(second)) if first.sequence == second.sequence => {
             (first == second).then_some(Mend::Second(first))
@@ -213,11 +221,7 @@ impl VoteFile {
         };
         let mut pages = vec![0; 2 * PAGE_BYTES];
         let read = file.read_at(0, &mut pages).map_err(failed("read"))?;
-        let slot = |copy: Copy| {
-            let at = usize::try_from(copy.position()).expect("two pages");
-            Slot::decode(pages[..read].get(at..).unwrap_or_default(), copy)
-        };
-        let (first, second) = (slot(Copy::First), slot(Copy::Second));
+        let [first, second] = slots(&pages[..read]);
         if let Some(found) = [first, second].iter().find_map(|slot| match slot {
             Err(Flaw::Version(found)) => Some(*found),
             Ok(_) | Err(Flaw::Damaged) => None,

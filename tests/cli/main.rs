@@ -10,3 +10,4 @@ mod golden;
 mod init;
 mod produce;
 mod reconnect;
+mod storage;

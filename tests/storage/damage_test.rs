@@ -29,7 +29,7 @@ use crate::{
 
 /// How the last segment's file is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum File {
+pub(crate) enum File {
     /// It ends with its last frame.
     Growing,
     /// Zeros follow the last frame.
@@ -37,23 +37,23 @@ enum File {
 }
 
 /// A log of three segments, of which two are sealed.
-struct SmallLog {
-    fs: SimFileSystem,
+pub(crate) struct SmallLog {
+    pub(crate) fs: SimFileSystem,
     snapshot: Snapshot,
-    history: History,
+    pub(crate) history: History,
 }
 
 /// A frame as it lies in a store.
 #[derive(Clone, Copy, Debug)]
-struct Laid {
-    header: FrameHeader,
-    start: usize,
+pub(crate) struct Laid {
+    pub(crate) header: FrameHeader,
+    pub(crate) start: usize,
     /// Behind the payload, without padding.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 impl SmallLog {
-    fn new(file: File, marked: bool) -> Self {
+    pub(crate) fn new(file: File, marked: bool) -> Self {
         let fs = SimFileSystem::new(1);
         let options = match file {
             File::Growing => options(),
@@ -91,7 +91,7 @@ impl SmallLog {
         }
     }
 
-    fn stores(&self) -> Vec<PathBuf> {
+    pub(crate) fn stores(&self) -> Vec<PathBuf> {
         let is_store = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "store");
         self.fs.paths().into_iter().filter(is_store).collect()
     }
@@ -224,11 +224,11 @@ fn number_at(bytes: &[u8], at: usize, length: usize) -> usize {
 }
 
 /// Bytes of a segment header that mean something: the fixed part and the checkpoint.
-fn meant_of_header(store: &[u8]) -> usize {
+pub(crate) fn meant_of_header(store: &[u8]) -> usize {
     96 + number_at(store, 16, 4)
 }
 
-fn frames_of(store: &[u8]) -> Vec<Laid> {
+pub(crate) fn frames_of(store: &[u8]) -> Vec<Laid> {
     let salt = number_at(store, 24, 8) as u64;
     let mut start = meant_of_header(store).next_multiple_of(4096);
     let mut frames = Vec::new();
@@ -250,7 +250,7 @@ fn entries_before(frame: &Laid) -> u64 {
 }
 
 /// The bytes of a store at which cuts and flips are tried: all but those that fill the header's pages, of which a few are.
-fn worth_trying(store: &[u8], end: usize) -> Vec<usize> {
+pub(crate) fn worth_trying(store: &[u8], end: usize) -> Vec<usize> {
     let header_len = meant_of_header(store).next_multiple_of(4096);
     let is_padding = |at: &usize| (meant_of_header(store)..header_len).contains(at);
     (0..end)

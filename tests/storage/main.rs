@@ -15,6 +15,7 @@ mod leftovers_test;
 mod missing_test;
 mod model_test;
 mod nothing_left_test;
+mod offline_test;
 mod repair_test;
 mod sim_fs_test;
 mod start_up_test;

@@ -146,6 +146,16 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Flaw> {
 /// Reads the identity; `None` when there is none. One that is there is durable: a first start may have failed between its
 /// rename and the sync of the directory, and what is promised in the identity's name must not outlive it.
 pub(super) fn load(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Identity>, DataDirError> {
+    let identity = peek(fs, directory)?;
+    if identity.is_some() {
+        fs.sync_dir(directory)
+            .map_err(DataDirError::io("sync", directory))?;
+    }
+    Ok(identity)
+}
+
+/// The same, without making anything durable: for whoever promises nothing.
+pub(super) fn peek(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Identity>, DataDirError> {
     let path = directory.join(FILE_NAME);
     let bytes = match read(fs, &path) {
         Ok(bytes) => bytes,
@@ -153,11 +163,7 @@ pub(super) fn load(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Ident
         Err(error) => return Err(DataDirError::io("read", &path)(error)),
     };
     match Identity::decode(&bytes) {
-        Ok(identity) => {
-            fs.sync_dir(directory)
-                .map_err(DataDirError::io("sync", directory))?;
-            Ok(Some(identity))
-        }
+        Ok(identity) => Ok(Some(identity)),
         Err(Flaw::NewerFormat(found)) => Err(DataDirError::NewerFormat { path, found }),
         Err(Flaw::Damaged(position, what)) => Err(DataDirError::IdentityDamaged {
             path,

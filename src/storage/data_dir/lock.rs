@@ -39,6 +39,25 @@ impl Lock {
         write_pid(&mut file).map_err(DataDirError::io("write", &path))?;
         Ok(Self { _file: file })
     }
+
+    /// The same for whoever only reads: beside others who do, and never beside a node. Nothing is written. `None`: there is no
+    /// `LOCK`, as in a copy of the logs alone, and so nothing that a node could hold.
+    pub(super) fn share(directory: &Path) -> Result<Option<Self>, DataDirError> {
+        let path = directory.join("LOCK");
+        let mut file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(DataDirError::io("open", &path)(error)),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse {
+                path: directory.to_owned(),
+                pid: pid(&mut file),
+            }),
+            Err(error) => Err(DataDirError::io("lock", &path)(error.into())),
+        }
+    }
 }
 
 fn write_pid(file: &mut fs::File) -> io::Result<()> {
@@ -46,10 +65,14 @@ fn write_pid(file: &mut fs::File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// What the holder wrote, if it did.
+/// What the holder wrote, if it did: whoever only reads writes nothing, and beside one the file has the pid of the last node.
 fn pid(file: &mut fs::File) -> Option<u32> {
     let mut text = String::new();
     // A pid has at most 10 digits; the file may hold anything.
     file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let pid = text.trim().parse::<u32>().ok()?;
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+    // One that may not be asked is there, too.
+    let is_gone = rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH);
+    (!is_gone).then_some(pid)
 }

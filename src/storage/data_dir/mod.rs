@@ -10,10 +10,12 @@
 
 mod error;
 mod identity;
+mod idle;
 mod lock;
 
 pub use error::DataDirError;
 pub use identity::{FORMAT_VERSION, Identity, NODE_NAME_BYTES_MAX};
+pub use idle::IdleDataDir;
 
 use std::{
     io,

@@ -208,14 +208,15 @@ fn require_cluster(
     })
 }
 
-struct Scan<'a> {
-    frames: Frames<'a>,
+/// A walk over the last segment, and what it has found to be synced.
+pub(in crate::storage) struct Scan<'a> {
+    pub(in crate::storage) frames: Frames<'a>,
     /// The largest `synced_to` of the intact frames.
-    mark: u64,
+    pub(in crate::storage) mark: u64,
 }
 
 impl Scan<'_> {
-    fn note(&mut self, header: &FrameHeader) {
+    pub(in crate::storage) fn note(&mut self, header: &FrameHeader) {
         self.mark = self.mark.max(u64::from(header.synced_to));
     }
 
@@ -223,7 +224,11 @@ impl Scan<'_> {
     ///
     /// Unsynced bytes reach at most `UNSYNCED_BYTES_MAX` behind the last synced one, so intact frames are looked for no
     /// further than that. A bad frame's own length is not believed.
-    fn damage_behind(&mut self, end: u64, fault: FrameFault) -> io::Result<Option<String>> {
+    pub(in crate::storage) fn damage_behind(
+        &mut self,
+        end: u64,
+        fault: FrameFault,
+    ) -> io::Result<Option<String>> {
         let look_to = end + UNSYNCED_BYTES_MAX + PAYLOAD_BYTES_MAX as u64;
         let mut position = end + FRAME_ALIGN;
         while self.mark <= end && position < look_to {
@@ -267,6 +272,13 @@ fn end_durably(
 /// An old frame must never line up behind a new one. The file is cut even where zeros are read: they may be in memory
 /// only, left behind as clean by a failed sync, with old frames below them on the disk.
 fn cut_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
+    let cut_bytes = written_behind(file, end, size)?;
+    file.set_len(end)?;
+    Ok(cut_bytes)
+}
+
+/// How far something but zeros is in the file behind its intact frames, which end at `end`.
+pub(in crate::storage) fn written_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
     let look_to = size.min(end + UNSYNCED_BYTES_MAX + PAYLOAD_BYTES_MAX as u64);
     let mut dirty_to = end;
     for_each_piece(file, end, look_to, |position, piece| {
@@ -276,7 +288,6 @@ fn cut_behind(file: &Arc<dyn File>, end: u64, size: u64) -> io::Result<u64> {
         }
         Ok(())
     })?;
-    file.set_len(end)?;
     Ok(dirty_to - end)
 }
 

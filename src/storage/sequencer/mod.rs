@@ -45,6 +45,12 @@ impl Sequencer {
         }
     }
 
+    /// How many producers are remembered.
+    #[must_use]
+    pub fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
     /// The offset that the next stored record gets.
     #[must_use]
     pub fn next_offset(&self) -> Offset {

@@ -1,5 +1,6 @@
 //! A server to talk to, a connection that breaks, and the program itself.
 
+pub mod data;
 mod program;
 mod proxy;
 mod server;

@@ -1,0 +1,161 @@
+//! What is there: the segments of a log, and what the files beside them say.
+
+use std::{io, path::Path};
+
+use super::{Findings, LogFiles, ReadOnly, VoteCopies, promises, segment::Question};
+use crate::{
+    storage::{
+        Checkpoint, Committed,
+        fs::{FileSystem, OpenMode},
+        segment_header::SegmentFace,
+    },
+    types::{LogIndex, Offset, TimestampMs},
+};
+
+/// A log, as its headers and its last segment tell.
+#[derive(Clone, Debug)]
+pub struct LogSummary {
+    /// Oldest first; those that are missing are among them.
+    pub segments: Vec<SegmentSummary>,
+    /// The newest term and vote.
+    pub vote: VoteCopies,
+    /// What is noted as committed.
+    pub committed: Option<Committed>,
+    /// The first entry that the log should have; `None`: that is not written down, or not readable.
+    pub begins: Option<LogIndex>,
+    /// What the log amounts to at its end; `None`: there is no segment, or the last one is damaged.
+    pub end: Option<Checkpoint>,
+    /// Bytes behind the end that a start cuts off.
+    pub torn_bytes: u64,
+    /// What was found on the way. That is less than [`super::verify`] finds.
+    pub findings: Findings,
+}
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// Its first entry.
+    pub first: LogIndex,
+    /// Its last entry; `None`: it holds none, or that cannot be told.
+    pub last: Option<LogIndex>,
+    /// Offset of its first record; `None`: its header cannot be read.
+    pub first_offset: Option<Offset>,
+    /// The offset behind its last record, where that is known.
+    pub next_offset: Option<Offset>,
+    /// Bytes of its store.
+    pub bytes: u64,
+    /// When it was made.
+    pub created: Option<TimestampMs>,
+    /// What it is.
+    pub state: SegmentState,
+}
+
+/// What a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentState {
+    /// It takes no more frames.
+    Sealed,
+    /// It is the last one, which takes frames.
+    Active,
+    /// Its header cannot be read.
+    Damaged,
+    /// It was damaged and taken out, and nothing has taken its place.
+    Missing,
+}
+
+/// Looks at the log in a directory: the header of each segment, and the whole of the last one.
+///
+/// Blocking. Errors: a file, or the directory, cannot be read.
+pub fn summarize(file_system: &ReadOnly, directory: &Path) -> io::Result<LogSummary> {
+    let files = LogFiles::list(file_system, directory)?;
+    let mut findings = Findings::default();
+    files.note_leftovers(&mut findings);
+    let begins = promises::read_beginning(file_system, directory)?;
+    let mut summary = LogSummary {
+        segments: Vec::with_capacity(files.stores.len() + files.holes.len()),
+        vote: promises::read_vote(file_system, directory)?,
+        committed: promises::read_committed(file_system, directory)?.0,
+        begins: begins
+            .and_then(Result::ok)
+            .map(|(_, before)| before.last_log_index().plus(1)),
+        end: None,
+        torn_bytes: 0,
+        findings,
+    };
+    for first in &files.stores {
+        let is_last = files.stores.last() == Some(first);
+        summary.segments.push(sealed(file_system, &files, *first)?);
+        if is_last {
+            summary.look_at_last(file_system, &files, *first)?;
+        }
+    }
+    let missing = |first: &LogIndex| SegmentSummary {
+        first: *first,
+        last: None,
+        first_offset: None,
+        next_offset: None,
+        bytes: 0,
+        created: None,
+        state: SegmentState::Missing,
+    };
+    summary.segments.extend(files.holes.keys().map(missing));
+    summary.segments.sort_unstable_by_key(|segment| segment.first);
+    summary.end_each_where_the_next_begins();
+    Ok(summary)
+}
+
+fn sealed(file_system: &dyn FileSystem, files: &LogFiles, first: LogIndex) -> io::Result<SegmentSummary> {
+    let file = file_system.open(&files.store(first), OpenMode::Read)?;
+    let mut fixed = [0; SegmentFace::LEN];
+    let read = file.read_at(0, &mut fixed)?;
+    let face = SegmentFace::decode(&fixed[..read]).ok();
+    let face = face.filter(|face| face.first_log_index == first);
+    Ok(SegmentSummary {
+        first,
+        last: None,
+        first_offset: face.map(|face| face.first_offset),
+        next_offset: None,
+        bytes: file.size()?,
+        created: face.map(|face| face.created),
+        state: if face.is_some() {
+            SegmentState::Sealed
+        } else {
+            SegmentState::Damaged
+        },
+    })
+}
+
+impl LogSummary {
+    fn look_at_last(
+        &mut self,
+        file_system: &dyn FileSystem,
+        files: &LogFiles,
+        first: LogIndex,
+    ) -> io::Result<()> {
+        let question = Question {
+            file_system,
+            files,
+            first,
+            is_last: true,
+            cluster_id: None,
+        };
+        let seen = question.ask(&mut self.findings, &mut |_| ())?;
+        self.torn_bytes = seen.torn_bytes;
+        if let Some(last) = self.segments.last_mut().filter(|_| seen.face.is_some()) {
+            last.state = SegmentState::Active;
+            last.last = (seen.last_seen >= first).then_some(seen.last_seen);
+            last.next_offset = seen.behind.as_ref().map(Checkpoint::next_offset);
+        }
+        self.end = seen.behind;
+        Ok(())
+    }
+
+    fn end_each_where_the_next_begins(&mut self) {
+        for number in 1..self.segments.len() {
+            let next = (self.segments[number].first, self.segments[number].first_offset);
+            let segment = &mut self.segments[number - 1];
+            segment.last = Some(LogIndex(next.0.get() - 1)).filter(|last| *last >= segment.first);
+            segment.next_offset = next.1;
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `annals storage`: what it says of data that is whole, torn or damaged, how it ends, and that it changes nothing.
+
+use std::{fs, io::Write, path::Path, sync::Arc};
+
+use annals::storage::{data_dir::DataDir, fs::RealFileSystem};
+use tempfile::TempDir;
+
+use crate::support::{
+    Ended, Program,
+    data::{files, store, write_node},
+};
+
+fn node() -> TempDir {
+    let temp = tempfile::tempdir().expect("there is room for a directory");
+    write_node(temp.path(), "node-0");
+    temp
+}
+
+/// Runs a verb of `annals storage` on a directory, which stays as it is.
+fn storage(args: &str, directory: &Path) -> Ended {
+    let before = files(directory);
+    let (verb, options) = args.split_once(' ').unwrap_or((args, ""));
+    let ended = Program::new(&format!("storage {verb} {options}"))
+        .arg(directory)
+        .run(b"");
+    assert_eq!(files(directory), before, "`{args}` changes nothing");
+    ended
+}
+
+fn json(ended: &Ended) -> serde_json::Value {
+    serde_json::from_slice(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.text()))
+}
+
+/// Flips a bit of a file.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).expect("it is there");
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("it can be written");
+}
+
+#[test]
+fn data_that_is_whole_is_said_to_be() {
+    let node = node();
+    let text = storage("verify", node.path()).done();
+    let said = text.text();
+    assert!(said.contains("\nread   2 segments, "), "{said}");
+    assert!(
+        said.contains(": 3 entries, offsets 0..6\nresult whole\n"),
+        "{said}"
+    );
+    let report = json(&storage("verify -o json", node.path()).done());
+    assert_eq!(report["verdict"], "whole");
+    assert_eq!(report["nodes"][0]["node"], "node-0");
+    assert_eq!(report["nodes"][0]["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn damage_is_told_with_file_and_position_and_ends_with_code_9() {
+    let node = node();
+    let damaged = store(node.path(), 1);
+    flip(&damaged, 4096 + 70);
+    let told = storage("verify", node.path());
+    assert_eq!(
+        (told.code, told.err.lines().next()),
+        (9, Some("error: 1 fault was found"))
+    );
+    let wanted = format!(
+        "\nfault  {}, position 4096\n       frame payload checksum",
+        damaged.display()
+    );
+    assert!(told.text().contains(&wanted), "{}", told.text());
+    assert!(told.text().ends_with("\nresult not whole\n"), "{}", told.text());
+    let report = json(&storage("verify -o json", node.path()));
+    let fault = &report["nodes"][0]["findings"][0];
+    assert_eq!(
+        (&report["verdict"], &fault["position"]),
+        (&"faults".into(), &4096.into())
+    );
+    assert_eq!(fault["path"], damaged.display().to_string());
+}
+
+#[test]
+fn a_torn_end_is_no_damage_and_ends_with_code_8() {
+    let node = node();
+    let last = store(node.path(), 3);
+    let end = fs::metadata(&last).expect("it is there").len();
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(&last)
+        .expect("it is there");
+    file.write_all(&[7; 100]).expect("it can be written");
+    let told = storage("verify", node.path());
+    assert_eq!(told.code, 8, "{}", told.err);
+    let wanted = format!(
+        "\nmends  {}, position {end}\n       100 bytes behind",
+        last.display()
+    );
+    assert!(told.text().contains(&wanted), "{}", told.text());
+    assert_eq!(json(&storage("verify -o json", node.path()))["verdict"], "mends");
+    assert_eq!(
+        json(&storage("inspect -o json", node.path()))["nodes"][0]["torn_bytes"],
+        100
+    );
+}
+
+#[test]
+fn records_are_printed_from_where_and_as_many_as_is_asked() {
+    let node = node();
+    let dump = |args: &str| {
+        storage(&format!("dump {args}"), node.path())
+            .done()
+            .text()
+            .to_owned()
+    };
+    assert_eq!(dump(""), "a1\nb1\na2\nb2\na3\nb3\n");
+    // In the middle of a batch, and across segments.
+    assert_eq!(dump("--from 3 --count 2"), "b2\na3\n");
+    assert_eq!(dump("--from 1 --count 1"), "b1\n");
+    assert_eq!(
+        dump("--from 5 -o json"),
+        "{\"offset\":5,\"timestamp_ms\":3000,\"value\":\"b3\"}\n"
+    );
+    let behind = storage("dump --from 6", node.path());
+    assert_eq!((behind.code, behind.text()), (4, ""));
+    assert!(
+        behind
+            .err
+            .starts_with("error: there is no offset 6, and none behind it\n"),
+        "{}",
+        behind.err
+    );
+}
+
+#[test]
+fn frames_are_printed_with_their_places() {
+    let node = node();
+    let frames = storage("dump --frames -o json", node.path()).done();
+    let all: Vec<serde_json::Value> = frames
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is an object"))
+        .collect();
+    let kinds: Vec<_> = all
+        .iter()
+        .map(|frame| frame["kind"].as_str().unwrap_or_default())
+        .collect();
+    // A segment is sealed with a mark, and the log was idle at its end.
+    assert_eq!(kinds, ["records", "records", "mark", "records", "mark"]);
+    assert_eq!(
+        (&all[0]["position"], &all[3]["segment"]),
+        (&4096.into(), &3.into())
+    );
+    let table = storage("dump --frames --from 2 --count 1", node.path()).done();
+    let words: Vec<_> = table
+        .text()
+        .lines()
+        .nth(1)
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    assert_eq!(words[..5], ["2", "1", "records", "2", "2"]);
+    assert_eq!(table.text().lines().count(), 2);
+}
+
+#[test]
+fn a_dump_prints_all_before_the_damage_and_says_where_that_is() {
+    let node = node();
+    flip(&store(node.path(), 3), 4096 + 70);
+    let dump = storage("dump", node.path());
+    assert_eq!((dump.code, dump.text()), (9, "a1\nb1\na2\nb2\n"));
+    assert!(
+        dump.err
+            .contains("is damaged at position 4096: frame payload checksum"),
+        "{}",
+        dump.err
+    );
+}
+
+#[test]
+fn what_is_there_is_shown() {
+    let node = node();
+    let shown = storage("inspect", node.path()).done();
+    for line in [
+        "offsets    0..6",
+        "last       entry 3 of term 1",
+        "vote       term 1, for node 7",
+        "committed  nothing is noted",
+        "producers  0",
+    ] {
+        assert!(
+            shown.text().contains(&format!("\n{line}\n")),
+            "{line}: {}",
+            shown.text()
+        );
+    }
+    let shown = json(&storage("inspect -o json", node.path()).done());
+    let segments = &shown["nodes"][0]["segments"];
+    assert_eq!(
+        (&segments[0]["last_log_index"], &segments[0]["state"]),
+        (&2.into(), &"sealed".into())
+    );
+    assert_eq!(
+        (&segments[1]["next_offset"], &segments[1]["state"]),
+        (&6.into(), &"active".into())
+    );
+}
+
+#[test]
+fn the_nodes_below_a_directory_are_looked_at_together_and_dumped_one_by_one() {
+    let above = tempfile::tempdir().expect("there is room for a directory");
+    for name in ["node-0", "node-1"] {
+        write_node(&above.path().join(name), name);
+    }
+    let report = json(&storage("verify -o json", above.path()).done());
+    let names: Vec<_> = (0..2)
+        .map(|number| report["nodes"][number]["node"].clone())
+        .collect();
+    assert_eq!(names, ["node-0", "node-1"]);
+    let refused = storage("dump", above.path());
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused
+            .err
+            .contains("holds the data of 2 nodes\nhint: name one of them: "),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn what_a_node_uses_is_left_alone() {
+    let node = node();
+    let held = DataDir::open(Arc::new(RealFileSystem), node.path(), "node-0").expect("nobody else has it");
+    for verb in ["verify", "inspect", "dump"] {
+        let refused = storage(verb, node.path());
+        assert_eq!((refused.code, refused.text()), (5, ""), "{verb}");
+        let pid = std::process::id();
+        assert!(
+            refused
+                .err
+                .contains(&format!("is in use by another process (pid {pid})")),
+            "{}",
+            refused.err
+        );
+    }
+    drop(held);
+    storage("verify", node.path()).done();
+}
+
+#[test]
+fn an_identity_that_is_lost_or_damaged_is_a_fault() {
+    let node = node();
+    let identity = node.path().join("identity");
+    flip(&identity, 20);
+    let told = storage("verify", node.path());
+    assert_eq!(told.code, 9);
+    assert!(
+        told.text()
+            .contains(&format!("{}, position 8\n", identity.display())),
+        "{}",
+        told.text()
+    );
+    fs::remove_file(&identity).expect("it is there");
+    let told = storage("verify", node.path());
+    assert_eq!(told.code, 9);
+    assert!(
+        told.text().contains("it is missing, and there is a log"),
+        "{}",
+        told.text()
+    );
+}
