@@ -38,14 +38,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .compile_fds(descriptors)?;
     let raw_out = out.join("raw");
     std::fs::create_dir_all(&raw_out)?;
+    // As `cfg!(feature)` in the crate.
+    let serves = std::env::var_os("CARGO_FEATURE_SERVER").is_some();
     tonic_prost_build::configure()
         .bytes(".")
         .build_client(false)
+        .build_server(serves)
         // What cannot be decoded is the client's fault here.
         .codec_path("crate::net::codec::ServerCodec")
         .out_dir(raw_out)
         .compile_fds(raw)?;
 
+    if !serves {
+        return Ok(());
+    }
     let peer_out = out.join("peer");
     std::fs::create_dir_all(&peer_out)?;
     tonic_prost_build::configure()

@@ -1,4 +1,5 @@
-//! What `build.rs` makes of `proto/`: the public view for clients, and the server's, in which records stay encoded.
+//! What `build.rs` makes of `proto/`: the public view for clients, and the server's, in which records stay encoded. Without the feature `server`
+//! there are no services, and nothing of peers.
 
 #![allow(
     missing_docs,
@@ -24,7 +25,8 @@ pub mod annals {
     }
 }
 
-/// The server's view of the same wire: `RecordSet` (and log.v1's produced `Record`) as raw bytes.
+/// The server's view of the same wire: `RecordSet` (and log.v1's produced `Record`) as raw bytes. Clients of many records have its
+/// messages too.
 pub mod raw {
     pub mod log {
         pub mod v1 {
@@ -39,6 +41,7 @@ pub mod raw {
 }
 
 /// What nodes of one cluster say to each other: client and server. Batches of records stay encoded.
+#[cfg(feature = "server")]
 pub mod peer {
     include!(concat!(env!("OUT_DIR"), "/peer/annals.v1.rs"));
 }

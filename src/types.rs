@@ -4,6 +4,7 @@ use std::{fmt, net::Ipv6Addr};
 
 /// Stored log indexes and offsets are at most this; larger ones are not what any writer wrote. Far enough from the end of
 /// 64 bits that nothing a store can hold counts past it.
+#[cfg(feature = "server")]
 pub(crate) const STORED_NUMBER_MAX: u64 = u64::MAX / 2;
 
 macro_rules! number {

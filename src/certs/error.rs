@@ -59,6 +59,7 @@ impl CertsError {
     }
 }
 
+#[cfg(feature = "server")]
 impl From<rcgen::Error> for CertsError {
     fn from(error: rcgen::Error) -> Self {
         Self::NotSigned {

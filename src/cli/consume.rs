@@ -8,16 +8,18 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::proto::raw::annals::v1::Batch;
+use crate::{
+    client::{Client, ConsumerBuilder, Position},
+    proto::raw::annals::v1::Batch,
+};
 
 use super::{
     argument::{parse_count, parse_timeout},
     connect::Target,
-    consumer::{Consumer, Span},
     error::CliError,
     level::Level,
     output::{RecordFormat, write_batch},
-    position::Position,
+    position::parse_position,
     runtime,
 };
 
@@ -53,7 +55,8 @@ pub(super) struct ConsumeArgs {
         value_name = "earliest|latest|OFFSET|-N|@TIME",
         default_value = "earliest",
         allow_hyphen_values = true,
-        hide_possible_values = true
+        hide_possible_values = true,
+        value_parser = parse_position
     )]
     from: Position,
     /// Stop after so many records
@@ -83,25 +86,47 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
             hint: "add --follow, or read the last record with `--from -1`",
         });
     }
-    let span = Span {
-        from: args.from,
-        count: args.count,
-        follow: args.follow,
-        level: args.level.unwrap_or(Level::usual(args.follow)),
-    };
-    let mut consumer = Consumer::new(args.target.addresses()?, span, args.timeout);
+    let client = args.target.client(args.timeout)?;
+    let mut consumer = client
+        .consumer()
+        .from(args.from)
+        .count(args.count.unwrap_or(0))
+        // On standard error, for whoever wonders why nothing comes; nobody has to read it.
+        .on_interruption(|error| drop(writeln!(io::stderr(), "note: {error}; trying again")));
+    if args.follow {
+        consumer = consumer.follow();
+    }
+    if let Some(level) = args.level {
+        consumer = consumer.level(level.into());
+    }
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     // The network has a thread of its own: a reader of the output that stops for a while, as a pager does, must not
     // keep this side from answering the node.
     let network = thread::Builder::new()
         .name("network".to_owned())
-        .spawn(move || runtime::block_on(consumer.run(chunks)))
+        .spawn(move || runtime::block_on(read(client, consumer, chunks)))
         .map_err(CliError::Start)?;
     write(receiver, args.output)?;
     match network.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Reads to the end, into `chunks`; returns early when nobody receives them.
+async fn read(
+    client: Client,
+    consumer: ConsumerBuilder,
+    chunks: mpsc::Sender<Vec<Batch>>,
+) -> Result<(), CliError> {
+    client.connect().await?;
+    let mut consumer = consumer.build();
+    while let Some(batches) = consumer.next_batches().await {
+        if chunks.send(batches?).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Writes what comes until nothing does. Whenever nothing is there to be written, what was written is flushed.

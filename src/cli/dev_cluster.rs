@@ -9,12 +9,16 @@ use std::{
 };
 
 use crate::{
+    client::Client,
     config::{Config, NodeName},
     node::{self, Addresses},
     telemetry::logging,
 };
 
-use super::{argument::shell_quoted, cluster, error::CliError, exit::Exit, place::Place, runtime};
+use super::{
+    argument::shell_quoted, cluster, connect::FIRST_ANSWER_WITHIN, error::CliError, exit::Exit, place::Place,
+    runtime,
+};
 
 /// Tries to find a port that is free for packets and for connections.
 const PORT_TRIES: usize = 64;
@@ -122,12 +126,16 @@ pub(super) fn run(configs: &[Config], data_dir: &Path, keeps_data: bool) -> Resu
 
 /// The cluster as `annals cluster status` shows it; nothing when it does not answer.
 fn table(addresses: &[Addresses]) -> String {
-    let list: Vec<_> = addresses.iter().map(|node| node.rpc.to_string()).collect();
-    let Ok(addrs) = list.join(",").parse() else {
+    let client = Client::builder()
+        .addresses(addresses.iter().map(|node| node.rpc))
+        .within(FIRST_ANSWER_WITHIN)
+        .only_these_addresses()
+        .build();
+    let Ok(client) = client else {
         return String::new();
     };
     // The runtime of this thread is at work already.
-    let asked = thread::spawn(move || runtime::block_on(cluster::status_text(&addrs)));
+    let asked = thread::spawn(move || runtime::block_on(cluster::status_text(&client)));
     asked.join().ok().and_then(Result::ok).unwrap_or_default()
 }
 

@@ -1,16 +1,22 @@
 //! What can go wrong in a verb, and what the person at the keyboard can do about it.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
+
+use tonic::Status;
 
 use crate::{
+    client::{Error, ProtocolError},
     config::{ConfigErrors, PolicyFileError},
     error::{Disposition, causes},
     node::ProcessError,
-    tls::{MaterialError, TlsFailure},
 };
 
 use super::{
-    certs::CertsFailure, exit::Exit, init::InitFailure, refusal::Refusal, security, storage::StorageFailure,
+    certs::CertsFailure,
+    exit::Exit,
+    init::InitFailure,
+    refusal::{exit_of, hint_of},
+    storage::StorageFailure,
 };
 
 /// Why a verb failed.
@@ -24,59 +30,9 @@ pub enum CliError {
         /// What to write instead.
         hint: &'static str,
     },
-    /// No connection came about.
-    #[error("cannot connect to {addr}: {reason}")]
-    CannotConnect {
-        /// Where to.
-        addr: String,
-        /// What the system says.
-        reason: String,
-    },
-    /// No TLS came about with a node, or it does not let this client in.
-    #[error("no TLS with {addr}: {failure}")]
-    Tls {
-        /// With whom.
-        addr: String,
-        /// Why not.
-        #[source]
-        failure: TlsFailure,
-    },
-    /// The node does not speak without TLS.
-    #[error("the node wants TLS")]
-    WantsTls,
-    /// A file of TLS cannot be used.
-    #[error("{0}")]
-    TlsFiles(#[from] MaterialError),
-    /// The connection was lost and did not come back, or the node fell silent.
-    #[error("no answer from {addr} for {}: {reason}", humantime::format_duration(*.waited))]
-    NoAnswer {
-        /// Of whom.
-        addr: String,
-        /// Since the last answer.
-        waited: Duration,
-        /// What was the matter with the last try.
-        reason: String,
-    },
-    /// The connection broke while a call was under way.
-    #[error("the connection was lost: {reason}")]
-    Lost {
-        /// What broke it.
-        reason: String,
-    },
-    /// Behind the address is another log than before: to go on there would mix the two.
-    #[error("{addr} has another log than before: {change}")]
-    OtherLog {
-        /// Where.
-        addr: String,
-        /// How that shows.
-        change: LogChange,
-    },
-    /// The node answered, and the answer is no.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// The node answered something that its API does not allow.
-    #[error("the node broke the protocol: {0}")]
-    Protocol(ProtocolError),
+    /// The nodes, or the way to them.
+    #[error(transparent)]
+    Client(#[from] Error),
     /// The configuration is wrong.
     #[error("{0}")]
     Config(ConfigErrors),
@@ -172,91 +128,13 @@ fn policy_text(error: &PolicyFileError) -> String {
     }
 }
 
-/// How it shows that a log is not the one from before.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LogChange {
-    /// It belongs to another cluster.
-    #[error("it is that of cluster {now}, and was that of cluster {before}")]
-    Cluster {
-        /// Whose it was.
-        before: String,
-        /// Whose it is.
-        now: String,
-    },
-    /// It ends before offsets that were taken.
-    #[error("it ends at offset {high_watermark}, and went on to {reached}")]
-    Shorter {
-        /// The first offset not known to be taken.
-        reached: u64,
-        /// The first offset that it does not have.
-        high_watermark: u64,
-    },
-}
-
-impl LogChange {
-    /// What is to be done about it: nobody but the person at the keyboard knows which log is meant.
-    #[must_use]
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::Cluster { .. } | Self::Shorter { .. } => Disposition::Escalate,
-        }
-    }
-}
-
-/// How a node's answer contradicts its API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtocolError {
-    /// It answered more requests than were sent.
-    #[error("it answered a request that was not sent")]
-    AnswerWithoutRequest,
-    /// It acknowledged another number of records than were sent.
-    #[error("it acknowledged {acknowledged} records of a request with {sent}")]
-    WrongCount {
-        /// How many it says.
-        acknowledged: u64,
-        /// How many there were.
-        sent: u64,
-    },
-    /// Records are missing between two that it sent.
-    #[error("records {expected}..{got} are missing from its answer")]
-    Gap {
-        /// The offset that comes next.
-        expected: u64,
-        /// The offset that came.
-        got: u64,
-    },
-    /// Bytes that are no records.
-    #[error("the records at offset {base_offset} cannot be decoded")]
-    Undecodable {
-        /// The first offset of their batch.
-        base_offset: u64,
-    },
-}
-
-impl ProtocolError {
-    /// What is to be done about it: a node that answers wrongly is not asked again.
-    #[must_use]
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::AnswerWithoutRequest
-            | Self::WrongCount { .. }
-            | Self::Gap { .. }
-            | Self::Undecodable { .. } => Disposition::Escalate,
-        }
-    }
-}
-
 impl CliError {
-    /// What is to be done about it, by the verbs that hold a stream open across broken connections.
+    /// What is to be done about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::CannotConnect { .. } | Self::Lost { .. } => Disposition::Retry,
-            Self::Tls { failure, .. } => failure.disposition(),
-            Self::WantsTls => Disposition::Reject,
-            Self::TlsFiles(error) => error.disposition(),
-            Self::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
-            Self::Usage { .. } | Self::Refused(_) | Self::Open { .. } => Disposition::Reject,
+            Self::Client(error) => error.disposition(),
+            Self::Usage { .. } | Self::Open { .. } => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
@@ -265,11 +143,8 @@ impl CliError {
             Self::Policy(error) => error.disposition(),
             Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
-            Self::OtherLog { change, .. } => change.disposition(),
-            Self::Protocol(error) => error.disposition(),
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
-            Self::NoAnswer { .. }
-            | Self::Read(_)
+            Self::Read(_)
             | Self::Write(_)
             | Self::BrokenPipe
             | Self::Start(_)
@@ -284,13 +159,7 @@ impl CliError {
         match self {
             Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
             Self::Denied => Exit::Failed,
-            Self::CannotConnect { .. } | Self::NoAnswer { .. } | Self::Lost { .. } => Exit::CannotConnect,
-            Self::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
-            Self::WantsTls => Exit::Refused,
-            Self::Tls { .. } => Exit::CannotConnect,
-            Self::TlsFiles(error) if error.is_missing() => Exit::NotFound,
-            Self::TlsFiles(_) => Exit::Failed,
-            Self::Refused(refusal) => refusal.exit(),
+            Self::Client(error) => exit_of(error),
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
             Self::Storage(failure) => failure.exit(),
@@ -301,8 +170,6 @@ impl CliError {
             Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } => Exit::WrongConfiguration,
             Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
-            | Self::OtherLog { .. }
-            | Self::Protocol(_)
             | Self::Read(_)
             | Self::LineTooLong { .. }
             | Self::SkippedPastEnd { .. }
@@ -317,23 +184,7 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Usage { hint, .. } => hint,
-            Self::CannotConnect { .. } => {
-                "is a node running there? `annals dev` starts one; --addr names another"
-            }
-            Self::Tls { failure, .. } => security::hint(failure),
-            Self::WantsTls => {
-                "give --ca, --cert and --key, or set ANNALS_CA, ANNALS_CERT and ANNALS_KEY; `annals certs client NAME` makes what \
-                 they name"
-            }
-            Self::TlsFiles(error) => return Some(error.client_remedy()),
-            Self::NoAnswer { .. } | Self::Lost { .. } => {
-                "is the node still running, and is that its port for clients? its log tells more"
-            }
-            Self::OtherLog { .. } => {
-                "was its data replaced, or another node started there? `annals consume --from earliest` and a new \
-                 `annals produce` start on the other log"
-            }
-            Self::Refused(refusal) => return refusal.hint(),
+            Self::Client(error) => return hint_of(error),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),
             Self::Storage(failure) => return failure.hint(),
@@ -341,7 +192,6 @@ impl CliError {
             Self::Policy(PolicyFileError::Wrong { .. }) => return None,
             Self::Policy(error) => return Some(error.remedy()),
             Self::PortsTaken { .. } => "--port 9400 takes others, and --port 0 any that are free",
-            Self::Protocol(_) => "is this the address of an Annals node, and of this version?",
             Self::Open { .. } => {
                 "give the path of a readable file, or leave out --file to read standard input"
             }
@@ -377,5 +227,17 @@ impl CliError {
             io::ErrorKind::BrokenPipe => Self::BrokenPipe,
             _ => Self::Write(error),
         }
+    }
+}
+
+impl From<ProtocolError> for CliError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        Self::Client(status.into())
     }
 }

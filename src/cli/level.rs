@@ -1,6 +1,6 @@
 //! How fresh what is read must be, as a person chooses it.
 
-use crate::proto::annals::v1::ReadLevel;
+use crate::client::ReadLevel;
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -11,14 +11,6 @@ pub(super) enum Level {
     Lease,
     /// What the node itself has for certain, which may be old; nobody else has to be up
     Local,
-}
-
-impl Level {
-    /// Of a read that leaves it open. Who reads to the end wants all that was acknowledged before; who follows gets it in any
-    /// case.
-    pub(super) fn usual(follow: bool) -> Self {
-        if follow { Self::Local } else { Self::Linearizable }
-    }
 }
 
 impl From<Level> for ReadLevel {

@@ -8,15 +8,11 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use tonic::Request;
-
-use crate::proto::annals::v1::{DescribeLogResponse, Segment, TrimRequest};
+use crate::proto::annals::v1::{DescribeLogResponse, Segment};
 
 use super::{
     argument::parse_timeout,
-    cluster::call::at_leader,
     connect::Target,
-    contact::first_contact,
     error::CliError,
     output::{Format, write_json},
     runtime,
@@ -69,7 +65,14 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
             timeout,
             output,
         } => {
-            let (_, described) = runtime::block_on(first_contact(&mut target.addresses()?, *timeout))?;
+            let client = target.client(*timeout)?;
+            let described = runtime::block_on(async {
+                match client.contact().await?.log {
+                    Some(described) => Ok(described),
+                    // It says why not.
+                    None => Ok(client.describe().await?),
+                }
+            })?;
             let mut out = io::stdout().lock();
             match output {
                 Format::Text => write_text(&mut out, &described),
@@ -86,16 +89,11 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
 }
 
 fn trim(target: &Target, below: u64, timeout: Duration) -> Result<(), CliError> {
-    let addrs = target.addresses()?;
-    let trimmed = at_leader(&addrs, timeout, |mut client, within| {
-        let mut request = Request::new(TrimRequest {
-            log: String::new(),
-            below,
-        });
-        request.set_timeout(within);
-        async move { client.trim(request).await }
-    });
-    runtime::block_on(trimmed)?;
+    let client = target.client(timeout)?;
+    runtime::block_on(async {
+        client.connect().await?;
+        Ok(client.trim(below).await?)
+    })?;
     let mut out = io::stdout().lock();
     writeln!(out, "records below offset {below} are dropped").map_err(CliError::from_write)
 }

@@ -19,22 +19,17 @@ mod place;
 
 pub mod error;
 pub mod exit;
-pub mod refusal;
 
 mod acknowledged;
 mod addresses;
 mod argument;
 mod connect;
-mod consumer;
-mod contact;
-mod credentials;
 mod level;
 mod output;
 mod position;
-mod producer;
 mod progress;
-mod reconnect;
 mod record_lines;
+mod refusal;
 mod runtime;
 mod security;
 

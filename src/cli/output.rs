@@ -8,11 +8,12 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::{
+    client::ProtocolError,
     proto::{annals::v1 as proto, raw::annals::v1::Batch},
     record_set::{self, RecordParts},
 };
 
-use super::error::{CliError, ProtocolError};
+use super::error::CliError;
 
 /// For people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -85,7 +86,7 @@ pub(super) fn write_batch(out: &mut impl Write, batch: &Batch, format: RecordFor
 }
 
 fn undecodable(batch: &Batch) -> CliError {
-    CliError::Protocol(ProtocolError::Undecodable {
+    CliError::from(ProtocolError::Undecodable {
         base_offset: batch.base_offset,
     })
 }
@@ -227,9 +228,10 @@ mod tests {
         let mut batch = batch(vec![value(b"a")]);
         batch.record_count = 2;
         let result = write_batch(&mut Vec::new(), &batch, RecordFormat::Value);
-        assert!(matches!(
-            result,
-            Err(CliError::Protocol(ProtocolError::Undecodable { base_offset: 7 }))
-        ));
+        let error = result.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the node broke the protocol: the records at offset 7 cannot be decoded"
+        );
     }
 }

@@ -1,23 +1,6 @@
 //! Where a reader starts: `--from`.
 
-use std::str::FromStr;
-
-use crate::proto::annals::v1::{Start, start};
-
-/// A place in the log, as a person writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
-    /// The oldest readable record.
-    Earliest,
-    /// Only what comes.
-    Latest,
-    /// This record.
-    Offset(u64),
-    /// The first record appended at or after this time, in milliseconds since 1970.
-    Time(u64),
-    /// So many records before the high watermark.
-    FromEnd(u64),
-}
+use crate::client::Position;
 
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,40 +13,23 @@ pub(super) enum PositionError {
     Time,
 }
 
-impl FromStr for Position {
-    type Err = PositionError;
-
-    fn from_str(text: &str) -> Result<Self, PositionError> {
-        match text {
-            "earliest" => return Ok(Self::Earliest),
-            "latest" => return Ok(Self::Latest),
-            _ => {}
-        }
-        if let Some(time) = text.strip_prefix('@') {
-            return unix_ms(time)
-                .or_else(|| rfc3339_ms(time))
-                .map(Self::Time)
-                .ok_or(PositionError::Time);
-        }
-        if let Some(count) = text.strip_prefix('-') {
-            return digits(count).map(Self::FromEnd).ok_or(PositionError::Unknown);
-        }
-        digits(text).map(Self::Offset).ok_or(PositionError::Unknown)
+/// A place in the log, as a person writes it.
+pub(super) fn parse_position(text: &str) -> Result<Position, PositionError> {
+    match text {
+        "earliest" => return Ok(Position::Earliest),
+        "latest" => return Ok(Position::Latest),
+        _ => {}
     }
-}
-
-impl From<Position> for Start {
-    fn from(position: Position) -> Self {
-        Self {
-            position: Some(match position {
-                Position::Earliest => start::Position::Earliest(true),
-                Position::Latest => start::Position::Latest(true),
-                Position::Offset(offset) => start::Position::Offset(offset),
-                Position::Time(ms) => start::Position::TimestampMs(ms),
-                Position::FromEnd(count) => start::Position::FromEnd(count),
-            }),
-        }
+    if let Some(time) = text.strip_prefix('@') {
+        return unix_ms(time)
+            .or_else(|| rfc3339_ms(time))
+            .map(Position::Time)
+            .ok_or(PositionError::Time);
     }
+    if let Some(count) = text.strip_prefix('-') {
+        return digits(count).map(Position::FromEnd).ok_or(PositionError::Unknown);
+    }
+    digits(text).map(Position::Offset).ok_or(PositionError::Unknown)
 }
 
 /// `u64::from_str` takes a plus sign too, which here would only be a slip.
@@ -137,7 +103,7 @@ mod tests {
             ("@2023-11-14T16:43:20-05:30", Position::Time(1_700_000_000_000)),
         ];
         for (text, wanted) in table {
-            assert_eq!(text.parse(), Ok(wanted), "{text}");
+            assert_eq!(parse_position(text), Ok(wanted), "{text}");
         }
     }
 
@@ -165,7 +131,7 @@ mod tests {
             ("@ü2:00", PositionError::Time),
         ];
         for (text, wanted) in table {
-            assert_eq!(text.parse::<Position>(), Err(wanted), "{text}");
+            assert_eq!(parse_position(text), Err(wanted), "{text}");
         }
     }
 }

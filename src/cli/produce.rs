@@ -6,6 +6,7 @@ use std::{
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
+    pin::pin,
     thread,
     time::Duration,
 };
@@ -13,13 +14,14 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
+use crate::client::{BatchTicket, Client, ErrorKind, Producer};
+
 use super::{
     acknowledged::Acknowledged,
     argument::{parse_timeout, shell_quoted},
     connect::Target,
     error::CliError,
     output::Format,
-    producer::{Producer, Stamp, new_producer_id},
     progress::Progress,
     record_lines::{BatchLimits, RecordBatch, RecordLines},
     runtime,
@@ -31,6 +33,9 @@ const BATCH_BYTES_MAX: usize = 512 << 10;
 
 /// Batches read ahead of what is in flight.
 const BATCHES_AHEAD: usize = 4;
+
+/// Batches whose acknowledgement is awaited: more than the client has in flight.
+const TICKETS_MAX: usize = 64;
 
 /// Append a record per line of the input, and print the offsets taken
 ///
@@ -73,32 +78,31 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
     let (input, bytes_total) = open(args.file.as_ref())?;
     let interactive = input.is_terminal();
     let skip = args.skip.unwrap_or(0);
-    let stamp = Stamp {
-        id: args.producer_id.map_or_else(new_producer_id, NonZeroU64::get),
-        sequence: skip,
-        is_made_up: args.producer_id.is_none(),
-    };
     let progress = if interactive {
         Progress::hidden()
     } else {
         Progress::of_input(bytes_total)
     };
-    let mut producer = Producer::new(args.target.addresses()?, stamp, args.timeout, progress);
+    let client = args.target.client(args.timeout)?;
+    let mut sent = Sent {
+        acknowledged: Acknowledged::default(),
+        progress,
+    };
+    let mut producer = None;
     let result = runtime::block_on(async {
-        let connection = producer.connect().await?;
+        client.connect().await?;
+        let producer = producer.insert(Run::new(&client, args));
         let limits = BatchLimits {
             records_max: args.batch,
             bytes_max: BATCH_BYTES_MAX,
         };
-        let mut batches = spawn_reader(RecordLines::new(input, limits), skip)?;
+        let batches = spawn_reader(RecordLines::new(input, limits), skip)?;
         tokio::select! {
-            result = producer.run(connection, &mut batches) => result,
+            result = send(&producer.producer, batches, &mut sent) => result,
             interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(CliError::Start, |()| CliError::Interrupted)),
         }
     });
-    let acknowledged = producer.acknowledged();
-    let can_be_continued = producer.can_be_continued();
-    drop(producer);
+    let acknowledged = sent.finished();
     match result {
         Ok(()) => print(args.output, acknowledged),
         Err(cause) if acknowledged.records == 0 => Err(cause),
@@ -106,27 +110,103 @@ pub(super) fn run(args: &ProduceArgs) -> Result<(), CliError> {
             if matches!(args.output, Format::Json) {
                 print(args.output, acknowledged)?;
             }
-            // Another log knows nothing of this producer.
-            let file = args
-                .file
-                .as_ref()
-                .filter(|_| can_be_continued && !matches!(cause, CliError::OtherLog { .. }));
-            let go_on = file.map(|file| {
-                format!(
-                    "`annals produce {} --file {} --batch {} --producer-id {} --skip {}` goes on from there",
-                    args.target.arguments(),
-                    shell_quoted(&file.to_string_lossy()),
-                    args.batch,
-                    stamp.id,
-                    skip + acknowledged.records
-                )
-            });
+            let go_on = producer.and_then(|run| run.go_on(args, &cause, skip + acknowledged.records));
             Err(CliError::PartlyDone {
                 cause: Box::new(cause),
                 acknowledged: acknowledged.to_string(),
                 go_on,
             })
         }
+    }
+}
+
+/// The producer, and the id that it began with.
+struct Run {
+    producer: Producer,
+    id: u64,
+}
+
+impl Run {
+    /// Inside a runtime.
+    fn new(client: &Client, args: &ProduceArgs) -> Self {
+        let producer = client.producer();
+        let producer = match args.producer_id {
+            Some(id) => producer.resume(id, args.skip.unwrap_or(0)),
+            None => producer,
+        };
+        let producer = producer.build();
+        let id = producer.id();
+        Self { producer, id }
+    }
+
+    /// How to send the rest, when the input can be read again.
+    fn go_on(&self, args: &ProduceArgs, cause: &CliError, skip: u64) -> Option<String> {
+        // Its numbers are those of the input's lines, unless the log has forgotten it meanwhile; and another log knows nothing of it.
+        let can_be_continued = self.producer.id() == self.id;
+        let is_other =
+            matches!(cause, CliError::Client(error) if matches!(error.kind(), ErrorKind::OtherLog { .. }));
+        let file = args.file.as_ref().filter(|_| can_be_continued && !is_other)?;
+        Some(format!(
+            "`annals produce {} --file {} --batch {} --producer-id {} --skip {skip}` goes on from there",
+            args.target.arguments(),
+            shell_quoted(&file.to_string_lossy()),
+            args.batch,
+            self.id,
+        ))
+    }
+}
+
+/// What became of what was sent.
+struct Sent {
+    acknowledged: Acknowledged,
+    progress: Progress,
+}
+
+impl Sent {
+    fn finished(self) -> Acknowledged {
+        self.acknowledged
+    }
+
+    /// Counts what is acknowledged, until all of it is.
+    ///
+    /// Errors: why something is not.
+    async fn count(&mut self, mut tickets: mpsc::Receiver<(BatchTicket, u64)>) -> Result<(), CliError> {
+        while let Some((ticket, input_bytes)) = tickets.recv().await {
+            let offsets = ticket.await?;
+            self.acknowledged.add(offsets.start.get(), offsets.end.get());
+            self.progress.add(input_bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Sends all batches, and waits until they are acknowledged.
+///
+/// Errors: those of the reader; why something is not acknowledged.
+async fn send(
+    producer: &Producer,
+    mut batches: mpsc::Receiver<Result<RecordBatch, CliError>>,
+    sent: &mut Sent,
+) -> Result<(), CliError> {
+    let (tickets, awaited) = mpsc::channel(TICKETS_MAX);
+    let feeds = async move {
+        while let Some(batch) = batches.recv().await {
+            let RecordBatch {
+                records,
+                count,
+                input_bytes,
+            } = batch?;
+            let ticket = producer.send_encoded(records, count).await?;
+            if tickets.send((ticket, input_bytes)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let (feeds, mut counts) = (pin!(feeds), pin!(sent.count(awaited)));
+    tokio::select! {
+        counted = &mut counts => counted,
+        fed = feeds => counts.await.and(fed),
     }
 }
 

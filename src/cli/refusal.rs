@@ -1,201 +1,150 @@
-//! What a node answers when it says no, and what can be done about it.
+//! What a client's errors mean to a person at the keyboard: the exit code, and what can be done.
 
-use std::{collections::HashMap, time::Duration};
+use tonic::Code;
 
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use crate::client::{Error, ErrorKind, Refusal};
 
-use crate::proto::annals::v1::Failure;
+use super::{exit::Exit, security};
 
-use super::{error::CliError, exit::Exit, security::wants_tls};
-
-/// A node's no: a gRPC code, and what `ErrorInfo` and `RetryInfo` add to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The canonical code.
-    pub code: Code,
-    /// The reason of `ErrorInfo`; empty when there is none.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-    /// The metadata of `ErrorInfo`.
-    pub metadata: HashMap<String, String>,
-    /// After which time a retry makes sense; `None` when it makes none.
-    pub retry_after: Option<Duration>,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.message.as_str(), self.reason.as_str()) {
-            ("", "") => write!(f, "the node refused: {}", self.code.description()),
-            ("", reason) => write!(f, "the node refused: {reason}"),
-            (message, _) => f.write_str(message),
-        }
+/// The exit code that tells it to a script.
+pub(super) fn exit_of(error: &Error) -> Exit {
+    match error.kind() {
+        ErrorKind::CannotConnect { .. }
+        | ErrorKind::NoNode { .. }
+        | ErrorKind::NoAnswer { .. }
+        | ErrorKind::Lost { .. } => Exit::CannotConnect,
+        ErrorKind::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
+        ErrorKind::WantsTls => Exit::Refused,
+        ErrorKind::Tls { .. } => Exit::CannotConnect,
+        ErrorKind::TlsFiles(error) if error.is_missing() => Exit::NotFound,
+        ErrorKind::Refused(refusal) => exit_of_refusal(refusal),
+        ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses => Exit::Usage,
+        ErrorKind::TlsFiles(_)
+        | ErrorKind::OtherLog { .. }
+        | ErrorKind::Protocol(_)
+        | ErrorKind::Closed
+        | ErrorKind::Ended => Exit::Failed,
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self {
-            code: Code::from_i32(failure.code),
-            reason: failure.reason,
-            message: failure.message,
-            metadata: failure.metadata,
-            retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),
+/// What to do next, when that is known.
+pub(super) fn hint_of(error: &Error) -> Option<String> {
+    let hint = match error.kind() {
+        ErrorKind::CannotConnect { .. } | ErrorKind::NoNode { .. } => {
+            "is a node running there? `annals dev` starts one; --addr names another"
         }
+        ErrorKind::Tls { failure, .. } => security::hint(failure),
+        ErrorKind::WantsTls => {
+            "give --ca, --cert and --key, or set ANNALS_CA, ANNALS_CERT and ANNALS_KEY; `annals certs client NAME` makes what \
+             they name"
+        }
+        ErrorKind::TlsFiles(error) => return Some(error.client_remedy()),
+        ErrorKind::NoAnswer { .. } | ErrorKind::Lost { .. } => {
+            "is the node still running, and is that its port for clients? its log tells more"
+        }
+        ErrorKind::OtherLog { .. } => {
+            "was its data replaced, or another node started there? `annals consume --from earliest` and a new \
+             `annals produce` start on the other log"
+        }
+        ErrorKind::Refused(refusal) => return hint_of_refusal(refusal),
+        ErrorKind::Protocol(_) => "is this the address of an Annals node, and of this version?",
+        ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses => {
+            "give --addr the address of a node, as host:port"
+        }
+        ErrorKind::Closed | ErrorKind::Ended => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn exit_of_refusal(refusal: &Refusal) -> Exit {
+    match refusal.code {
+        Code::OutOfRange | Code::NotFound => Exit::NotFound,
+        Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => {
+            Exit::Refused
+        }
+        Code::Unavailable if refusal.reason == "FAILSAFE" => Exit::Refused,
+        Code::Unavailable => Exit::CannotConnect,
+        _ => Exit::Failed,
     }
 }
 
-impl From<Status> for CliError {
-    /// A status with an `ErrorInfo` was made by a node; one without may have been made by the connection's end.
-    fn from(status: Status) -> Self {
-        let details = status.get_error_details();
-        let info = details.error_info();
-        if info.is_none() && wants_tls(&status) {
-            return Self::WantsTls;
+fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
+    let hint = match refusal.reason.as_str() {
+        "OFFSET_OUT_OF_RANGE" => {
+            "`--from earliest` starts at the first readable offset, `--from -10` ten before the end"
         }
-        if info.is_none() && is_broken_connection(status.code()) {
-            return Self::Lost {
-                reason: root_cause(&status),
-            };
+        "NOT_LEADER" => "the leader could not be asked; try again, or send it to the leader itself",
+        "REMOVED" => {
+            "give --addr another node, where `annals cluster servers` lists who belongs; `annals consume --level local` \
+             reads the old records of this one"
         }
-        Self::Refused(Refusal {
-            code: status.code(),
-            reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
-            message: status.message().to_owned(),
-            metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
-            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
-        })
-    }
+        "NO_LEADER" => {
+            "the nodes are choosing a leader, or no majority of them is up; try again. `annals consume --level local` \
+             reads what a node has"
+        }
+        "NO_CLUSTER" => {
+            "the first of cluster.initial_members founds a cluster once it sees all of them; a node without that list \
+             joins the cluster of any node whose gossip address is among its cluster.seeds. Its log says who is missing"
+        }
+        "CONDITION_FAILED" => {
+            "somebody else appended first; read on from the offset you expected, then try again"
+        }
+        "FENCED" => "another producer took over this producer's id; leave out --producer-id to get a new one",
+        "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",
+        "OVERLOADED" => "the node has as much in work as it may; try again with less in flight",
+        "STORAGE_FULL" => {
+            "the node's disk is nearly full: add space, or set log.retention_bytes; it takes writes again by itself"
+        }
+        "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
+        "ACL_DENIED" => return Some(missing_rule(refusal)),
+        "FAILSAFE" => {
+            "its disk failed or its log is damaged; its log and docs/operations.md say what to do, reads go on"
+        }
+        "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => {
+            "without --producer-id and --skip, the input is appended as that of a new producer; what of it is stored already \
+             is stored again then"
+        }
+        "REPEATED_LONG_AGO" => "it is stored; --skip goes past it",
+        "SHUTTING_DOWN" => "the node is stopping; try again or try another",
+        // The message says already where to look.
+        "OUTCOME_UNKNOWN" if refusal.metadata.contains_key("of") => return None,
+        "OUTCOME_UNKNOWN" => {
+            "it may or may not be stored; a retry with the same --producer-id stores it once"
+        }
+        _ if refusal.code == Code::Unimplemented => {
+            "is this the address of an Annals node, and of this version?"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
-/// The codes that tonic gives to a connection that ended under a call.
-fn is_broken_connection(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded
-    )
-}
-
-/// The innermost message, which is the one that names what happened.
-pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+/// What an operator would change in the policy: a line that denies it, whatever else allows it, or one that is missing.
+fn missing_rule(refusal: &Refusal) -> String {
+    let field = |name: &str| refusal.metadata.get(name).map(String::as_str);
+    if let Some(line) = field("denied_by_line") {
+        return format!(
+            "line {line} of the file that acl.policy names denies it, whatever other lines allow; only an operator can change that"
+        );
     }
-    match innermost.downcast_ref::<Status>() {
-        Some(status) => status.message().to_owned(),
-        None => innermost.to_string(),
-    }
-}
-
-impl Refusal {
-    /// Whether the same request may be taken later. Of a request with a producer's stamp, so is one whose outcome is
-    /// not known: it is stored once.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        // A node in failsafe that is to be restarted is gone in a moment; one that answers has damage, which stays.
-        self.reason != "FAILSAFE"
-            && (self.retry_after.is_some()
-                || self.code == Code::Unavailable
-                || self.reason == "OUTCOME_UNKNOWN")
-    }
-
-    /// The exit code that tells it to a script.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self.code {
-            Code::OutOfRange | Code::NotFound => Exit::NotFound,
-            Code::Aborted | Code::FailedPrecondition | Code::PermissionDenied | Code::Unauthenticated => {
-                Exit::Refused
-            }
-            Code::Unavailable if self.reason == "FAILSAFE" => Exit::Refused,
-            Code::Unavailable => Exit::CannotConnect,
-            _ => Exit::Failed,
-        }
-    }
-
-    /// What to do next, when that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self.reason.as_str() {
-            "OFFSET_OUT_OF_RANGE" => {
-                "`--from earliest` starts at the first readable offset, `--from -10` ten before the end"
-            }
-            "NOT_LEADER" => "the leader could not be asked; try again, or send it to the leader itself",
-            "REMOVED" => {
-                "give --addr another node, where `annals cluster servers` lists who belongs; `annals consume --level local` \
-                 reads the old records of this one"
-            }
-            "NO_LEADER" => {
-                "the nodes are choosing a leader, or no majority of them is up; try again. `annals consume --level local` \
-                 reads what a node has"
-            }
-            "NO_CLUSTER" => {
-                "the first of cluster.initial_members founds a cluster once it sees all of them; a node without that list \
-                 joins the cluster of any node whose gossip address is among its cluster.seeds. Its log says who is missing"
-            }
-            "CONDITION_FAILED" => {
-                "somebody else appended first; read on from the offset you expected, then try again"
-            }
-            "FENCED" => {
-                "another producer took over this producer's id; leave out --producer-id to get a new one"
-            }
-            "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",
-            "OVERLOADED" => "the node has as much in work as it may; try again with less in flight",
-            "STORAGE_FULL" => {
-                "the node's disk is nearly full: add space, or set log.retention_bytes; it takes writes again by itself"
-            }
-            "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
-            "ACL_DENIED" => return Some(self.missing_rule()),
-            "FAILSAFE" => {
-                "its disk failed or its log is damaged; its log and docs/operations.md say what to do, reads go on"
-            }
-            "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => {
-                "without --producer-id and --skip, the input is appended as that of a new producer; what of it is stored already \
-                 is stored again then"
-            }
-            "REPEATED_LONG_AGO" => "it is stored; --skip goes past it",
-            "SHUTTING_DOWN" => "the node is stopping; try again or try another",
-            // The message says already where to look.
-            "OUTCOME_UNKNOWN" if self.metadata.contains_key("of") => return None,
-            "OUTCOME_UNKNOWN" => {
-                "it may or may not be stored; a retry with the same --producer-id stores it once"
-            }
-            _ if self.code == Code::Unimplemented => {
-                "is this the address of an Annals node, and of this version?"
-            }
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-
-    /// What an operator would change in the policy: a line that denies it, whatever else allows it, or one that is missing.
-    fn missing_rule(&self) -> String {
-        let field = |name: &str| self.metadata.get(name).map(String::as_str);
-        if let Some(line) = field("denied_by_line") {
-            return format!(
-                "line {line} of the file that acl.policy names denies it, whatever other lines allow; only an operator can change that"
-            );
-        }
-        match (field("subject"), field("object"), field("action")) {
-            (Some(subject), Some(object), Some(action)) => format!(
-                "an operator allows it by this line in the file that acl.policy names: p, {subject}, {object}, {action}"
-            ),
-            _ => "is this the address of an Annals node, and of this version?".to_owned(),
-        }
+    match (field("subject"), field("object"), field("action")) {
+        (Some(subject), Some(object), Some(action)) => format!(
+            "an operator allows it by this line in the file that acl.policy names: p, {subject}, {object}, {action}"
+        ),
+        _ => "is this the address of an Annals node, and of this version?".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic_types::ErrorDetails;
+    use std::collections::HashMap;
 
-    use crate::error::Disposition;
+    use tonic::Status;
+    use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;
 
-    fn refused(code: Code, reason: &str, retry: Option<Duration>) -> CliError {
+    fn refused(code: Code, reason: &str) -> Error {
         let mut details = ErrorDetails::new();
         details.set_error_info(
             reason,
@@ -205,10 +154,7 @@ mod tests {
                 ("high_watermark".into(), "9".into()),
             ]),
         );
-        if retry.is_some() {
-            details.set_retry_info(retry);
-        }
-        CliError::from(Status::with_error_details(code, "no", details))
+        Error::from(Status::with_error_details(code, "no", details))
     }
 
     #[test]
@@ -230,9 +176,9 @@ mod tests {
             (Code::DataLoss, "CORRUPT", Exit::Failed),
         ];
         for (code, reason, exit) in table {
-            let error = refused(code, reason, None);
-            assert_eq!(error.exit(), exit, "{reason}");
-            assert!(error.hint().is_some(), "{reason} has no hint");
+            let error = refused(code, reason);
+            assert_eq!(exit_of(&error), exit, "{reason}");
+            assert!(hint_of(&error).is_some(), "{reason} has no hint");
         }
     }
 
@@ -248,8 +194,8 @@ mod tests {
             let metadata = metadata.iter().chain(more);
             let metadata = metadata.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             details.set_error_info("ACL_DENIED", "annals", metadata.collect::<HashMap<_, _>>());
-            let error = CliError::from(Status::with_error_details(Code::PermissionDenied, "no", details));
-            error.hint().unwrap()
+            let status = Status::with_error_details(Code::PermissionDenied, "no", details);
+            hint_of(&status.into()).unwrap()
         };
         let missing = hint(&[]);
         assert!(
@@ -262,37 +208,5 @@ mod tests {
             denied.starts_with("line 7 ") && denied.contains("denies") && !denied.contains("p, annals"),
             "{denied}"
         );
-    }
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        let second = Some(Duration::from_secs(1));
-        let table = [
-            (
-                refused(Code::ResourceExhausted, "OVERLOADED", second),
-                Disposition::Retry,
-            ),
-            (
-                refused(Code::ResourceExhausted, "OVERLOADED", None),
-                Disposition::Reject,
-            ),
-            (
-                refused(Code::Unknown, "OUTCOME_UNKNOWN", None),
-                Disposition::Retry,
-            ),
-            (refused(Code::Aborted, "FENCED", None), Disposition::Reject),
-            (
-                CliError::from(Status::unknown("h2 protocol error")),
-                Disposition::Retry,
-            ),
-            (
-                CliError::from(Status::unimplemented("what?")),
-                Disposition::Reject,
-            ),
-            (CliError::Interrupted, Disposition::Escalate),
-        ];
-        for (error, disposition) in table {
-            assert_eq!(error.disposition(), disposition, "{error}");
-        }
     }
 }

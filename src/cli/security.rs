@@ -1,16 +1,13 @@
 //! How a verb proves who calls, and whom it believes: `--ca`, `--cert` and `--key`.
 
-use std::{borrow::Cow, error::Error, io, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf};
 
 use crate::{
-    error::causes,
-    tls::{ClientFiles, Refusal, TlsFailure},
+    client::ClientBuilder,
+    tls::{Refusal, TlsFailure},
 };
 
-use super::{argument::shell_quoted, credentials::Credentials, error::CliError};
-
-/// What a node says to whoever speaks without TLS, and it does not.
-const WANTS_TLS: &str = "this node wants TLS";
+use super::argument::shell_quoted;
 
 /// What the environment says instead of the arguments.
 const CA_VARIABLE: &str = "ANNALS_CA";
@@ -32,18 +29,16 @@ pub(super) struct Security {
 }
 
 impl Security {
-    /// The files, which are right; `None` where TLS is not wanted.
-    ///
-    /// Blocking. Errors: `TlsFiles`.
-    pub(super) fn open(&self) -> Result<Option<Credentials>, CliError> {
-        let Some(ca) = &self.ca else {
-            return Ok(None);
+    /// A client that speaks TLS with these files, where they are given.
+    pub(super) fn applied(&self, client: ClientBuilder) -> ClientBuilder {
+        let client = match &self.ca {
+            Some(ca) => client.tls(ca),
+            None => client,
         };
-        let files = ClientFiles {
-            authorities: ca.clone(),
-            own: self.cert.clone().zip(self.key.clone()),
-        };
-        Ok(Some(Credentials::open(files)?))
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => client.identity(cert, key),
+            _ => client,
+        }
     }
 
     /// These files.
@@ -78,27 +73,6 @@ impl Security {
         all.into_iter()
             .filter_map(|(name, variable, path)| Some((name, variable, path.as_ref()?.to_string_lossy())))
     }
-}
-
-/// What TLS has to say in an error, or in one of its causes.
-pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<TlsFailure> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(failure) = error.downcast_ref::<TlsFailure>() {
-            return Some(failure.clone());
-        }
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(failure) = inner.and_then(|inner| tls_failure(inner)) {
-            return Some(failure);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// Whether that is what a node says which wants TLS.
-pub(super) fn wants_tls(error: &(dyn Error + 'static)) -> bool {
-    causes(error).contains(WANTS_TLS)
 }
 
 /// What to do about a failure of TLS.

@@ -48,7 +48,7 @@ pub use segment::{Damage, Flushed, SegmentWriter};
 pub use segment_header::FORMAT_VERSION;
 #[cfg(feature = "fuzzing")]
 pub use segment_header::{SegmentHeader, SegmentHeaderError};
-pub use sequencer::Sequencer;
+pub use sequencer::{RANGES_MAX, Sequencer};
 pub use transfer::{Incoming, Manifest, ManifestError, ManifestSegment, Staged, TransferError};
 pub use view::{Chunk, LogView, SegmentDescription, StoredBatch};
 pub use vote::{Vote, VoteFile};

@@ -88,10 +88,6 @@ impl Authorities {
         })
     }
 
-    pub(super) fn roots(&self) -> Arc<RootCertStore> {
-        Arc::clone(&self.roots)
-    }
-
     pub(super) fn clients(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.clients)
     }

@@ -11,11 +11,10 @@ use rustls::{
 use tokio::net::TcpStream;
 
 use super::{
-    Authorities, MaterialError, MaterialFile, Stream, TlsFailure,
+    MaterialError, MaterialFile, Stream, TlsFailure,
+    certificate::{all_from_pem, certified_key, check_time, roots},
     files::read,
-    handshake,
-    material::{check_time, own},
-    provider,
+    handshake, provider,
 };
 use crate::clock;
 
@@ -64,13 +63,13 @@ impl ClientTls {
         };
         let in_authorities = |problem| fault(MaterialFile::Authorities, problem);
         let text = read(&files.authorities).map_err(in_authorities)?;
-        let authorities = Authorities::parse(&text).map_err(in_authorities)?;
+        let roots = Arc::new(roots(&text).map_err(in_authorities)?);
         let unusable = |error: &dyn std::error::Error| {
             in_authorities(super::MaterialProblem::NotVouchedFor {
                 reason: error.to_string(),
             })
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(authorities.roots(), provider()).build();
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?
@@ -78,13 +77,15 @@ impl ClientTls {
         let mut config = match &files.own {
             None => builder.with_no_client_auth(),
             Some((certificate_path, key_path)) => {
-                let certificate =
-                    read(certificate_path).map_err(|problem| fault(MaterialFile::Certificate, problem))?;
-                let key = read(key_path).map_err(|problem| fault(MaterialFile::Key, problem))?;
-                let (certificate, own) =
-                    own(&certificate, &key).map_err(|(file, problem)| fault(file, problem))?;
-                check_time(&certificate, clock::wall())
-                    .map_err(|problem| fault(MaterialFile::Certificate, problem))?;
+                let in_certificate = |problem| fault(MaterialFile::Certificate, problem);
+                let chain = read(certificate_path).and_then(|text| all_from_pem(&text));
+                let chain = chain.map_err(in_certificate)?;
+                let in_key = |problem| fault(MaterialFile::Key, problem);
+                let key = read(key_path).map_err(in_key)?;
+                let (not_before, not_after) = (chain[0].1.not_before, chain[0].1.not_after);
+                let ders = chain.into_iter().map(|(der, _)| der).collect();
+                let own = certified_key(ders, &key).map_err(in_key)?;
+                check_time(not_before, not_after, clock::wall()).map_err(in_certificate)?;
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
             }
         };

@@ -1,18 +1,18 @@
 //! The files of TLS, as bytes.
 
-use std::{
-    fmt,
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io::Read, path::Path};
 
-use super::{MaterialError, MaterialFile, MaterialProblem};
+#[cfg(feature = "server")]
+use std::{fmt, io, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use super::MaterialProblem;
+#[cfg(feature = "server")]
+use super::{MaterialError, MaterialFile};
 
 /// A bundle of a hundred authorities has some 200 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+#[cfg(feature = "server")]
 /// Where the files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -24,6 +24,7 @@ pub struct Files {
     pub authorities: PathBuf,
 }
 
+#[cfg(feature = "server")]
 /// What is in the files. `Debug` shows nothing of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -32,6 +33,7 @@ pub struct Contents {
     pub(super) authorities: Vec<u8>,
 }
 
+#[cfg(feature = "server")]
 impl Files {
     /// Where that one is.
     #[must_use]
@@ -75,6 +77,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, MaterialProblem> {
     Ok(bytes)
 }
 
+#[cfg(feature = "server")]
 /// The mode of a private key that others than its owner may read or write; `None` where nobody may.
 ///
 /// Blocking. Errors: the system does not tell.
@@ -83,6 +86,7 @@ pub fn open_to_others(key: &Path) -> io::Result<Option<u32>> {
     Ok(Some(mode).filter(|mode| mode & 0o077 != 0))
 }
 
+#[cfg(feature = "server")]
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Contents(hidden)")

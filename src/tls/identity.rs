@@ -1,6 +1,8 @@
 //! Who may be at the other end of a connection, beyond being vouched for.
 
-use crate::certs::{Caller, Certificate, Holder, Identity, NamesNobody};
+use crate::certs::NamesNobody;
+#[cfg(feature = "server")]
+use crate::certs::{Caller, Certificate, Holder, Identity};
 
 /// Who a node is, by its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +51,14 @@ pub enum Unwelcome {
 }
 
 /// Whoever has that certificate in DER.
+#[cfg(feature = "server")]
 pub(super) fn caller(der: &[u8], allow_common_name: bool) -> Result<Caller, Unwelcome> {
     let certificate = Certificate::from_der(der.to_vec()).map_err(|_| Unwelcome::Unreadable)?;
     Ok(Caller::of(&certificate, allow_common_name)?)
 }
 
 /// The node of `cluster` that has that certificate; the one of this name, where that is known.
+#[cfg(feature = "server")]
 pub(super) fn node(der: &[u8], cluster: &str, name: Option<&str>) -> Result<Caller, Unwelcome> {
     let caller = caller(der, true)?;
     let subject = caller.subject().to_owned();

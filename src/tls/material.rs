@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::{
-    CertificateError, Error, InconsistentKeys,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    sign::CertifiedKey,
-};
+use rustls::{CertificateError, pki_types::CertificateDer, sign::CertifiedKey};
 
 use super::{
-    Authorities, Contents, Files, MaterialError, MaterialFile, MaterialProblem, NodeNames, Usage, provider,
+    Authorities, Contents, Files, MaterialError, MaterialFile, MaterialProblem, NodeNames, Usage,
+    certificate::{certified_key, check_time},
 };
 use crate::{
     certs::{Certificate, Holder, Identity},
@@ -41,7 +38,7 @@ impl Material {
         let authorities = Authorities::parse(&contents.authorities)
             .map_err(|problem| fault(MaterialFile::Authorities, problem))?;
         let in_certificate = |problem| fault(MaterialFile::Certificate, problem);
-        check_time(&certificate, now).map_err(in_certificate)?;
+        check_time(certificate.not_before, certificate.not_after, now).map_err(in_certificate)?;
         for usage in [Usage::Server, Usage::Client] {
             authorities.vouch(&own.cert, usage, now).map_err(|error| {
                 in_certificate(MaterialProblem::NotVouchedFor {
@@ -75,7 +72,7 @@ impl Material {
 }
 
 /// A certificate with those who vouch for it, and its key.
-pub(super) fn own(
+fn own(
     certificate: &[u8],
     key: &[u8],
 ) -> Result<(Certificate, Arc<CertifiedKey>), (MaterialFile, MaterialProblem)> {
@@ -84,30 +81,8 @@ pub(super) fn own(
     let ders = chain
         .iter()
         .map(|certificate| CertificateDer::from(certificate.der().to_vec()));
-    let ders = ders.collect();
-    let in_key = |problem| (MaterialFile::Key, problem);
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| in_key(MaterialProblem::NoKey))?;
-    let signing = provider().key_provider.load_private_key(key);
-    let signing = signing.map_err(|_| in_key(MaterialProblem::UnknownKey))?;
-    let own = CertifiedKey::new(ders, signing);
-    match own.keys_match() {
-        Ok(()) => Ok((chain.swap_remove(0), Arc::new(own))),
-        // A kind of key that does not tell its public half: the handshake shows whether it is the right one.
-        Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((chain.swap_remove(0), Arc::new(own))),
-        Err(_) => Err(in_key(MaterialProblem::KeyOfAnother)),
-    }
-}
-
-/// Whether the certificate is valid now.
-pub(super) fn check_time(certificate: &Certificate, now: TimestampMs) -> Result<(), MaterialProblem> {
-    let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-    if now < not_before {
-        Err(MaterialProblem::NotYetValid { not_before })
-    } else if now >= not_after {
-        Err(MaterialProblem::Expired { not_after })
-    } else {
-        Ok(())
-    }
+    let own = certified_key(ders.collect(), key).map_err(|problem| (MaterialFile::Key, problem))?;
+    Ok((chain.swap_remove(0), own))
 }
 
 fn check_node(certificate: &Certificate, names: &NodeNames) -> Result<(), MaterialProblem> {

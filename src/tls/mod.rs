@@ -5,33 +5,52 @@
 //!
 //! TLS 1.3, and 1.2 for those who have nothing newer. Sessions are never resumed: a resumed one would be believed without being
 //! looked at, whatever has become of its certificate or its authority since.
+//!
+//! Without the feature `server` there is the half of clients.
 
-mod authorities;
+mod certificate;
 mod client;
 mod error;
 mod failure;
 mod files;
 mod handshake;
 mod identity;
-mod material;
-mod node;
-mod open;
 mod read_ahead;
-mod server;
 mod stream;
+
+#[cfg(feature = "server")]
+mod accept;
+#[cfg(feature = "server")]
+mod authorities;
+#[cfg(feature = "server")]
+mod material;
+#[cfg(feature = "server")]
+mod node;
+#[cfg(feature = "server")]
+mod open;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "server")]
 mod verifiers;
 
-pub use authorities::{Authorities, Usage};
 pub use client::{ClientFiles, ClientTls};
 pub use error::{MaterialError, MaterialFile, MaterialProblem};
 pub use failure::{Refusal, TlsFailure};
-pub use files::{Contents, Files, open_to_others};
-pub use handshake::Proven;
 pub use identity::{NodeNames, Unwelcome};
-pub use material::Material;
-pub use node::{NodeTls, Reloaded, Status};
-pub use open::{Guest, Outcast};
 pub use stream::{Fate, Stream};
+
+#[cfg(feature = "server")]
+pub use accept::Proven;
+#[cfg(feature = "server")]
+pub use authorities::{Authorities, Usage};
+#[cfg(feature = "server")]
+pub use files::{Contents, Files, open_to_others};
+#[cfg(feature = "server")]
+pub use material::Material;
+#[cfg(feature = "server")]
+pub use node::{NodeTls, Reloaded, Status};
+#[cfg(feature = "server")]
+pub use open::{Guest, Outcast};
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Contents, Files, Guest, Material, MaterialError, MaterialProblem, NodeNames, Proven, Stream, TlsFailure,
-    Usage, handshake, identity,
+    Usage, accept, handshake, identity,
     open::{OpenConnections, Outcast},
     provider,
     server::{PEERS_PROTOCOL, serving},
@@ -115,7 +115,7 @@ impl NodeTls {
     /// Errors: why not; the client has been told. Cancel: the connection is lost.
     pub async fn accept_client(&self, stream: TcpStream, within: Duration) -> Result<Proven, TlsFailure> {
         let current = self.0.current.load_full();
-        let stream = handshake::accept(stream, Arc::clone(&current.clients), within).await?;
+        let stream = accept::accept(stream, Arc::clone(&current.clients), within).await?;
         let welcome = Welcome::Anybody {
             allow_common_name: self.0.allow_common_name,
         };
@@ -127,7 +127,7 @@ impl NodeTls {
     /// Errors: why not; the other side has been told. Cancel: the connection is lost.
     pub async fn accept_peer(&self, stream: TcpStream, within: Duration) -> Result<Proven, TlsFailure> {
         let current = self.0.current.load_full();
-        let stream = handshake::accept(stream, Arc::clone(&current.peers), within).await?;
+        let stream = accept::accept(stream, Arc::clone(&current.peers), within).await?;
         let welcome = Welcome::Nodes {
             cluster: self.0.names.cluster.clone(),
         };

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::{
     cli::{
-        connect::{Connection, Target},
-        contact::{FIRST_ANSWER_WITHIN, first_contact},
-        error::{CliError, ProtocolError},
+        connect::{FIRST_ANSWER_WITHIN, Target},
+        error::CliError,
         output::Format,
     },
+    client::{Connection, ProtocolError},
     clock,
     proto::{
         annals::v1::{ConsumeRequest, ReadLevel, Start, start},
@@ -57,11 +57,17 @@ struct Load {
 
 /// Runs the load and prints what it found out.
 pub(super) async fn run(args: &BenchConsumeArgs) -> Result<(), CliError> {
-    let (connection, log) = first_contact(&mut args.target.addresses()?, FIRST_ANSWER_WITHIN).await?;
+    let client = args.target.client(FIRST_ANSWER_WITHIN)?;
+    let place = client.contact().await?;
+    let log = match place.log {
+        Some(log) => log,
+        // It says why not.
+        None => client.describe().await?,
+    };
     let (cpu_before, started) = (report::cpu_seconds(), clock::now());
     let limit = args.limit.start();
     let mut reader = Reader {
-        connection,
+        connection: place.connection,
         limit,
         next: log.earliest,
         end: log.high_watermark.min(log.earliest.saturating_add(limit.records)),
@@ -176,7 +182,7 @@ impl Reader {
                 expected: self.next,
                 got: first,
             };
-            return Err(CliError::Protocol(gap));
+            return Err(gap.into());
         }
         let now = clock::now();
         self.tally.add(records, bytes, now - self.waiting_since);

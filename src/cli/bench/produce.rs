@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 
 use crate::{
     cli::{
-        connect::{Connection, Target},
-        contact::{FIRST_ANSWER_WITHIN, first_contact},
-        error::{CliError, ProtocolError},
+        connect::{FIRST_ANSWER_WITHIN, Target},
+        error::CliError,
         output::Format,
         record_lines::put_record,
     },
+    client::{Connection, Error, Place, ProtocolError, Refusal},
     clock,
     proto::{log::v1 as log_v1, raw::annals::v1::ProduceRequest},
 };
@@ -100,18 +100,18 @@ pub(super) async fn run(args: &BenchProduceArgs) -> Result<(), CliError> {
             hint: "leave out --batch, or use another --api",
         });
     }
-    let mut connections = Vec::new();
+    let mut places = Vec::new();
     for _ in 0..args.producers {
-        let (connection, _) = first_contact(&mut args.target.addresses()?, FIRST_ANSWER_WITHIN).await?;
-        connections.push(connection);
+        // A client each, so that each has a connection of its own.
+        places.push(args.target.client(FIRST_ANSWER_WITHIN)?.contact().await?);
     }
     let load = ProducerLoad::new(args);
     let (cpu_before, started) = (report::cpu_seconds(), clock::now());
     let limit = args.limit.start();
     let mut producers = JoinSet::new();
-    for (connection, producer) in connections.into_iter().zip(0..) {
+    for (place, producer) in places.into_iter().zip(0..) {
         let requests = limit.requests(args.batch, args.producers, producer);
-        producers.spawn(load.clone().run(args.api, connection, requests, limit));
+        producers.spawn(load.clone().run(args.api, place, requests, limit));
     }
     let mut tally = Tally::default();
     while let Some(ended) = producers.join_next().await {
@@ -156,7 +156,7 @@ impl ProducerLoad {
     async fn run(
         self,
         api: Api,
-        connection: Connection,
+        Place { connection, .. }: Place,
         requests: u64,
         limit: Limit,
     ) -> Result<Tally, CliError> {
@@ -180,7 +180,7 @@ impl ProducerLoad {
         let mut responses = connection.produce_stream(window.requests(self.request())).await?;
         while let Some(response) = responses.message().await? {
             if let Some(failure) = response.failure {
-                return Err(CliError::Refused(failure.into()));
+                return Err(Error::from(Refusal::from(failure)).into());
             }
             let now = clock::now();
             for _ in 0..response.requests.max(1) {
@@ -211,7 +211,7 @@ impl ProducerLoad {
 
     fn count_answer(&self, window: &Window, now: Instant, tally: &mut Tally) -> Result<(), CliError> {
         let latency = window.answered(now);
-        let latency = latency.ok_or(CliError::Protocol(ProtocolError::AnswerWithoutRequest))?;
+        let latency = latency.ok_or(ProtocolError::AnswerWithoutRequest)?;
         tally.add(self.batch, self.records.len() as u64, latency);
         Ok(())
     }
@@ -222,10 +222,8 @@ impl ProducerLoad {
             .take_while(|_| !limit.is_over(clock::now()))
             .map(|_| async {
                 let started = clock::now();
-                connection
-                    .produce(self.request())
-                    .await
-                    .map(|_| clock::now() - started)
+                let produced = connection.produce(self.request()).await;
+                produced.map(|_| clock::now() - started)
             });
         let mut answers = stream::iter(calls).buffer_unordered(self.requests_in_flight);
         while let Some(latency) = answers.next().await {

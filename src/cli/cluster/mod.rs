@@ -1,6 +1,6 @@
 //! `annals cluster`: who belongs to the cluster, how each node is, and how to change that.
 
-pub(super) mod call;
+mod call;
 mod change;
 mod table;
 
@@ -12,13 +12,10 @@ use std::{
 
 use tonic::Request;
 
-use crate::proto::annals::v1 as proto;
+use crate::{client::Client, proto::annals::v1 as proto};
 
 use self::change::Change;
-use super::{
-    addresses::Addresses, argument::parse_timeout, connect::Target, contact::FIRST_ANSWER_WITHIN,
-    error::CliError, output::Format, runtime,
-};
+use super::{argument::parse_timeout, connect::Target, error::CliError, output::Format, runtime};
 
 /// The cluster: who belongs to it, how each node is, and how to change that
 #[derive(Debug, clap::Subcommand)]
@@ -100,6 +97,17 @@ pub(super) struct Common {
     output: Format,
 }
 
+impl Common {
+    fn client(&self) -> Result<Client, CliError> {
+        self.target.client(self.timeout)
+    }
+
+    /// The cluster as it is now.
+    fn cluster(&self) -> Result<proto::GetClusterResponse, CliError> {
+        runtime::block_on(call::get_cluster(&self.client()?))
+    }
+}
+
 /// A node as people name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeName(proto::NodeRef);
@@ -127,14 +135,14 @@ impl FromStr for NodeName {
 pub(super) fn run(command: &ClusterCommand) -> Result<(), CliError> {
     match command {
         ClusterCommand::Status(common) => {
-            let cluster = runtime::block_on(call::get_cluster(&common.target.addresses()?, common.timeout))?;
+            let cluster = common.cluster()?;
             print(|out| match common.output {
                 Format::Text => table::write_status(out, &cluster),
                 Format::Json => table::write_status_json(out, &cluster),
             })
         }
         ClusterCommand::Servers(common) => {
-            let cluster = runtime::block_on(call::get_cluster(&common.target.addresses()?, common.timeout))?;
+            let cluster = common.cluster()?;
             if let Some(removed) = table::removed(&cluster) {
                 // On standard error: a program that reads the table is not to take it for a node.
                 drop(writeln!(io::stderr(), "note: {removed}"));
@@ -160,8 +168,8 @@ fn print(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> 
 }
 
 /// What `annals cluster status` prints.
-pub(super) async fn status_text(addrs: &Addresses) -> Result<String, CliError> {
-    let cluster = call::get_cluster(addrs, FIRST_ANSWER_WITHIN).await?;
+pub(super) async fn status_text(client: &Client) -> Result<String, CliError> {
+    let cluster = call::get_cluster(client).await?;
     let mut text = Vec::new();
     table::write_status(&mut text, &cluster).map_err(CliError::from_write)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -181,11 +189,11 @@ fn add(common: &Common, node: &NodeName, learner: bool) -> Result<(), CliError> 
         node: Some(node.0.clone()),
         learner,
     };
-    let addrs = common.target.addresses()?;
-    let added = call::at_leader(&addrs, common.timeout, |mut client, within| {
+    let client = common.client()?;
+    let added = call::at_leader(&client, |mut node, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
-        async move { client.add_server(request).await }
+        async move { node.add_server(request).await }
     });
     say(common, &Change::added(runtime::block_on(added)?, learner))
 }
@@ -195,11 +203,11 @@ fn remove(common: &Common, node: &NodeName) -> Result<(), CliError> {
         log: String::new(),
         node: Some(node.0.clone()),
     };
-    let addrs = common.target.addresses()?;
-    let removed = call::at_leader(&addrs, common.timeout, |mut client, within| {
+    let client = common.client()?;
+    let removed = call::at_leader(&client, |mut node, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
-        async move { client.remove_server(request).await }
+        async move { node.remove_server(request).await }
     });
     say(common, &Change::removed(runtime::block_on(removed)?))
 }
@@ -209,23 +217,23 @@ fn transfer_leader(common: &Common, node: Option<&NodeName>) -> Result<(), CliEr
         log: String::new(),
         to: node.map(|node| node.0.clone()),
     };
-    let addrs = common.target.addresses()?;
-    let transferred = call::at_leader(&addrs, common.timeout, |mut client, within| {
+    let client = common.client()?;
+    let transferred = call::at_leader(&client, |mut node, within| {
         let mut request = Request::new(request.clone());
         request.set_timeout(within);
-        async move { client.transfer_leader(request).await }
+        async move { node.transfer_leader(request).await }
     });
     say(common, &Change::transferred(runtime::block_on(transferred)?))
 }
 
 fn leave(common: &Common) -> Result<(), CliError> {
-    if common.target.addresses()?.count() > 1 {
+    if common.target.count() > 1 {
         return Err(CliError::Usage {
             text: "one node leaves at a time",
             hint: "give --addr the address of the node that is to leave",
         });
     }
-    let left = runtime::block_on(call::leave(&common.target.addresses()?, common.timeout))?;
+    let left = runtime::block_on(call::leave(&common.client()?, common.timeout))?;
     say(common, &Change::left(left))
 }
 

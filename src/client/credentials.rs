@@ -1,4 +1,4 @@
-//! The TLS of a verb that connects again and again, and whose files may be replaced meanwhile.
+//! The TLS of a client that connects again and again, and whose files may be replaced meanwhile.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ pub(super) const REPLACED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The files of TLS, and what was in them when they last were right. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Credentials(Arc<Shared>);
+pub(crate) struct Credentials(Arc<Shared>);
 
 struct Shared {
     files: ClientFiles,
@@ -42,7 +42,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The same files, read by the same verb.
+/// The same files, read by the same client.
 impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

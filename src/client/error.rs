@@ -1,0 +1,350 @@
+//! What can go wrong between a client and its cluster, and what that says about the request.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use crate::{
+    error::Disposition,
+    tls::{MaterialError, TlsFailure},
+};
+
+use super::{
+    address::AddressError,
+    refusal::{Reason, Refusal},
+};
+
+/// Why a client's call failed. Cheap to clone: all tickets of a producer that failed have the same.
+///
+/// Two questions decide what to do: [`Error::is_retryable`], whether the same call can succeed later, and
+/// [`Error::has_no_side_effects`], whether anything of this one was done. [`Error::kind`] says what happened.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: Arc<ErrorKind>,
+    /// An earlier try of the same call may have been done, whatever became of the last one.
+    in_doubt: bool,
+    /// Of a call that does nothing but read.
+    of_a_read: bool,
+}
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A text is no address.
+    #[error("{text:?} is no address: {error}")]
+    NoAddress {
+        /// The text.
+        text: String,
+        /// What would be one.
+        error: AddressError,
+    },
+    /// The client was given no address at all.
+    #[error("no address of a node was given")]
+    NoAddresses,
+    /// No connection came about.
+    #[error("cannot connect to {address}: {reason}")]
+    CannotConnect {
+        /// Where to.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// None of the nodes that are known can be reached.
+    #[error("no node {}: {}", reached(*.waited), listed(.tried))]
+    NoNode {
+        /// For how long it was tried; nothing when each was tried once.
+        waited: Duration,
+        /// Each of them, and what was the matter with its last try.
+        tried: Vec<Tried>,
+    },
+    /// No TLS came about with a node, or it does not let this client in.
+    #[error("no TLS with {address}: {failure}")]
+    Tls {
+        /// With whom.
+        address: String,
+        /// Why not.
+        #[source]
+        failure: TlsFailure,
+    },
+    /// The node does not speak without TLS.
+    #[error("the node wants TLS")]
+    WantsTls,
+    /// A file of TLS cannot be used.
+    #[error("{0}")]
+    TlsFiles(MaterialError),
+    /// The connection was lost and did not come back, or the node fell silent.
+    #[error("no answer from {address} for {}: {reason}", humantime::format_duration(*.waited))]
+    NoAnswer {
+        /// Of whom.
+        address: String,
+        /// Since the last answer.
+        waited: Duration,
+        /// What was the matter with the last try.
+        reason: String,
+    },
+    /// The connection broke while a call was under way.
+    #[error("the connection was lost: {reason}")]
+    Lost {
+        /// What broke it.
+        reason: String,
+    },
+    /// Behind the address is another log than before: to go on there would mix the two.
+    #[error("{address} has another log than before: {change}")]
+    OtherLog {
+        /// Where.
+        address: String,
+        /// How that shows.
+        change: LogChange,
+    },
+    /// The node answered, and the answer is no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The node answered something that its API does not allow.
+    #[error("the node broke the protocol: {0}")]
+    Protocol(ProtocolError),
+    /// The producer was closed, and takes nothing more.
+    #[error("the producer is closed")]
+    Closed,
+    /// The runtime that the client's work ran on has ended.
+    #[error("the runtime of the client has ended")]
+    Ended,
+}
+
+/// A node that was not reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Where it should be.
+    pub address: String,
+    /// What was the matter.
+    pub reason: String,
+}
+
+fn reached(waited: Duration) -> String {
+    if waited.is_zero() {
+        "can be reached".to_owned()
+    } else {
+        format!("could be reached for {}", humantime::format_duration(waited))
+    }
+}
+
+fn listed(tried: &[Tried]) -> String {
+    let each = tried
+        .iter()
+        .map(|tried| format!("{}: {}", tried.address, tried.reason));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// How it shows that a log is not the one from before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogChange {
+    /// It belongs to another cluster.
+    #[error("it is that of cluster {now}, and was that of cluster {before}")]
+    Cluster {
+        /// Whose it was.
+        before: String,
+        /// Whose it is.
+        now: String,
+    },
+    /// It ends before offsets that were taken.
+    #[error("it ends at offset {high_watermark}, and went on to {reached}")]
+    Shorter {
+        /// The first offset not known to be taken.
+        reached: u64,
+        /// The first offset that it does not have.
+        high_watermark: u64,
+    },
+}
+
+impl LogChange {
+    /// What is to be done about it: nobody but whoever runs the client knows which log is meant.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Cluster { .. } | Self::Shorter { .. } => Disposition::Escalate,
+        }
+    }
+}
+
+/// How a node's answer contradicts its API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// It answered more requests than were sent.
+    #[error("it answered a request that was not sent")]
+    AnswerWithoutRequest,
+    /// It acknowledged another number of records than were sent.
+    #[error("it acknowledged {acknowledged} records of a request with {sent}")]
+    WrongCount {
+        /// How many it says.
+        acknowledged: u64,
+        /// How many there were.
+        sent: u64,
+    },
+    /// Records are missing between two that it sent.
+    #[error("records {expected}..{got} are missing from its answer")]
+    Gap {
+        /// The offset that comes next.
+        expected: u64,
+        /// The offset that came.
+        got: u64,
+    },
+    /// Bytes that are no records.
+    #[error("the records at offset {base_offset} cannot be decoded")]
+    Undecodable {
+        /// The first offset of their batch.
+        base_offset: u64,
+    },
+}
+
+impl ProtocolError {
+    /// What is to be done about it: a node that answers wrongly is not asked again.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::AnswerWithoutRequest
+            | Self::WrongCount { .. }
+            | Self::Gap { .. }
+            | Self::Undecodable { .. } => Disposition::Escalate,
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind) -> Self {
+        Self {
+            kind: Arc::new(kind),
+            in_doubt: false,
+            of_a_read: false,
+        }
+    }
+
+    pub(crate) fn lost(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Lost {
+            reason: reason.into(),
+        })
+    }
+
+    /// A try of the same call before may have been done.
+    pub(crate) fn in_doubt(self, in_doubt: bool) -> Self {
+        Self {
+            in_doubt: self.in_doubt || in_doubt,
+            ..self
+        }
+    }
+
+    /// Nothing was to be done, so nothing was.
+    pub(crate) fn of_a_read(self) -> Self {
+        Self {
+            of_a_read: true,
+            ..self
+        }
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// The node's no, if that is what it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self.kind() {
+            ErrorKind::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Why the node said no, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.refusal().map(Refusal::reason)
+    }
+
+    /// Whether the same call can succeed later as it is. Whether it may then be done twice, says
+    /// [`Error::has_no_side_effects`].
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::NoNode { .. } | ErrorKind::NoAnswer { .. } | ErrorKind::Ended => true,
+            _ => self.disposition() == Disposition::Retry,
+        }
+    }
+
+    /// Whether nothing of the call was done, and nothing of it will be: it can be made again without being done twice. False
+    /// when nobody knows.
+    #[must_use]
+    pub fn has_no_side_effects(&self) -> bool {
+        let of_the_last_try = match self.kind() {
+            ErrorKind::NoAddress { .. }
+            | ErrorKind::NoAddresses
+            | ErrorKind::CannotConnect { .. }
+            | ErrorKind::NoNode { .. }
+            | ErrorKind::Tls { .. }
+            | ErrorKind::WantsTls
+            | ErrorKind::TlsFiles(_)
+            | ErrorKind::OtherLog { .. }
+            | ErrorKind::Closed => true,
+            ErrorKind::NoAnswer { .. }
+            | ErrorKind::Lost { .. }
+            | ErrorKind::Protocol(_)
+            | ErrorKind::Ended => false,
+            ErrorKind::Refused(refusal) => refusal.has_no_side_effects(),
+        };
+        self.of_a_read || (of_the_last_try && !self.in_doubt)
+    }
+
+    /// What is to be done about it by a stream that is held open across broken connections.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self.kind() {
+            ErrorKind::CannotConnect { .. } | ErrorKind::Lost { .. } => Disposition::Retry,
+            ErrorKind::Tls { failure, .. } => failure.disposition(),
+            ErrorKind::TlsFiles(error) => error.disposition(),
+            ErrorKind::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
+            ErrorKind::NoAddress { .. }
+            | ErrorKind::NoAddresses
+            | ErrorKind::WantsTls
+            | ErrorKind::Refused(_)
+            | ErrorKind::Closed => Disposition::Reject,
+            ErrorKind::OtherLog { change, .. } => change.disposition(),
+            ErrorKind::Protocol(error) => error.disposition(),
+            // Time was given to it, and is over.
+            ErrorKind::NoAnswer { .. } | ErrorKind::NoNode { .. } | ErrorKind::Ended => Disposition::Escalate,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.kind.source()
+    }
+}
+
+impl From<MaterialError> for Error {
+    fn from(error: MaterialError) -> Self {
+        Self::new(ErrorKind::TlsFiles(error))
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::new(ErrorKind::Protocol(error))
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(ErrorKind::Refused(refusal))
+    }
+}
+
+/// As people are told a wait: more digits say nothing, and whole seconds would make none of half a second.
+pub(crate) fn in_tenths(waited: Duration) -> Duration {
+    let tenths = waited.as_millis() / 100;
+    Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
+}
