@@ -267,7 +267,8 @@ impl Entrance {
             farewell::say(stream, NO_TLS).await;
             return Ok(());
         }
-        side.take(Stream::Plain(stream), slot, began.elapsed(), None).await
+        side.take(Stream::Plain(stream), slot, began.elapsed(), None)
+            .await
     }
 
     fn place_of_peer(&self, peers: &Peers, from: SocketAddr) -> Option<Slot> {
