@@ -9,6 +9,7 @@ mod bench;
 mod certs;
 mod cluster;
 mod consume;
+mod cursor;
 mod init;
 mod log;
 mod produce;
@@ -27,6 +28,8 @@ mod connect;
 mod consumer;
 mod contact;
 mod credentials;
+mod cursor_calls;
+mod cursor_keeper;
 mod level;
 mod output;
 mod position;
@@ -71,6 +74,8 @@ enum Command {
     Agent(agent::AgentArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    #[command(subcommand)]
+    Cursor(cursor::CursorCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     #[command(subcommand)]
@@ -119,6 +124,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Agent(args) => args.run(),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
+        Command::Cursor(command) => cursor::run(command),
         Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
         Command::Certs(command) => certs::run(command),
