@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [
             "log/v1/log.proto",
             "annals/v1/log.proto",
+            "annals/v1/cursor.proto",
             "annals/v1/cluster.proto",
         ],
         ["proto"],

@@ -70,7 +70,7 @@ words! {
     Action {
         /// Append records.
         Produce = "produce",
-        /// Read records.
+        /// Read records, and note how far one is.
         Consume = "consume",
         /// See how it stands, without any record.
         Describe = "describe",
@@ -89,11 +89,11 @@ pub struct Right {
 impl Right {
     /// Append records.
     pub const PRODUCE: Self = Self::new(Object::Log, Action::Produce);
-    /// Read records.
+    /// Read records, take and commit cursors.
     pub const CONSUME: Self = Self::new(Object::Log, Action::Consume);
-    /// See the bounds and segments of the log.
+    /// See the bounds, segments and cursors of the log.
     pub const DESCRIBE_LOG: Self = Self::new(Object::Log, Action::Describe);
-    /// Trim the log.
+    /// Trim the log, delete cursors.
     pub const ADMIN_LOG: Self = Self::new(Object::Log, Action::Admin);
     /// See who belongs to the cluster.
     pub const DESCRIBE_CLUSTER: Self = Self::new(Object::Cluster, Action::Describe);

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    consensus::DamageBoard,
+    consensus::{CursorBoard, DamageBoard},
     storage::{LogView, ReadError},
     types::Offset,
 };
@@ -22,6 +22,7 @@ pub struct ReadPath {
     /// Readers, of all clones, that wait for the next commit.
     waiting: Arc<AtomicUsize>,
     damage: DamageBoard,
+    cursors: CursorBoard,
 }
 
 /// A reader waits for the next commit for as long as this is held.
@@ -102,7 +103,14 @@ impl ReadPath {
             high_watermark,
             waiting: Arc::default(),
             damage,
+            cursors: CursorBoard::default(),
         }
+    }
+
+    /// How far each consumer has come, as far as it is committed and applied here.
+    #[must_use]
+    pub fn cursors(&self) -> &CursorBoard {
+        &self.cursors
     }
 
     /// A read has failed: damage is repaired, where another node has what is damaged.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use indicatif::BinaryBytes;
@@ -14,7 +14,7 @@ use super::{
     argument::parse_timeout,
     connect::Target,
     error::CliError,
-    output::{Format, write_json},
+    output::{Format, time_text, write_json},
     runtime,
 };
 
@@ -129,21 +129,10 @@ fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()>
             "{:>20}  {:>12}  {}  {state}",
             segment.first_offset,
             segment.bytes,
-            created(segment)
+            time_text(segment.created_ms)
         )?;
     }
     Ok(())
-}
-
-/// To the second, in UTC. A time that no calendar has is printed as the number it is.
-fn created(segment: &Segment) -> String {
-    /// 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
-    const LAST_MS: u64 = 253_402_300_799_000;
-    if segment.created_ms > LAST_MS {
-        return segment.created_ms.to_string();
-    }
-    let time: SystemTime = UNIX_EPOCH + Duration::from_millis(segment.created_ms);
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// The fields of `DescribeLogResponse`, by their names.

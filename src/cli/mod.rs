@@ -9,6 +9,7 @@ mod bench;
 mod certs;
 mod cluster;
 mod consume;
+mod cursor;
 mod init;
 mod log;
 mod produce;
@@ -24,6 +25,7 @@ mod acknowledged;
 mod addresses;
 mod argument;
 mod connect;
+mod cursor_keeper;
 mod level;
 mod output;
 mod position;
@@ -67,6 +69,8 @@ enum Command {
     Agent(agent::AgentArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    #[command(subcommand)]
+    Cursor(cursor::CursorCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     #[command(subcommand)]
@@ -117,6 +121,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Agent(args) => args.run(),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
+        Command::Cursor(command) => cursor::run(command),
         Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
         Command::Certs(command) => certs::run(command),

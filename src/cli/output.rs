@@ -1,6 +1,9 @@
 //! How records and answers are printed.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -37,6 +40,16 @@ pub(super) enum RecordFormat {
 pub(super) fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
+}
+
+/// A time in milliseconds since 1970, to the second, in UTC. One that no calendar has is printed as the number it is.
+pub(super) fn time_text(ms: u64) -> String {
+    /// 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
+    const LAST_MS: u64 = 253_402_300_799_000;
+    if ms > LAST_MS {
+        return ms.to_string();
+    }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }
 
 /// Columns as wide as what is in them; no blanks at the end of a line.

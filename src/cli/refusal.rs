@@ -71,7 +71,8 @@ fn exit_of_refusal(refusal: &Refusal) -> Exit {
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal.reason.as_str() {
         "OFFSET_OUT_OF_RANGE" => {
-            "`--from earliest` starts at the first readable offset, `--from -10` ten before the end"
+            "`--from earliest` starts at the first readable offset, `--from -10` ten before the end; \
+             `annals cursor commit NAME OFFSET --take` moves a cursor"
         }
         "NOT_LEADER" => "the leader could not be asked; try again, or send it to the leader itself",
         "REMOVED" => {
@@ -88,6 +89,14 @@ fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
         }
         "CONDITION_FAILED" => {
             "somebody else appended first; read on from the offset you expected, then try again"
+        }
+        "FENCED" if refusal.metadata.contains_key("cursor") => {
+            "`annals cursor list` shows who counts; who takes the cursor, as `annals consume --cursor` does at its start, is its holder \
+             from then on"
+        }
+        "UNKNOWN_CURSOR" => "`annals cursor list` shows those there are",
+        "CURSORS_FULL" => {
+            "`annals cursor list` shows when each was last moved, and `annals cursor delete NAME` deletes one"
         }
         "FENCED" => "another producer took over this producer's id; leave out --producer-id to get a new one",
         "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",

@@ -53,6 +53,11 @@ answers!(
     v1::TransferLeaderResponse,
     v1::LeaveResponse,
     v1::TrimResponse,
+    v1::TakeCursorResponse,
+    v1::CommitCursorResponse,
+    v1::GetCursorResponse,
+    v1::ListCursorsResponse,
+    v1::DeleteCursorResponse,
 );
 
 impl Answer for raw::annals::v1::ConsumeResponse {

@@ -192,6 +192,9 @@ pub enum ProtocolError {
         /// The first offset of their batch.
         base_offset: u64,
     },
+    /// It did what was asked of a cursor, and does not say what became of it.
+    #[error("its answer lacks the cursor")]
+    WithoutCursor,
 }
 
 impl ProtocolError {
@@ -202,7 +205,8 @@ impl ProtocolError {
             Self::AnswerWithoutRequest
             | Self::WrongCount { .. }
             | Self::Gap { .. }
-            | Self::Undecodable { .. } => Disposition::Escalate,
+            | Self::Undecodable { .. }
+            | Self::WithoutCursor => Disposition::Escalate,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | append many, fast, in order and each once | [`Client::producer`] |
 //! | read some records | [`Client::read`] |
 //! | read all of them, and wait for more | [`Client::consumer`] |
+//! | go on where the last run stopped, one at a time | [`Client::cursor`] |
 //! | see the log, the cluster | [`Client::describe`], [`Client::servers`], [`Client::watch`] |
 //!
 //! # Example
@@ -46,6 +47,7 @@ mod calls;
 mod connection;
 mod consumer;
 mod credentials;
+mod cursor;
 mod error;
 mod node;
 mod offsets;
@@ -65,6 +67,7 @@ pub use address::{Address, AddressError, IntoAddress, PORT};
 pub use append::Append;
 pub use builder::ClientBuilder;
 pub use consumer::{Consumer, ConsumerBuilder};
+pub use cursor::{Cursor, CursorState, HeldCursor};
 pub use error::{Error, ErrorKind, LogChange, ProtocolError, Tried};
 pub use offsets::Offsets;
 pub use position::{Position, ReadLevel};
@@ -308,6 +311,18 @@ impl Client {
     /// A consumer: all records from a place on, and those that come.
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(Arc::clone(&self.0.router))
+    }
+
+    /// A cursor: a consumer's place, kept in the log under a name. Nobody is asked yet; nodes refuse what is no name.
+    pub fn cursor(&self, name: impl Into<String>) -> Cursor {
+        Cursor::new(Arc::clone(&self.0.router), name.into())
+    }
+
+    /// Where each cursor of the log stands, by name: at most 1024.
+    ///
+    /// Errors: see [`Error`]. Cancel: safe.
+    pub async fn cursors(&self) -> Result<Vec<CursorState>, Error> {
+        cursor::list(&self.0.router).await
     }
 
     /// The bounds of the log, and its segments, on one of the nodes.

@@ -62,7 +62,8 @@ reasons! {
     OffsetOutOfRange = "OFFSET_OUT_OF_RANGE",
     /// The next offset is not the expected one; `next_offset` is in the metadata.
     ConditionFailed = "CONDITION_FAILED",
-    /// A newer instance of the producer has taken over.
+    /// A newer instance of the producer has taken over, or somebody else has taken the cursor; then `cursor` and `current_epoch` are in
+    /// the metadata.
     Fenced = "FENCED",
     /// The producer's sequence does not follow on its last one.
     OutOfOrder = "OUT_OF_ORDER",
@@ -70,6 +71,10 @@ reasons! {
     UnknownProducer = "UNKNOWN_PRODUCER",
     /// The records are stored, and their offsets are forgotten.
     RepeatedLongAgo = "REPEATED_LONG_AGO",
+    /// There is no cursor of that name (any longer).
+    UnknownCursor = "UNKNOWN_CURSOR",
+    /// The log has as many cursors as it may; `cursors_max` is in the metadata.
+    CursorsFull = "CURSORS_FULL",
     /// The records are more than one request may have; `bytes_max` may be in the metadata.
     RecordTooLarge = "RECORD_TOO_LARGE",
     /// The node has as much in work as it may.

@@ -6,6 +6,7 @@
 
 pub mod types;
 
+mod cursor_board;
 pub mod damage;
 mod gather;
 mod hold;
@@ -25,6 +26,7 @@ pub mod network;
 
 pub mod start;
 
+pub use cursor_board::CursorBoard;
 pub use damage::DamageBoard;
 pub use log_store::LogStore;
 pub use network::PeerNetworks;

@@ -13,12 +13,13 @@ use openraft::{
 };
 
 use super::{
-    DamageBoard, LogStore, Raft, Recovered, StateMachine,
+    CursorBoard, DamageBoard, LogStore, Raft, Recovered, StateMachine,
     contradiction::{self, Contradiction},
     gather::Gather,
     log_port::{ApplyObserver, SharedLogPort},
     messages::AppendRequest,
     shared::{OnDamage, Shared},
+    state_machine::Applying,
     types::{
         OnComplete, Proposal, RaftEntry, RaftLogId, SnapshotManifest, TypeConfig, WriteResult, entry_of,
         raft_index,
@@ -79,6 +80,8 @@ pub struct Parts<N> {
     pub damage: DamageBoard,
     /// Hears what is committed.
     pub observer: Arc<dyn ApplyObserver>,
+    /// Where committed cursors are shown.
+    pub cursors: CursorBoard,
     /// What the log was found to hold.
     pub recovered: Recovered,
     /// The way to the other nodes.
@@ -134,13 +137,15 @@ impl Consensus {
         let view = shared.view.load_full();
         let next_offset = tokio::task::spawn_blocking(move || view.next_offset_after(committed_index));
         let next_offset = next_offset.await.map_err(|error| failed(&error))?;
-        let state_machine = StateMachine::new(
-            shared.clone(),
-            parts.observer,
-            committed,
-            parts.recovered.membership,
-            next_offset.map_err(|error| failed(&error))?,
-        );
+        // Damage that is met here is told, so that it is repaired before the next try.
+        let cursors = shared.look(move |view| view.cursors_at(committed_index)).await;
+        let from = Applying {
+            applied: committed,
+            membership: parts.recovered.membership,
+            next_offset: next_offset.map_err(|error| failed(&error))?,
+            cursors: cursors.map_err(|error| failed(&error))?,
+        };
+        let state_machine = StateMachine::new(shared.clone(), parts.observer, parts.cursors, from);
         let store = LogStore::new(shared.clone());
         let raft = Raft::new(
             parts.node_id.get(),

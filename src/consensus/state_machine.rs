@@ -1,7 +1,7 @@
 //! openraft's state machine: how far the log is committed. It keeps no copy of any payload.
 //!
 //! To apply an entry is to move the high watermark over it. That waits until the entry is synced on this node too: what
-//! is readable is read from this node's log.
+//! is readable is read from this node's log. Cursors are the one thing beside it that committed entries change.
 
 use std::{io, sync::Arc};
 
@@ -12,6 +12,7 @@ use openraft::{
 };
 
 use super::{
+    CursorBoard,
     log_port::ApplyObserver,
     shared::Shared,
     snapshot::SnapshotBuilder,
@@ -21,8 +22,12 @@ use super::{
     },
 };
 use crate::{
-    storage::{control::Control, entry::Outcome},
-    types::{LogIndex, Offset},
+    storage::{
+        control::{Control, UnknownControl},
+        cursors::{CommandPlace, Cursors},
+        entry::Outcome,
+    },
+    types::{LogIndex, Offset, TimestampMs},
 };
 
 /// Entries applied at a time: the watermark moves, and readers wake, once for all of them.
@@ -37,23 +42,39 @@ pub struct StateMachine {
     membership: RaftStoredMembership,
     /// The offset behind the last record applied.
     next_offset: Offset,
+    /// The time of the last entry applied, as the log has it.
+    last_timestamp: TimestampMs,
+    cursors: CursorBoard,
+}
+
+/// What the log before the first entry to apply amounts to.
+#[derive(Debug)]
+pub(super) struct Applying {
+    pub(super) applied: Option<RaftLogId>,
+    pub(super) membership: RaftStoredMembership,
+    pub(super) next_offset: Offset,
+    /// And when the last of its entries was made.
+    pub(super) cursors: (Cursors, TimestampMs),
 }
 
 impl StateMachine {
     pub(super) fn new(
         shared: Arc<Shared>,
         observer: Arc<dyn ApplyObserver>,
-        applied: Option<RaftLogId>,
-        membership: RaftStoredMembership,
-        next_offset: Offset,
+        board: CursorBoard,
+        from: Applying,
     ) -> Self {
-        observer.committed(next_offset);
+        observer.committed(from.next_offset);
+        let (cursors, last_timestamp) = from.cursors;
+        board.begin(index_of(from.applied.as_ref()), cursors);
         Self {
             shared,
             observer,
-            applied,
-            membership,
-            next_offset,
+            applied: from.applied,
+            membership: from.membership,
+            next_offset: from.next_offset,
+            last_timestamp,
+            cursors: board,
         }
     }
 
@@ -87,7 +108,10 @@ impl StateMachine {
                     Applied::NoRecords
                 }
                 EntryPayload::Normal(proposal) => {
-                    self.apply_proposal(&proposal.content, fate.map(|fate| fate.outcome))
+                    // As storage raises it: the same on every node, whether it comes from the leader or from the disk.
+                    self.last_timestamp = self.last_timestamp.max(proposal.timestamp);
+                    let outcome = fate.map(|fate| fate.outcome);
+                    self.apply_proposal(&proposal.content, outcome, (log_index, next_offset))
                 }
             };
             if let Some(responder) = responder {
@@ -107,21 +131,52 @@ impl StateMachine {
         Ok(())
     }
 
-    fn apply_proposal(&self, content: &ProposalContent, outcome: Option<Outcome>) -> Applied {
-        match content {
+    fn apply_proposal(
+        &self,
+        content: &ProposalContent,
+        outcome: Option<Outcome>,
+        (log_index, next_offset): (LogIndex, Offset),
+    ) -> Applied {
+        let control = match content {
             // Entries found at the start of the process have no outcome here, and nobody waits for them.
-            ProposalContent::Records(_) => outcome.map_or(Applied::NoRecords, Applied::Records),
-            ProposalContent::Control(bytes) => {
-                // What a newer version says is for newer versions; it changes no record.
-                if let Ok(Control::Trim { below }) = Control::decode(bytes) {
-                    self.shared.raise_trim_point(below);
-                    self.shared.port.set_trim_point(below);
-                    self.observer.trimmed(below);
-                }
+            ProposalContent::Records(_) => return outcome.map_or(Applied::NoRecords, Applied::Records),
+            ProposalContent::Control(bytes) => Control::decode(bytes),
+        };
+        match control {
+            Ok(Control::Trim { below }) => {
+                self.shared.raise_trim_point(below);
+                self.shared.port.set_trim_point(below);
+                self.observer.trimmed(below);
                 Applied::NoRecords
             }
+            Ok(Control::Cursor(command)) => {
+                let at = CommandPlace {
+                    log_index,
+                    timestamp: self.last_timestamp,
+                    next_offset,
+                };
+                let verdict = self.cursors.apply(at, &command);
+                verdict.map_or(Applied::NoRecords, Applied::Cursor)
+            }
+            // What a newer version says is for newer versions; it changes no record.
+            Err(UnknownControl) => Applied::NoRecords,
         }
     }
+
+    /// The log up to `last` was installed, all of it committed.
+    async fn look_again(&mut self, last: LogIndex) -> io::Result<()> {
+        self.next_offset = self.shared.offset_behind(last).await?;
+        let found = self.shared.look(move |view| view.cursors_at(last)).await?;
+        let (cursors, last_timestamp) = found;
+        self.last_timestamp = last_timestamp;
+        self.cursors.begin(last, cursors);
+        Ok(())
+    }
+}
+
+/// The number of an entry; 0 where there is none.
+fn index_of(log_id: Option<&RaftLogId>) -> LogIndex {
+    log_id.map_or(LogIndex::ZERO, |log_id| entry_of(log_id).0)
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -154,10 +209,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotManifest,
     ) -> io::Result<()> {
         let replaced = self.shared.port.install(snapshot.0.clone()).await?;
-        let last = meta
-            .last_log_id
-            .as_ref()
-            .map_or(LogIndex::ZERO, |last| entry_of(last).0);
+        let last = index_of(meta.last_log_id.as_ref());
         if replaced {
             self.shared.window.reset(last.plus(1));
         }
@@ -176,7 +228,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if let Some(applied) = self.applied {
             self.shared.set_applied(applied, &self.membership);
         }
-        self.next_offset = self.shared.offset_behind(last).await?;
+        self.look_again(last).await?;
         self.observer.committed(self.next_offset);
         self.shared.publish_applied(last);
         Ok(())

@@ -9,7 +9,10 @@ use openraft::{
 };
 
 use crate::{
-    storage::entry::{Batch, Outcome},
+    storage::{
+        cursors::CursorVerdict,
+        entry::{Batch, Outcome},
+    },
     types::{LogIndex, NodeId, Term, TimestampMs},
 };
 
@@ -99,7 +102,9 @@ impl fmt::Display for Proposal {
 pub enum Applied {
     /// It carried records; stored, or void and why.
     Records(Outcome),
-    /// It carried none.
+    /// It did something to a cursor, or was refused.
+    Cursor(CursorVerdict),
+    /// It carried nothing that anybody waits for.
     NoRecords,
 }
 

@@ -7,10 +7,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::vitals::Readiness;
 
 /// The services that have a health of their own. The empty name is the server as a whole.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "",
     "log.v1.Log",
     "annals.v1.LogService",
+    "annals.v1.CursorService",
     "annals.v1.ClusterService",
 ];
 

@@ -1,4 +1,4 @@
-//! The gateway's way to whoever commits: two messages, and what it means when one cannot be delivered.
+//! The gateway's way to whoever commits: three messages, and what it means when one cannot be delivered.
 
 use std::sync::Arc;
 
@@ -7,10 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::status::Refusal;
 use crate::{
     actors::{
-        committer::{Committed, Committer, Propose, ProposeError, ReadIndex},
+        committer::{ChangeCursor, Committed, Committer, Propose, ProposeError, ReadIndex},
         supervision::{Answer, PostError, Reply},
     },
-    storage::entry::Batch,
+    storage::{
+        cursors::{CursorCommand, CursorVerdict},
+        entry::Batch,
+    },
     types::Offset,
 };
 
@@ -55,6 +58,21 @@ impl CommitterPort {
                 Err(Undelivered::Full(Box::new((message.batch, message.permit))))
             }
             Err(PostError::Gone(_)) => Err(Undelivered::Gone),
+        }
+    }
+
+    /// Hands to the committer what is to be done to a cursor.
+    ///
+    /// Errors: `Overloaded`, `Unavailable`: nothing was done.
+    pub fn change_cursor(
+        &self,
+        command: CursorCommand,
+    ) -> Result<Answer<CursorVerdict, ProposeError>, Refusal> {
+        let (reply, answer) = Reply::channel();
+        match self.0.change_cursor(ChangeCursor { command, reply }) {
+            Ok(()) => Ok(answer),
+            Err(PostError::Full(_)) => Err(Refusal::Overloaded),
+            Err(PostError::Gone(_)) => Err(Refusal::Propose(ProposeError::Unavailable)),
         }
     }
 

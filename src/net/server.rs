@@ -32,7 +32,7 @@ use super::{
     peers,
     receive::{ReceiveBudget, ReceiveLayer},
     refusals::Refusals,
-    services::{annals_v1::AnnalsV1, cluster_v1::ClusterV1, log_v1::LogV1},
+    services::{annals_v1::AnnalsV1, cluster_v1::ClusterV1, cursors_v1::CursorsV1, log_v1::LogV1},
 };
 use crate::actors::{
     gateway::{Launch, Servers},
@@ -41,7 +41,10 @@ use crate::actors::{
 use crate::proto::{
     DESCRIPTORS,
     raw::{
-        annals::v1::{cluster_service_server::ClusterServiceServer, log_service_server::LogServiceServer},
+        annals::v1::{
+            cluster_service_server::ClusterServiceServer, cursor_service_server::CursorServiceServer,
+            log_service_server::LogServiceServer,
+        },
         log::v1::log_server::LogServer,
     },
 };
@@ -380,6 +383,7 @@ fn routes(
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(usize::MAX);
     let cluster = ClusterServiceServer::new(ClusterV1::new(Arc::clone(context)));
+    let cursors = CursorServiceServer::new(CursorsV1::new(Arc::clone(context)));
     let health = HealthService::from_health_reporter(reporter);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -389,6 +393,7 @@ fn routes(
     Ok(Routes::new(small)
         .add_service(full)
         .add_service(cluster)
+        .add_service(cursors)
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

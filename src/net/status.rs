@@ -4,6 +4,7 @@
 //! makes sense, `RetryInfo`; [`Refusal::into_failure`] makes it the `Failure` of one request of a stream. Both read the
 //! same table.
 
+mod cursor;
 mod peer;
 
 use std::{collections::HashMap, time::Duration};
@@ -21,6 +22,7 @@ use crate::{
     types::Offset,
 };
 
+pub use cursor::CursorNotChanged;
 pub use peer::peer_status;
 
 /// The `ErrorInfo` domain of every error.
@@ -120,6 +122,9 @@ pub enum Refusal {
     /// The log took no records of the batch.
     #[error("{}", void_text(.0))]
     Void(VoidReason),
+    /// A cursor was not changed, or is not there.
+    #[error(transparent)]
+    Cursor(#[from] CursorNotChanged),
     /// The log could not be read.
     #[error("{}", read_text(.0))]
     Read(#[from] ReadError),
@@ -252,6 +257,7 @@ impl Refusal {
             Self::Records(error) => error.disposition(),
             Self::Propose(error) => error.disposition(),
             Self::Change(error) => error.disposition(),
+            Self::Cursor(error) => error.disposition(),
             Self::Read(error) => error.disposition(),
         }
     }
@@ -295,6 +301,7 @@ impl Refusal {
                 Verdict::new(Code::FailedPrecondition, "CHANGE_REFUSED")
             }
             Self::Void(reason) => void_verdict(*reason),
+            Self::Cursor(error) => error.verdict(),
             Self::Read(error) => read_verdict(error),
             Self::Denied {
                 subject,

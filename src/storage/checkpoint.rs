@@ -9,6 +9,7 @@ use crate::types::{LogIndex, Offset, STORED_NUMBER_MAX, Term, TimestampMs};
 
 use super::{
     control::{Control, UnknownControl},
+    cursors::Cursors,
     entry::{Entry, Outcome, Payload},
     frame::{FrameHeader, FrameKind, PlacedEntry},
     sequencer::Sequencer,
@@ -130,7 +131,7 @@ pub enum CheckpointError {
         trim_point: Offset,
     },
     /// The sequencer's part is wrong.
-    #[error("checkpoint's producer table is wrong")]
+    #[error("checkpoint's table of producers or of cursors is wrong")]
     Sequencer(#[source] super::sequencer::CheckpointError),
 }
 
@@ -191,6 +192,12 @@ impl Checkpoint {
         self.sequencer.producers()
     }
 
+    /// How far each consumer has come. Only once the entries that say so are committed may anybody rely on it.
+    #[must_use]
+    pub fn cursors(&self) -> &Cursors {
+        self.sequencer.cursors()
+    }
+
     /// The newest membership.
     #[must_use]
     pub fn membership(&self) -> Option<&StoredMembership> {
@@ -216,7 +223,7 @@ impl Checkpoint {
                 Outcome::Stored { base_offset }
             }
             Payload::Control(bytes) => {
-                self.control(bytes);
+                self.control(entry.log_index, entry.timestamp, bytes);
                 Outcome::Stored { base_offset }
             }
             Payload::Blank => Outcome::Stored { base_offset },
@@ -286,15 +293,24 @@ impl Checkpoint {
             });
         }
         if header.kind == FrameKind::Control {
-            self.control(payload);
+            self.control(header.log_index, header.timestamp, payload);
         }
         self.follow(header.log_index, header.term, header.timestamp);
         Ok(())
     }
 
-    fn control(&mut self, bytes: &[u8]) {
-        let trimmed = trimmed_below(bytes, self.next_offset());
-        self.trim_point = self.trim_point.max(trimmed);
+    fn control(&mut self, log_index: LogIndex, timestamp: TimestampMs, bytes: &[u8]) {
+        match Control::decode(bytes) {
+            Ok(Control::Trim { below }) => {
+                self.trim_point = self.trim_point.max(below.min(self.next_offset()));
+            }
+            // Whoever waits for the verdict hears it when the entry is applied; one that is refused changes nothing.
+            Ok(Control::Cursor(command)) => {
+                let _verdict = self.sequencer.apply_cursor(log_index, timestamp, &command);
+            }
+            // Of a newer program: whoever knows it acts on it when it is committed.
+            Err(UnknownControl) => {}
+        }
     }
 
     fn check_follows(&self, log_index: LogIndex, term: Term) -> Result<(), PlaceError> {
@@ -390,8 +406,7 @@ impl Checkpoint {
 pub(super) fn trimmed_below(control: &[u8], next_offset: Offset) -> Offset {
     match Control::decode(control) {
         Ok(Control::Trim { below }) => below.min(next_offset),
-        // Of a newer program: whoever knows it acts on it when it is committed.
-        Err(UnknownControl) => Offset::ZERO,
+        Ok(Control::Cursor(_)) | Err(UnknownControl) => Offset::ZERO,
     }
 }
 

@@ -11,6 +11,8 @@ pub mod fs;
 pub mod frame;
 mod sequencer;
 
+pub mod cursors;
+
 pub mod control;
 
 mod checkpoint;

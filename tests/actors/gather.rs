@@ -13,7 +13,7 @@ use std::{
 use annals::{
     actors::raft::LogLink,
     consensus::{
-        Consensus, DamageBoard, PeerNetworks, Recovered, Timing,
+        Consensus, CursorBoard, DamageBoard, PeerNetworks, Recovered, Timing,
         links::{Lane, LinkError, PeerChannel, PeerLinks},
         log_port::{ApplyObserver, LogPort, OnAppended},
         start::Parts,
@@ -132,6 +132,7 @@ impl Leader {
             port: link.clone(),
             view: log.view.clone(),
             damage: DamageBoard::default(),
+            cursors: CursorBoard::default(),
             observer: Arc::new(Nobody),
             recovered: Recovered {
                 last: None,

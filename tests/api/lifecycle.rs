@@ -29,7 +29,12 @@ fn health_of(service: &str) -> HealthCheckRequest {
 async fn health_follows_the_nodes_readiness() {
     let node = staged_node().await;
     let mut health = HealthClient::new(node.channel().await);
-    for service in ["", "log.v1.Log", "annals.v1.LogService"] {
+    for service in [
+        "",
+        "log.v1.Log",
+        "annals.v1.LogService",
+        "annals.v1.CursorService",
+    ] {
         let mut states = health.watch(health_of(service)).await.unwrap().into_inner();
         while next(&mut states).await.unwrap().status != SERVING {}
     }

@@ -7,6 +7,7 @@ mod support;
 mod annals_v1;
 mod annals_v1_streams;
 mod cluster;
+mod cursors;
 mod failures;
 mod lifecycle;
 mod limits;

@@ -6,6 +6,7 @@ mod bench;
 mod certs;
 mod consume;
 mod contact;
+mod cursors;
 mod golden;
 mod init;
 mod produce;

@@ -14,6 +14,7 @@ mod one_process;
 mod support;
 
 mod copies;
+mod cursors;
 mod disks;
 mod drains;
 mod founding;

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use annals::{
-    actors::peer::{PeerCalls, PeerError, SegmentRange},
+    actors::peer::{ForwardError, PeerCalls, PeerError, SegmentRange},
     consensus::{
         links::Lane,
         messages::{AppendResponse, SnapshotMeta, TransferRequest, VoteRequest},
         types::{Member, RaftMembership, RaftStoredMembership, SnapshotManifest, TypeConfig},
     },
-    types::{LogIndex, NodeId, Position},
+    storage::cursors::{Cursor, CursorCommand},
+    types::{LogIndex, NodeId, Offset, Position, TimestampMs},
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future};
@@ -190,4 +191,31 @@ async fn a_node_without_consensus_says_that_it_is_not_ready_and_answers_when_it_
         within("a result", results.next()).await.unwrap().unwrap(),
         Ok(Some(id(1)))
     );
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_cursor_reaches_the_leader_and_who_does_not_lead_says_who_does() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    let calls = PeerCalls::new(one.links());
+    let command = CursorCommand::Commit {
+        name: "billing".parse().unwrap(),
+        epoch: LogIndex(7),
+        offset: Offset(5),
+    };
+    let answer = within("a cursor", calls.change_cursor(two.id, &command, PATIENCE)).await;
+    let cursor = Cursor {
+        epoch: LogIndex(7),
+        offset: Some(Offset(5)),
+        changed: TimestampMs(3),
+    };
+    assert_eq!(answer.unwrap(), Ok(Ok(cursor)));
+    assert_eq!(
+        two.fake.next().await,
+        Event::ChangedCursor(one.id, command.clone())
+    );
+    two.fake.follow(NodeId(3));
+    let answer = within("a cursor", calls.change_cursor(two.id, &command, PATIENCE)).await;
+    let leader = Some(NodeId(3));
+    assert_eq!(answer.unwrap(), Err(ForwardError::NotLeader { leader }));
 }

@@ -37,7 +37,7 @@ impl Role {
 }
 
 /// Who may call what, said here anew: a method that is new in a proto has no row, and fails.
-pub const ROWS: [(&str, &[Role]); 22] = [
+pub const ROWS: [(&str, &[Role]); 27] = [
     ("/log.v1.Log/Produce", &[Producer]),
     ("/log.v1.Log/ProduceStream", &[Producer]),
     ("/log.v1.Log/Consume", &[Consumer]),
@@ -51,6 +51,11 @@ pub const ROWS: [(&str, &[Role]); 22] = [
         "/annals.v1.LogService/DescribeLog",
         &[Producer, Consumer, Operator],
     ),
+    ("/annals.v1.CursorService/Take", &[Consumer]),
+    ("/annals.v1.CursorService/Commit", &[Consumer]),
+    ("/annals.v1.CursorService/Get", &[Producer, Consumer, Operator]),
+    ("/annals.v1.CursorService/List", &[Producer, Consumer, Operator]),
+    ("/annals.v1.CursorService/Delete", &[Operator]),
     (
         "/annals.v1.ClusterService/GetCluster",
         &[Producer, Consumer, Operator],

@@ -238,7 +238,11 @@ impl History {
         }
         for number in before_first..=last {
             let trim_point = view.trim_point_at(LogIndex(number)).unwrap();
-            assert_eq!(trim_point, self.checkpoint(number).trim_point(), "at {number}");
+            let checkpoint = self.checkpoint(number);
+            assert_eq!(trim_point, checkpoint.trim_point(), "at {number}");
+            let (cursors, last_timestamp) = view.cursors_at(LogIndex(number)).unwrap();
+            assert_eq!(&cursors, checkpoint.cursors(), "at {number}");
+            assert_eq!(last_timestamp, checkpoint.last_timestamp(), "at {number}");
         }
         assert_eq!(view.last_log_id().unwrap(), id(last));
         for first in view.segment_firsts() {

@@ -8,6 +8,7 @@ mod support;
 mod history;
 
 mod commit_note_test;
+mod cursors_test;
 mod damage_test;
 mod data_dir_test;
 mod faults_test;

@@ -3,7 +3,12 @@
 use std::io;
 
 use annals::{
-    storage::{CutError, Log, LogOptions, OpenReport, ReadError, control::Control, entry::Payload},
+    storage::{
+        CutError, Log, LogOptions, OpenReport, ReadError,
+        control::Control,
+        cursors::{CursorCommand, CursorName},
+        entry::Payload,
+    },
     types::{LogIndex, Offset, TimestampMs},
 };
 use bytes::Bytes;
@@ -215,10 +220,27 @@ impl World {
                 let below = Offset(expected.saturating_sub(self.written % 9) + self.written % 2);
                 Payload::Control(Control::Trim { below }.encode())
             }
-            3..6 => Payload::Records(at(plain, expected)),
+            3 => Payload::Control(Control::Cursor(self.cursor_command(expected)).encode()),
+            4..6 => Payload::Records(at(plain, expected)),
             6..12 => Payload::Records(stamped(plain, id, epoch, sequence)),
             12..14 => Payload::Records(at(stamped(plain, id, epoch, sequence), expected)),
             _ => Payload::Records(plain),
+        }
+    }
+
+    /// Few names, so that they meet again; now and then what is refused.
+    fn cursor_command(&mut self, expected: u64) -> CursorCommand {
+        let name: CursorName = ["a", "b", "c"][self.random.random_range(0..3)].parse().unwrap();
+        let known = self.history.checkpoint(self.history.last()).cursors().get(&name);
+        let epoch = known.map_or(LogIndex::ZERO, |cursor| cursor.epoch);
+        match self.random.random_range(0..10) {
+            0..3 => CursorCommand::Take { name },
+            3 => CursorCommand::Delete { name },
+            number => CursorCommand::Commit {
+                name,
+                epoch: if number == 4 { epoch.plus(1) } else { epoch },
+                offset: Offset(expected + self.written % 3),
+            },
         }
     }
 

@@ -21,7 +21,10 @@ use annals::{
     },
     net,
     node::{Addresses, ClusterSetup, Node, NodeControl, NodeOptions, NodeRefs},
-    proto::annals::v1::{cluster_service_client::ClusterServiceClient, log_service_client::LogServiceClient},
+    proto::annals::v1::{
+        cluster_service_client::ClusterServiceClient, cursor_service_client::CursorServiceClient,
+        log_service_client::LogServiceClient,
+    },
     storage::{
         LogOptions, Retention,
         data_dir::{DataDir, Identity},
@@ -417,7 +420,12 @@ impl TestNode {
         LogServiceClient::new(self.endpoint().connect_lazy())
     }
 
-    /// The same; what it has not read yet, the node holds back from so many bytes on.
+    /// A client of its cursors.
+    pub(crate) fn cursors(&self) -> CursorServiceClient<Channel> {
+        CursorServiceClient::new(self.endpoint().connect_lazy())
+    }
+
+    /// A client of its log; what it has not read yet, the node holds back from so many bytes on.
     pub(crate) fn client_with_window(&self, bytes: u32) -> LogServiceClient<Channel> {
         let endpoint = self
             .endpoint()

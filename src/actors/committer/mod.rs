@@ -9,7 +9,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     error::Disposition,
-    storage::entry::{Batch, Outcome},
+    storage::{
+        cursors::{CursorCommand, CursorVerdict},
+        entry::{Batch, Outcome},
+    },
     types::{LogIndex, NodeId, Offset, Term},
 };
 
@@ -22,15 +25,20 @@ pub trait Committer: Send + Sync + fmt::Debug + 'static {
 
     /// Takes a question for the read index.
     fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>>;
+
+    /// Takes what is to be done to a cursor; its reply answers when that is committed.
+    fn change_cursor(&self, change: ChangeCursor) -> Result<(), PostError<ChangeCursor>>;
 }
 
-/// A committer that is an actor: both go into its mailbox.
+/// A committer that is an actor: all go into its mailbox.
 #[derive(Clone, Debug)]
 pub struct CommitterMailbox {
     /// Takes batches.
     pub proposals: RecipientRef<Propose>,
     /// Takes questions.
     pub read_indexes: RecipientRef<ReadIndex>,
+    /// Takes what is to be done to cursors.
+    pub cursors: RecipientRef<ChangeCursor>,
 }
 
 impl Committer for CommitterMailbox {
@@ -40,6 +48,10 @@ impl Committer for CommitterMailbox {
 
     fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>> {
         self.read_indexes.post(read)
+    }
+
+    fn change_cursor(&self, change: ChangeCursor) -> Result<(), PostError<ChangeCursor>> {
+        self.cursors.post(change)
     }
 }
 
@@ -156,6 +168,16 @@ pub struct ReadIndex {
     pub lease: bool,
     /// Where the answer goes.
     pub reply: Reply<Offset, ProposeError>,
+}
+
+/// Do something to a cursor; answer when that is committed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ChangeCursor {
+    /// What.
+    pub command: CursorCommand,
+    /// Where the answer goes: what the log says of it.
+    pub reply: Reply<CursorVerdict, ProposeError>,
 }
 
 /// Who leads, as far as this node knows. Published on a watch channel.

@@ -7,7 +7,10 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
-use super::{EntryChunks, PeerDescription, PeerError, SegmentRange};
+use super::{
+    EntryChunks, ForwardError, PeerDescription, PeerError, SegmentRange,
+    cursor_wire::{cursor_request, decode_cursor_result},
+};
 use crate::{
     consensus::{
         codec::{self, CodecError},
@@ -15,6 +18,7 @@ use crate::{
         types::{SnapshotManifest, entry_of},
     },
     proto::peer::{self, read_index_response::Result as IndexAnswer},
+    storage::cursors::{CursorCommand, CursorVerdict},
     types::{LogIndex, NodeId},
 };
 
@@ -53,6 +57,21 @@ impl PeerCalls {
             }
             .into()),
         }
+    }
+
+    /// Has the leader do something to a cursor.
+    ///
+    /// Errors: of `Link` it was never sent; of all others it may be done or not. Cancel: the same.
+    pub async fn change_cursor(
+        &self,
+        leader: NodeId,
+        command: &CursorCommand,
+        within: Duration,
+    ) -> Result<Result<CursorVerdict, ForwardError>, PeerError> {
+        let mut client = self.links.channel(leader, Lane::Control).await?.client()?;
+        let asked = client.change_cursor(cursor_request(command));
+        let response = answer(leader, within, asked).await?;
+        Ok(decode_cursor_result(response)?)
     }
 
     /// How `target` is, by its own account, with the connection made within the same time.

@@ -2,6 +2,7 @@
 //! what openraft does not ask itself.
 
 mod calls;
+mod cursor_wire;
 mod description;
 mod error;
 mod forwarder;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
 pub use calls::PeerCalls;
+pub use cursor_wire::{cursor_result, decode_cursor_request};
 pub use description::{PeerDescription, Progress};
 pub use error::{ForwardError, PeerError};
 pub use forwarder::{Forwarded, Forwarder};
@@ -34,7 +36,10 @@ use crate::{
         },
         types::{RaftEntry, SnapshotManifest},
     },
-    storage::entry::Batch,
+    storage::{
+        cursors::{CursorCommand, CursorVerdict},
+        entry::Batch,
+    },
     types::{LogIndex, NodeId, Position},
 };
 
@@ -87,6 +92,13 @@ pub trait PeerHandler: fmt::Debug + Send + Sync + 'static {
     /// For the leader: proposes a batch of a follower's client. The batch takes its place among the others when this is
     /// called, not when the future is first polled.
     fn propose(&self, from: NodeId, batch: Batch) -> BoxFuture<'static, Result<Committed, ForwardError>>;
+
+    /// For the leader: does something to a cursor for a follower's client, and answers when that is committed.
+    async fn change_cursor(
+        &self,
+        from: NodeId,
+        command: CursorCommand,
+    ) -> Result<CursorVerdict, ForwardError>;
 
     /// Entries of `[from, below)` of this node's log, committed or not, some at a time. Ends where the range or the log does.
     fn read_entries(&self, from: LogIndex, below: LogIndex) -> EntryChunks;

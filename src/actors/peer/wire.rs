@@ -112,7 +112,7 @@ fn decode_void(void: Void) -> Result<VoidReason, CodecError> {
     })
 }
 
-fn refused(error: ProposeError) -> Refused {
+pub(super) fn refused(error: ProposeError) -> Refused {
     let refused = |reason: Refusal| Refused {
         reason: reason.into(),
         ..Refused::default()
@@ -141,7 +141,7 @@ fn refused(error: ProposeError) -> Refused {
     }
 }
 
-fn decode_refused(of: Refused) -> Result<ProposeError, CodecError> {
+pub(super) fn decode_refused(of: Refused) -> Result<ProposeError, CodecError> {
     Ok(match of.reason() {
         Refusal::Unspecified => {
             return Err(CodecError::Missing {

@@ -18,7 +18,7 @@ use slog::{Logger, warn};
 use super::{Contradicted, RaftActor, RaftPort, not_made::ended_text, transfer::Transfer};
 use crate::{
     actors::{
-        committer::{Committed, Propose, ProposeError},
+        committer::{ChangeCursor, Committed, Propose, ProposeError},
         peer::{AppendResults, EntryChunks, ForwardError, PeerError, PeerHandler, SegmentRange},
         supervision::{ActorRef, PostError, Reply},
     },
@@ -32,7 +32,10 @@ use crate::{
         },
         types::{SnapshotManifest, TypeConfig},
     },
-    storage::entry::Batch,
+    storage::{
+        cursors::{CursorCommand, CursorVerdict},
+        entry::Batch,
+    },
     types::{LogIndex, NodeId},
 };
 
@@ -121,6 +124,15 @@ fn ended(error: RaftError<TypeConfig>) -> PeerError {
     }
 }
 
+/// Who leads is said apart from why this node refuses.
+fn not_here(error: ProposeError) -> ForwardError {
+    match error {
+        ProposeError::NotLeader { leader, .. } => ForwardError::NotLeader { leader: Some(leader) },
+        ProposeError::NoLeader => ForwardError::NotLeader { leader: None },
+        error => ForwardError::Refused(error),
+    }
+}
+
 #[async_trait]
 impl PeerHandler for Answers {
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
@@ -202,13 +214,18 @@ impl PeerHandler for Answers {
             if let Some(error) = refused {
                 return Err(ForwardError::Refused(error));
             }
-            answer.await.map_err(|error| match error {
-                ProposeError::NotLeader { leader, .. } => ForwardError::NotLeader { leader: Some(leader) },
-                ProposeError::NoLeader => ForwardError::NotLeader { leader: None },
-                error => ForwardError::Refused(error),
-            })
+            answer.await.map_err(not_here)
         }
         .boxed()
+    }
+
+    async fn change_cursor(&self, _: NodeId, command: CursorCommand) -> Result<CursorVerdict, ForwardError> {
+        let (reply, answer) = Reply::<_, ProposeError>::channel();
+        match self.port.change_cursor_here(ChangeCursor { command, reply }) {
+            Ok(()) => answer.await.map_err(not_here),
+            Err(PostError::Full(_)) => Err(ProposeError::Overloaded.into()),
+            Err(PostError::Gone(_)) => Err(ProposeError::Unavailable.into()),
+        }
     }
 
     fn read_entries(&self, from: LogIndex, below: LogIndex) -> EntryChunks {

@@ -77,6 +77,7 @@ mod tests {
     use crate::{
         actors::{committer::Propose, supervision::PostError},
         consensus::types::raft_log_id,
+        storage::cursors::{CursorCommand, CursorVerdict},
         types::{LogIndex, NodeId, Term},
     };
 
@@ -89,6 +90,14 @@ mod tests {
         }
 
         fn read_index(&self, _: NodeId) -> BoxFuture<'static, Result<LogIndex, ProposeError>> {
+            Box::pin(async { Err(ProposeError::NoLeader) })
+        }
+
+        fn change_cursor(
+            &self,
+            _: NodeId,
+            _: CursorCommand,
+        ) -> BoxFuture<'static, Result<CursorVerdict, ProposeError>> {
             Box::pin(async { Err(ProposeError::NoLeader) })
         }
 

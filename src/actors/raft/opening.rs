@@ -161,6 +161,7 @@ async fn start(
         view: setup.view.clone(),
         damage: setup.damage.clone(),
         observer: Arc::new(observer),
+        cursors: setup.port.cursors().clone(),
         recovered,
         network: setup.network.clone(),
     })

@@ -11,22 +11,25 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use openraft::ReadPolicy;
+use openraft::{ReadPolicy, errors::ClientWriteError};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{Fence, route::LeaderRoute};
 use crate::{
     actors::{
-        committer::{Committed, Committer, Leadership, Propose, ProposeError, ReadIndex},
+        committer::{ChangeCursor, Committed, Committer, Leadership, Propose, ProposeError, ReadIndex},
         log::{Condition, ConditionBoard},
         read_path::ReadPath,
         supervision::PostError,
     },
     clock,
     consensus::{
-        Consensus,
-        types::{Applied, OnComplete, Proposal, ProposalContent, WriteResult, entry_of, log_index},
+        Consensus, CursorBoard,
+        types::{
+            Applied, OnComplete, Proposal, ProposalContent, TypeConfig, WriteResult, entry_of, log_index,
+        },
     },
+    storage::{control::Control, cursors::CursorVerdict},
     types::{LogIndex, NodeId, Offset},
 };
 
@@ -120,6 +123,12 @@ impl RaftPort {
         self.running.load().as_deref().cloned()
     }
 
+    /// Where committed cursors are shown.
+    #[must_use]
+    pub fn cursors(&self) -> &CursorBoard {
+        self.read_path.cursors()
+    }
+
     /// The way to other nodes.
     #[must_use]
     pub fn route(&self) -> &dyn LeaderRoute {
@@ -140,12 +149,8 @@ impl RaftPort {
 
     /// Proposes on this node, which leads or says that it does not. Also what other nodes forward comes here.
     pub fn propose_here(&self, propose: Propose) -> Result<(), PostError<Propose>> {
-        if let Some(error) = self.removed() {
+        if let Some(error) = self.takes_nothing() {
             propose.reply.send(Err(error));
-            return Ok(());
-        }
-        if let Some(condition) = self.board.refusal() {
-            propose.reply.send(Err(refused(condition)));
             return Ok(());
         }
         let running = self.running.load();
@@ -167,6 +172,33 @@ impl RaftPort {
             content: ProposalContent::Records(batch),
         };
         // When consensus has ended the reply is dropped: nobody knows.
+        consensus.propose(proposal, on_complete);
+        Ok(())
+    }
+
+    /// The same for what is to be done to a cursor.
+    pub fn change_cursor_here(&self, change: ChangeCursor) -> Result<(), PostError<ChangeCursor>> {
+        if let Some(error) = self.takes_nothing() {
+            change.reply.send(Err(error));
+            return Ok(());
+        }
+        let running = self.running.load();
+        let Some(consensus) = &*running else {
+            return Err(PostError::Gone(change));
+        };
+        let Some(slot) = Slot::take(&self.in_flight) else {
+            return Err(PostError::Full(change));
+        };
+        let ChangeCursor { command, reply } = change;
+        let directory = self.route.clone();
+        let on_complete = OnComplete::new(move |result: WriteResult| {
+            reply.send(verdict(result, &*directory));
+            drop(slot);
+        });
+        let proposal = Proposal {
+            timestamp: clock::wall(),
+            content: ProposalContent::Control(Control::Cursor(command).encode()),
+        };
         consensus.propose(proposal, on_complete);
         Ok(())
     }
@@ -217,6 +249,11 @@ impl RaftPort {
         }
     }
 
+    /// Why this node takes no writes, if it does not.
+    fn takes_nothing(&self) -> Option<ProposeError> {
+        self.removed().or_else(|| self.board.refusal().map(refused))
+    }
+
     fn removed(&self) -> Option<ProposeError> {
         let removed_at = self.fence.removed_at()?;
         Some(ProposeError::Removed {
@@ -231,6 +268,18 @@ impl RaftPort {
                 waiting: waiting.clone(),
             },
             None => ProposeError::NoLeader,
+        }
+    }
+
+    /// Why what needs a leader is refused while nobody leads. Whoever opens or has failed says so before who leads is a question. A
+    /// new node opens nothing yet.
+    fn nobody_leads(&self) -> ProposeError {
+        match (self.board.condition(), self.no_leader()) {
+            (condition @ (Condition::Damaged { .. } | Condition::Failsafe { .. }), _) => refused(condition),
+            (_, error @ ProposeError::NoCluster { .. }) => error,
+            (condition @ Condition::Opening, _) => refused(condition),
+            _ if self.running.load().is_none() => ProposeError::Unavailable,
+            (Condition::Writable | Condition::StorageFull { .. }, error) => error,
         }
     }
 
@@ -286,17 +335,7 @@ impl Committer for RaftPort {
             Some(leader) if leader != self.node_id => self.route.propose(leader, propose),
             Some(_) => self.propose_here(propose),
             None => {
-                // Whoever opens or has failed says so before who leads is a question. A new node opens nothing yet.
-                let error = match (self.board.condition(), self.no_leader()) {
-                    (condition @ (Condition::Damaged { .. } | Condition::Failsafe { .. }), _) => {
-                        refused(condition)
-                    }
-                    (_, error @ ProposeError::NoCluster { .. }) => error,
-                    (condition @ Condition::Opening, _) => refused(condition),
-                    _ if self.running.load().is_none() => ProposeError::Unavailable,
-                    (Condition::Writable | Condition::StorageFull { .. }, error) => error,
-                };
-                propose.reply.send(Err(error));
+                propose.reply.send(Err(self.nobody_leads()));
                 Ok(())
             }
         }
@@ -309,6 +348,33 @@ impl Committer for RaftPort {
             read.reply.send(answer);
         });
         Ok(())
+    }
+
+    fn change_cursor(&self, change: ChangeCursor) -> Result<(), PostError<ChangeCursor>> {
+        if let Some(error) = self.removed() {
+            change.reply.send(Err(error));
+            return Ok(());
+        }
+        let leader = self.leadership.borrow().leader;
+        match leader {
+            Some(leader) if leader != self.node_id => {
+                let Some(slot) = Slot::take(&self.in_flight) else {
+                    return Err(PostError::Full(change));
+                };
+                let ChangeCursor { command, reply } = change;
+                let forwarded = self.route.change_cursor(leader, command);
+                self.runtime.spawn(async move {
+                    reply.send(forwarded.await);
+                    drop(slot);
+                });
+                Ok(())
+            }
+            Some(_) => self.change_cursor_here(change),
+            None => {
+                change.reply.send(Err(self.nobody_leads()));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -335,23 +401,33 @@ fn outcome(
     record_count: u32,
     directory: &dyn LeaderRoute,
 ) -> Result<Committed, ProposeError> {
-    use openraft::errors::ClientWriteError;
-    match result {
-        Ok(response) => match response.data {
-            Applied::Records(outcome) => Ok(Committed {
-                log_index: entry_of(&response.log_id).0,
-                outcome,
-                record_count,
-            }),
-            Applied::NoRecords => Err(ProposeError::OutcomeUnknown),
-        },
-        Err(ClientWriteError::ForwardToLeader(forward)) => Err(not_leader(forward.leader_id, directory)),
+    let response = result.map_err(|error| not_written(&error, directory))?;
+    match response.data {
+        Applied::Records(outcome) => Ok(Committed {
+            log_index: entry_of(&response.log_id).0,
+            outcome,
+            record_count,
+        }),
+        Applied::Cursor(_) | Applied::NoRecords => Err(ProposeError::OutcomeUnknown),
+    }
+}
+
+/// What the log says of what was to be done to a cursor.
+fn verdict(result: WriteResult, directory: &dyn LeaderRoute) -> Result<CursorVerdict, ProposeError> {
+    let response = result.map_err(|error| not_written(&error, directory))?;
+    match response.data {
+        Applied::Cursor(verdict) => Ok(verdict),
+        Applied::Records(_) | Applied::NoRecords => Err(ProposeError::OutcomeUnknown),
+    }
+}
+
+fn not_written(error: &ClientWriteError<TypeConfig>, directory: &dyn LeaderRoute) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => not_leader(forward.leader_id, directory),
         // It was in this node's log, and is not any more; whether another node has committed it is not known here.
-        Err(
-            ClientWriteError::LogEntryDiscarded(_)
-            | ClientWriteError::ChangeMembershipError(_)
-            | ClientWriteError::PreconditionFailed(_),
-        ) => Err(ProposeError::OutcomeUnknown),
+        ClientWriteError::LogEntryDiscarded(_)
+        | ClientWriteError::ChangeMembershipError(_)
+        | ClientWriteError::PreconditionFailed(_) => ProposeError::OutcomeUnknown,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         supervision::{PostError, Reply},
     },
     consensus::links::PeerLinks,
+    storage::cursors::{CursorCommand, CursorVerdict},
     types::{LogIndex, NodeId},
 };
 
@@ -32,6 +33,8 @@ use crate::{
 const WAITING_MAX: usize = 16 << 10;
 /// A read index is asked for within this; the leader needs a round trip to a majority.
 const READ_INDEX_WITHIN: Duration = Duration::from_secs(5);
+/// What is done to a cursor is waited for this long, where the leader leads on and says nothing; clients rarely wait longer.
+const CURSOR_WITHIN: Duration = Duration::from_secs(30);
 /// How long answers are waited for from who leads no more. It says at once what became of a batch, unless its disk hangs, which may
 /// last as long as it likes.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
@@ -45,6 +48,13 @@ pub trait LeaderRoute: Send + Sync + fmt::Debug + 'static {
 
     /// Asks `leader` for its read index.
     fn read_index(&self, leader: NodeId) -> BoxFuture<'static, Result<LogIndex, ProposeError>>;
+
+    /// Has `leader` do something to a cursor.
+    fn change_cursor(
+        &self,
+        leader: NodeId,
+        command: CursorCommand,
+    ) -> BoxFuture<'static, Result<CursorVerdict, ProposeError>>;
 
     /// Where clients reach a node.
     fn address_of(&self, node: NodeId) -> Option<String>;
@@ -148,6 +158,29 @@ impl LeaderRoute for PeerRoute {
         })
     }
 
+    fn change_cursor(
+        &self,
+        leader: NodeId,
+        command: CursorCommand,
+    ) -> BoxFuture<'static, Result<CursorVerdict, ProposeError>> {
+        let route = self.clone();
+        Box::pin(async move {
+            let asked = route.calls.change_cursor(leader, &command, CURSOR_WITHIN);
+            let answer = tokio::select! {
+                answer = asked => answer,
+                () = no_more_answers(route.leadership.clone(), leader) => return Err(ProposeError::OutcomeUnknown),
+            };
+            match answer {
+                Ok(Ok(verdict)) => Ok(verdict),
+                Ok(Err(ForwardError::NotLeader { leader })) => Err(route.not_leader(leader)),
+                Ok(Err(ForwardError::Refused(error))) => Err(error),
+                // It was never sent.
+                Err(PeerError::Link(_)) => Err(route.not_leader(Some(leader))),
+                Err(_) => Err(ProposeError::OutcomeUnknown),
+            }
+        })
+    }
+
     fn address_of(&self, node: NodeId) -> Option<String> {
         (self.addresses)(node)
     }
@@ -158,6 +191,12 @@ async fn superseded(mut leadership: watch::Receiver<Leadership>, leader: NodeId)
     let by_another = |now: &Leadership| now.leader.is_some_and(|other| other != leader);
     // An error means that the node is ending.
     drop(leadership.wait_for(by_another).await);
+}
+
+/// Waits until `leader` leads no more, and has had the time to say what became of what it was sent.
+async fn no_more_answers(leadership: watch::Receiver<Leadership>, leader: NodeId) {
+    superseded(leadership, leader).await;
+    tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
 }
 
 /// What each batch that was sent holds while it waits for its answer.
@@ -219,14 +258,10 @@ async fn forward_all(route: PeerRoute, leader: NodeId, mut queue: mpsc::Receiver
     while let Ok(propose) = queue.try_recv() {
         propose.reply.send(Err(route.not_leader(known)));
     }
-    let last_answers = async {
-        superseded(route.leadership.clone(), leader).await;
-        tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
-    };
     tokio::select! {
         // Nothing is ever sent: it is closed.
         _ = all_answered.recv() => {}
-        () = last_answers => given_up.cancel(),
+        () = no_more_answers(route.leadership.clone(), leader) => given_up.cancel(),
     }
 }
 

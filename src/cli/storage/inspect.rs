@@ -1,9 +1,6 @@
 //! `annals storage inspect`: what is there?
 
-use std::{
-    io::{self, Write},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io::{self, Write};
 
 use indicatif::BinaryBytes;
 use prost::Message;
@@ -16,7 +13,6 @@ use crate::{
         data_dir::IdleDataDir,
         offline::{LogSummary, SegmentState, SegmentSummary, VoteCopies, summarize},
     },
-    types::TimestampMs,
 };
 
 use super::{
@@ -26,7 +22,7 @@ use super::{
 };
 use crate::cli::{
     error::CliError,
-    output::{Format, write_json, write_table},
+    output::{Format, time_text, write_json, write_table},
 };
 
 /// What is not known.
@@ -147,7 +143,9 @@ fn write_segments(out: &mut impl Write, segments: &[SegmentSummary]) -> io::Resu
             number(segment.first_offset.map(|offset| offset.get())),
             number(segment.next_offset.map(|offset| offset.get())),
             segment.bytes.to_string(),
-            segment.created.map_or(UNKNOWN.to_owned(), created),
+            segment
+                .created
+                .map_or(UNKNOWN.to_owned(), |created| time_text(created.0)),
             state_word(segment.state).to_owned(),
         ]
     });
@@ -182,16 +180,6 @@ fn state_word(state: SegmentState) -> &'static str {
         SegmentState::Damaged => "damaged",
         SegmentState::Missing => "missing",
     }
-}
-
-/// To the second, in UTC. A time that no calendar has is printed as the number it is.
-fn created(at: TimestampMs) -> String {
-    /// 9999-12-31T23:59:59Z, the last time that RFC 3339 can write.
-    const LAST_MS: u64 = 253_402_300_799_000;
-    if at.0 > LAST_MS {
-        return at.0.to_string();
-    }
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
 }
 
 /// Who belongs to the cluster, as the log says. What is no membership has nobody.

@@ -22,6 +22,7 @@ use crate::{
 
 use self::reader::{Listener, Reader, Span};
 use super::{
+    cursor::HeldCursor,
     error::{Error, ErrorKind, ProtocolError},
     position::{Position, ReadLevel},
     record::Stored,
@@ -38,6 +39,8 @@ const CHUNKS_AHEAD: usize = 2;
 pub struct ConsumerBuilder {
     router: Arc<Router>,
     span: Span,
+    /// Where to start in spite of `span.from`.
+    resumed: Option<Offset>,
     level: Option<ReadLevel>,
     within: Duration,
     listener: Option<Listener>,
@@ -56,6 +59,7 @@ impl ConsumerBuilder {
                 level: ReadLevel::Linearizable,
                 min_offset: 0,
             },
+            resumed: None,
             level: None,
             listener: None,
         }
@@ -66,6 +70,13 @@ impl ConsumerBuilder {
     /// The offset behind the last record that was dealt with is where to go on.
     pub fn from(mut self, position: impl Into<Position>) -> Self {
         self.span.from = position.into();
+        self
+    }
+
+    /// Starts where the cursor stands; what [`ConsumerBuilder::from`] says counts only while nothing was ever committed to it. To commit what was
+    /// dealt with is up to whoever holds it.
+    pub fn cursor(mut self, cursor: &HeldCursor) -> Self {
+        self.resumed = cursor.offset();
         self
     }
 
@@ -125,6 +136,7 @@ impl ConsumerBuilder {
             ReadLevel::Linearizable
         };
         let span = Span {
+            from: self.resumed.map_or(self.span.from, Position::from),
             level: self.level.unwrap_or(usual),
             ..self.span
         };

@@ -40,7 +40,7 @@ const fn stream(path: &'static str, right: Right) -> Method {
 
 /// Every method there is, the most used ones first. A test holds it against the descriptors, so that a method which is new in
 /// a proto is not forgotten here.
-const METHODS: [Method; 22] = [
+const METHODS: [Method; 27] = [
     call("/annals.v1.LogService/Produce", Right::PRODUCE),
     call("/annals.v1.LogService/Consume", Right::CONSUME),
     call("/log.v1.Log/Produce", Right::PRODUCE),
@@ -50,6 +50,13 @@ const METHODS: [Method; 22] = [
     stream("/log.v1.Log/ProduceStream", Right::PRODUCE),
     stream("/log.v1.Log/ConsumeStream", Right::CONSUME),
     call("/annals.v1.LogService/DescribeLog", Right::DESCRIBE_LOG),
+    call("/annals.v1.CursorService/Commit", Right::CONSUME),
+    call("/annals.v1.CursorService/Take", Right::CONSUME),
+    // Names and offsets, and no record.
+    call("/annals.v1.CursorService/Get", Right::DESCRIBE_LOG),
+    call("/annals.v1.CursorService/List", Right::DESCRIBE_LOG),
+    // Whoever it belongs to: where they were is not known any more.
+    call("/annals.v1.CursorService/Delete", Right::ADMIN_LOG),
     // What `GetServers` says is the cluster's, whichever log it stands beside.
     call("/log.v1.Log/GetServers", Right::DESCRIBE_CLUSTER),
     call("/annals.v1.ClusterService/GetCluster", Right::DESCRIBE_CLUSTER),

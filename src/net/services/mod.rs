@@ -5,6 +5,7 @@ pub mod acks;
 pub mod annals_v1;
 pub mod cluster_v1;
 mod cluster_watch;
+pub mod cursors_v1;
 mod leave;
 pub mod log_v1;
 mod named;

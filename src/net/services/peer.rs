@@ -8,7 +8,9 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{cluster_v1, proposals::Proposals};
 use crate::{
-    actors::peer::{PeerError, PeerHandler, PeerIdentity, SegmentRange},
+    actors::peer::{
+        PeerError, PeerHandler, PeerIdentity, SegmentRange, cursor_result, decode_cursor_request,
+    },
     consensus::{
         codec::{self, CodecError},
         messages::last_of,
@@ -188,6 +190,18 @@ impl PeerService for PeerV1 {
         let from = caller(&request)?;
         let proposals = Proposals::new(request.into_inner(), self.handler()?, from);
         Ok(Response::new(proposals.boxed()))
+    }
+
+    async fn change_cursor(
+        &self,
+        request: Request<peer::ChangeCursorRequest>,
+    ) -> Result<Response<peer::ChangeCursorResponse>, Status> {
+        let from = caller(&request)?;
+        let request = request.into_inner();
+        let handler = self.handler_of(&request.log)?;
+        let command = decode_cursor_request(&request).map_err(unusable)?;
+        let result = handler.change_cursor(from, command).await;
+        Ok(Response::new(cursor_result(result)))
     }
 
     async fn describe(

@@ -3,7 +3,11 @@
 use std::{io, path::PathBuf};
 
 use super::*;
-use crate::{record_set::RecordSetError, types::Position};
+use crate::{
+    record_set::RecordSetError,
+    storage::cursors::CursorName,
+    types::{LogIndex, Position},
+};
 
 /// Refusal, code, reason, metadata names, whether RetryInfo is there.
 type Row = (Refusal, Code, &'static str, &'static [&'static str], bool);
@@ -46,6 +50,7 @@ fn table() -> Vec<Row> {
     let condition = VoidReason::ConditionFailed {
         next_offset: Offset(6),
     };
+    let name: CursorName = "billing".parse().unwrap();
     vec![
         (
             Refusal::invalid("no"),
@@ -273,6 +278,57 @@ fn table() -> Vec<Row> {
         ),
         (corrupt.into(), DataLoss, "CORRUPT", &["position"], false),
         (disk.into(), Unavailable, "READ_FAILED", &[], true),
+        (
+            CursorNotChanged::Fenced {
+                name: name.clone(),
+                epoch: LogIndex(1),
+                current_epoch: LogIndex(2),
+            }
+            .into(),
+            Aborted,
+            "FENCED",
+            &["current_epoch", "cursor"],
+            false,
+        ),
+        (
+            CursorNotChanged::Unknown { name, was_held: true }.into(),
+            NotFound,
+            "UNKNOWN_CURSOR",
+            &["cursor"],
+            false,
+        ),
+        (
+            CursorNotChanged::Ahead {
+                offset: Offset(9),
+                next_offset: Offset(5),
+            }
+            .into(),
+            OutOfRange,
+            "OFFSET_OUT_OF_RANGE",
+            &["next_offset", "offset"],
+            false,
+        ),
+        (
+            CursorNotChanged::Full.into(),
+            ResourceExhausted,
+            "CURSORS_FULL",
+            &["cursors_max"],
+            false,
+        ),
+        (
+            CursorNotChanged::Undecided { timed_out: false }.into(),
+            Unknown,
+            "OUTCOME_UNKNOWN",
+            &["of"],
+            true,
+        ),
+        (
+            CursorNotChanged::Undecided { timed_out: true }.into(),
+            DeadlineExceeded,
+            "OUTCOME_UNKNOWN",
+            &["of"],
+            true,
+        ),
         (Refusal::Internal { what: "x" }, Internal, "INTERNAL", &[], false),
     ]
 }

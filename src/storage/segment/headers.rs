@@ -79,9 +79,26 @@ impl SegmentReader {
     ///
     /// Blocking: reads the segment's headers, up to that entry.
     pub(in crate::storage) fn trimmed_below(&self, last: LogIndex) -> Result<Offset, ReadError> {
+        let mut below = Offset::ZERO;
+        self.walk_up_to(last, |header, control| {
+            if let Some(control) = control {
+                below = below.max(trimmed_below(control, header.base_offset));
+            }
+        })?;
+        Ok(below)
+    }
+
+    /// Shows the frames of entries up to `last`, oldest first, and of control entries what they carry.
+    ///
+    /// Blocking: reads the segment's headers, up to that entry.
+    pub(in crate::storage) fn walk_up_to(
+        &self,
+        last: LogIndex,
+        mut see: impl FnMut(&FrameHeader, Option<&[u8]>),
+    ) -> Result<(), ReadError> {
         let file: Arc<dyn File> = self.file()?;
         let mut frames = self.frames_at(&file, self.face()?.header_len(), HEADERS_WINDOW)?;
-        let (end, mut below) = (self.end()?, Offset::ZERO);
+        let end = self.end()?;
         while frames.position() < end {
             let header = self.next_header(&mut frames)?;
             if header.log_index > last {
@@ -89,13 +106,14 @@ impl SegmentReader {
             }
             if header.kind == FrameKind::Control {
                 if let Some(frame) = self.next_frame(&mut frames)? {
-                    below = below.max(trimmed_below(&frame.payload, header.base_offset));
+                    see(&header, Some(&frame.payload));
                 }
             } else {
+                see(&header, None);
                 frames.seek(frames.position() + header.frame_len());
             }
         }
-        Ok(below)
+        Ok(())
     }
 
     /// Shows the headers of entries from about the target on, until `see` says that it has seen enough.

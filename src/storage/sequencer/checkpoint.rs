@@ -1,13 +1,15 @@
 //! The sequencer's state as bytes, for the head of a segment.
 //!
-//! All numbers are little endian. `version u8 = 1 | next_offset u64 | producer_count u32`, then for each producer, by
+//! All numbers are little endian. `version u8 | next_offset u64 | producer_count u32`, then for each producer, by
 //! rising id: `id u64 | epoch u32 | last_log_index u64 | next_sequence u64 | range_count u8`, then for each range, oldest
-//! first: `first_sequence u64 | first_offset u64`. One state has one encoding, so nodes can compare checksums.
+//! first: `first_sequence u64 | first_offset u64`. In version 2 the cursors follow (`cursors/table_bytes.rs`); without any the
+//! version is 1, as it was before there were cursors. One state has one encoding, so nodes can compare checksums.
 
 use std::collections::VecDeque;
 
 use crate::{
     error::Disposition,
+    storage::cursors::Cursors,
     types::{LogIndex, Offset},
 };
 
@@ -16,7 +18,10 @@ use super::{
     producers::{History, PRODUCERS_MAX, Producers, Range},
 };
 
-const VERSION: u8 = 1;
+/// Of a log without cursors; all there was before there were any.
+const WITHOUT_CURSORS: u8 = 1;
+/// Of a log with at least one.
+const WITH_CURSORS: u8 = 2;
 /// Bytes of a producer without its ranges: id, epoch, last log index, next sequence, range count.
 const PRODUCER_BYTES: usize = 8 + 4 + 8 + 8 + 1;
 /// Bytes of a range.
@@ -26,7 +31,9 @@ const RANGE_BYTES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Written by a version of Annals that this one does not know.
-    #[error("sequencer state has version {found}, this program knows {VERSION}; start the newer program")]
+    #[error(
+        "sequencer state has version {found}, this program knows up to {WITH_CURSORS}; start the newer program"
+    )]
     UnknownVersion {
         /// The version it has.
         found: u8,
@@ -68,10 +75,16 @@ impl CheckpointError {
 }
 
 impl Sequencer {
-    /// Appends the state to `into`: 13 bytes, 45 for each producer and 16 for each of its ranges but one.
+    /// Appends the state to `into`: 13 bytes, 45 for each producer and 16 for each of its ranges but one, and, where there are
+    /// cursors, 4 and up to 154 for each.
     pub fn encode(&self, into: &mut Vec<u8>) {
         into.reserve(13 + self.producers.len() * (PRODUCER_BYTES + RANGE_BYTES));
-        into.push(VERSION);
+        let has_cursors = !self.cursors.is_empty();
+        into.push(if has_cursors {
+            WITH_CURSORS
+        } else {
+            WITHOUT_CURSORS
+        });
         into.extend_from_slice(&self.next_offset.get().to_le_bytes());
         let count = u32::try_from(self.producers.len()).expect("PRODUCERS_MAX fits");
         into.extend_from_slice(&count.to_le_bytes());
@@ -86,6 +99,9 @@ impl Sequencer {
                 into.extend_from_slice(&range.first_offset.get().to_le_bytes());
             }
         }
+        if has_cursors {
+            self.cursors.encode(into);
+        }
     }
 
     /// Reads what [`Sequencer::encode`] wrote: the state that goes on exactly as the encoded one would have.
@@ -98,10 +114,11 @@ impl Sequencer {
     /// `producers_max` is [`PRODUCERS_MAX`] but in tests.
     pub(super) fn decode_up_to(producers_max: usize, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let mut reader = Reader { bytes, position: 0 };
-        match reader.u8()? {
-            VERSION => {}
+        let has_cursors = match reader.u8()? {
+            WITHOUT_CURSORS => false,
+            WITH_CURSORS => true,
             found => return Err(CheckpointError::UnknownVersion { found }),
-        }
+        };
         let next_offset = Offset(reader.u64()?);
         let count = reader.u32()?;
         reader.require(
@@ -116,6 +133,11 @@ impl Sequencer {
             last_id = Some(id);
             producers.admit(id, history(&mut reader, next_offset)?);
         }
+        let cursors = if has_cursors {
+            Cursors::decode(&mut reader, next_offset)?
+        } else {
+            Cursors::default()
+        };
         if reader.position != bytes.len() {
             return Err(CheckpointError::TooLong {
                 position: reader.position,
@@ -124,6 +146,7 @@ impl Sequencer {
         Ok(Self {
             next_offset,
             producers,
+            cursors,
         })
     }
 }
@@ -178,12 +201,13 @@ fn end_offset(range: Range, end_sequence: u64) -> Option<u64> {
     range.first_offset.get().checked_add(count)
 }
 
-struct Reader<'a> {
+/// Values from bytes, one after the other.
+pub(in crate::storage) struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], CheckpointError> {
         let taken = self.bytes[self.position..].first_chunk::<N>();
         let taken = *taken.ok_or(CheckpointError::Cut {
@@ -193,26 +217,37 @@ impl Reader<'_> {
         Ok(taken)
     }
 
-    fn u8(&mut self) -> Result<u8, CheckpointError> {
+    pub(in crate::storage) fn u8(&mut self) -> Result<u8, CheckpointError> {
         self.take().map(u8::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, CheckpointError> {
+    pub(in crate::storage) fn u32(&mut self) -> Result<u32, CheckpointError> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, CheckpointError> {
+    pub(in crate::storage) fn u64(&mut self) -> Result<u64, CheckpointError> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn require(&self, holds: bool, what: &'static str) -> Result<(), CheckpointError> {
-        if holds {
-            Ok(())
-        } else {
-            Err(CheckpointError::Impossible {
-                position: self.position,
-                what,
-            })
+    /// So many bytes.
+    pub(in crate::storage) fn slice(&mut self, len: usize) -> Result<&'a [u8], CheckpointError> {
+        let rest = &self.bytes[self.position..];
+        let (taken, _) = rest.split_at_checked(len).ok_or(CheckpointError::Cut {
+            position: self.bytes.len(),
+        })?;
+        self.position += len;
+        Ok(taken)
+    }
+
+    pub(in crate::storage) fn require(&self, holds: bool, what: &'static str) -> Result<(), CheckpointError> {
+        if holds { Ok(()) } else { Err(self.impossible(what)) }
+    }
+
+    /// What was read last cannot be.
+    pub(in crate::storage) fn impossible(&self, what: &'static str) -> CheckpointError {
+        CheckpointError::Impossible {
+            position: self.position,
+            what,
         }
     }
 }
@@ -220,7 +255,13 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::entry::{BatchStamp, ProducerStamp};
+    use crate::{
+        storage::{
+            cursors::CursorCommand,
+            entry::{BatchStamp, ProducerStamp},
+        },
+        types::TimestampMs,
+    };
 
     /// Producer 9 with two ranges around a batch of nobody's.
     fn sequencer() -> Sequencer {
@@ -241,6 +282,81 @@ mod tests {
             sequencer.apply(LogIndex(log_index), &of(producer));
         }
         sequencer
+    }
+
+    /// The same behind which one consumer took a cursor, and another committed to one that nobody took.
+    fn with_cursors() -> Sequencer {
+        let mut sequencer = sequencer();
+        let take = CursorCommand::Take {
+            name: "b".parse().unwrap(),
+        };
+        let commit = CursorCommand::Commit {
+            name: "a-1".parse().unwrap(),
+            epoch: LogIndex(0),
+            offset: Offset(6),
+        };
+        for (command, log_index) in [take, commit].iter().zip(4..) {
+            let verdict = sequencer.apply_cursor(LogIndex(log_index), TimestampMs(300 + log_index), command);
+            assert!(verdict.is_ok());
+        }
+        sequencer
+    }
+
+    #[test]
+    fn the_bytes_of_cursors_stay_as_they_are_and_cut_or_longer_ones_are_refused() {
+        #[rustfmt::skip]
+        let cursors = [
+            2, 0, 0, 0,
+            3, b'a', b'-', b'1',
+            0, 0, 0, 0, 0, 0, 0, 0,
+            49, 1, 0, 0, 0, 0, 0, 0,
+            1, 6, 0, 0, 0, 0, 0, 0, 0,
+            1, b'b',
+            4, 0, 0, 0, 0, 0, 0, 0,
+            48, 1, 0, 0, 0, 0, 0, 0,
+            0,
+        ];
+        let mut golden = encoded();
+        golden[0] = 2;
+        let begin = golden.len();
+        golden.extend_from_slice(&cursors);
+        let mut bytes = Vec::new();
+        with_cursors().encode(&mut bytes);
+        assert_eq!(bytes, golden);
+        assert_eq!(Sequencer::decode(&golden), Ok(with_cursors()));
+        for length in begin..golden.len() {
+            assert_eq!(
+                Sequencer::decode(&golden[..length]),
+                Err(CheckpointError::Cut { position: length })
+            );
+        }
+        let longer = [&golden[..], &[0]].concat();
+        let position = golden.len();
+        assert_eq!(
+            Sequencer::decode(&longer),
+            Err(CheckpointError::TooLong { position })
+        );
+        // (byte, value): none; no name; not a name; out of order; twice the same would be too; an epoch no log gets to; neither
+        // committed nor not; an offset behind the end; not taken and not committed either.
+        let changes = [
+            (0, 0),
+            (4, 0),
+            (5, b'/'),
+            (5, b'c'),
+            (15, 255),
+            (24, 2),
+            (25, 7),
+            (35, 0),
+        ];
+        for (at, value) in changes {
+            let mut bytes = golden.clone();
+            bytes[begin + at] = value;
+            let refused = Sequencer::decode(&bytes);
+            assert!(
+                matches!(refused, Err(CheckpointError::Impossible { .. })),
+                "byte {at} = {value} gives {refused:?}"
+            );
+        }
     }
 
     fn encoded() -> Vec<u8> {
@@ -284,10 +400,10 @@ mod tests {
                 position: bytes.len()
             })
         );
-        let newer = [&[2], &bytes[1..]].concat();
+        let newer = [&[3], &bytes[1..]].concat();
         assert_eq!(
             Sequencer::decode(&newer),
-            Err(CheckpointError::UnknownVersion { found: 2 })
+            Err(CheckpointError::UnknownVersion { found: 3 })
         );
     }
 

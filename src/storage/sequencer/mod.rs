@@ -13,6 +13,8 @@
 //!    that succeeded is answered with its offsets and not with `ConditionFailed`.
 //!
 //! A void batch changes nothing, not even how recently its producer was heard of.
+//!
+//! It judges what is done to cursors too, by their own rules ([`super::cursors`]).
 
 mod checkpoint;
 mod producers;
@@ -21,18 +23,23 @@ mod producers;
 mod model_test;
 
 pub use checkpoint::CheckpointError;
+pub(super) use checkpoint::Reader;
 pub use producers::{PRODUCERS_MAX, RANGES_MAX};
 
-use crate::types::{LogIndex, Offset};
+use crate::types::{LogIndex, Offset, TimestampMs};
 
 use self::producers::{History, Producers};
-use super::entry::{BatchStamp, Outcome, ProducerStamp, VoidReason};
+use super::{
+    cursors::{CommandPlace, CursorCommand, CursorVerdict, Cursors},
+    entry::{BatchStamp, Outcome, ProducerStamp, VoidReason},
+};
 
-/// The state that a prefix of the log amounts to, as far as offsets and producers go.
+/// The state that a prefix of the log amounts to, as far as offsets, producers and cursors go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequencer {
     next_offset: Offset,
     producers: Producers,
+    cursors: Cursors,
 }
 
 impl Sequencer {
@@ -42,6 +49,7 @@ impl Sequencer {
         Self {
             next_offset: Offset::ZERO,
             producers: Producers::new(PRODUCERS_MAX),
+            cursors: Cursors::default(),
         }
     }
 
@@ -55,6 +63,27 @@ impl Sequencer {
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.next_offset
+    }
+
+    /// How far each consumer has come.
+    #[must_use]
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// Decides about what the entry `log_index`, of that time, does to a cursor. It takes no offsets.
+    pub fn apply_cursor(
+        &mut self,
+        log_index: LogIndex,
+        timestamp: TimestampMs,
+        command: &CursorCommand,
+    ) -> CursorVerdict {
+        let at = CommandPlace {
+            log_index,
+            timestamp,
+            next_offset: self.next_offset,
+        };
+        self.cursors.apply(at, command)
     }
 
     /// What [`Sequencer::apply`] would say now.

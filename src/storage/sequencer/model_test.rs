@@ -230,6 +230,7 @@ fn small() -> Sequencer {
     Sequencer {
         next_offset: Offset::ZERO,
         producers: Producers::new(MODEL_PRODUCERS_MAX),
+        cursors: Cursors::default(),
     }
 }
 
@@ -263,7 +264,9 @@ proptest! {
     fn decode_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut versioned = vec![1];
         versioned.extend_from_slice(&bytes);
-        for bytes in [bytes, versioned] {
+        // A log without producers, and whatever follows as cursors.
+        let cursors = [&[2][..], &[255; 8], &[0; 4], &bytes].concat();
+        for bytes in [bytes, versioned, cursors] {
             if let Ok(sequencer) = Sequencer::decode(&bytes) {
                 let mut again = Vec::new();
                 sequencer.encode(&mut again);

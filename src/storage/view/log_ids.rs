@@ -4,9 +4,14 @@
 use super::LogView;
 use crate::{
     storage::{
-        ReadEntriesError, ReadError, checkpoint::Checkpoint, frame::FrameHeader, segment::SegmentReader,
+        ReadEntriesError, ReadError,
+        checkpoint::Checkpoint,
+        control::Control,
+        cursors::{CommandPlace, Cursors},
+        frame::FrameHeader,
+        segment::SegmentReader,
     },
-    types::{LogIndex, Offset, Position, Term},
+    types::{LogIndex, Offset, Position, Term, TimestampMs},
 };
 
 /// Where an entry is, seen from the segments there are.
@@ -100,24 +105,58 @@ impl LogView {
     /// Blocking: reads a segment's header, and the headers of its frames up to that entry. Errors:
     /// `ReadEntriesError::Trimmed` when the entry lies further than one before the first segment.
     pub fn trim_point_at(&self, committed: LogIndex) -> Result<Offset, ReadEntriesError> {
-        let Some(first) = self.segments.first() else {
+        let Some(segment) = self.segment_up_to(committed)? else {
             return Ok(Offset::ZERO);
         };
-        let first = first.first_log_index();
-        if first.distance_from(committed) > 1 {
-            return Err(ReadEntriesError::Trimmed {
-                log_index: committed,
-                first,
-            });
-        }
-        // The last segment that begins at or right behind it.
-        let behind = self
-            .segments
-            .partition_point(|segment| segment.first_log_index().get() - 1 <= committed.get());
-        let segment = &self.segments[behind - 1];
         let before = self.unless_trimmed(segment, committed, segment.header())?;
         let inside = self.unless_trimmed(segment, committed, segment.trimmed_below(committed))?;
         Ok(before.checkpoint.trim_point().max(inside))
+    }
+
+    /// What the entries up to `committed` say of cursors, and when the last of them was made. What an entry behind it says may be
+    /// truncated yet, and does not count.
+    ///
+    /// Blocking: reads a segment's header, and the headers of its frames up to that entry. Errors:
+    /// `ReadEntriesError::Trimmed` when the entry lies further than one before the first segment.
+    pub fn cursors_at(&self, committed: LogIndex) -> Result<(Cursors, TimestampMs), ReadEntriesError> {
+        let Some(segment) = self.segment_up_to(committed)? else {
+            return Ok((Cursors::default(), TimestampMs(0)));
+        };
+        let before = self
+            .unless_trimmed(segment, committed, segment.header())?
+            .checkpoint;
+        let (mut cursors, mut last_timestamp) = (before.cursors().clone(), before.last_timestamp());
+        let walked = segment.walk_up_to(committed, |header, control| {
+            last_timestamp = header.timestamp;
+            if let Some(Ok(Control::Cursor(command))) = control.map(Control::decode) {
+                let at = CommandPlace {
+                    log_index: header.log_index,
+                    timestamp: header.timestamp,
+                    next_offset: header.base_offset,
+                };
+                let _verdict = cursors.apply(at, &command);
+            }
+        });
+        self.unless_trimmed(segment, committed, walked)?;
+        Ok((cursors, last_timestamp))
+    }
+
+    /// The last segment that begins at or right behind an entry: its checkpoint and its frames up to the entry are what the log up
+    /// to there amounts to. `None`: there is no segment.
+    ///
+    /// Errors: `ReadEntriesError::Trimmed` when the entry lies further than one before the first segment.
+    fn segment_up_to(&self, log_index: LogIndex) -> Result<Option<&SegmentReader>, ReadEntriesError> {
+        let Some(first) = self.segments.first() else {
+            return Ok(None);
+        };
+        let first = first.first_log_index();
+        if first.distance_from(log_index) > 1 {
+            return Err(ReadEntriesError::Trimmed { log_index, first });
+        }
+        let behind = self
+            .segments
+            .partition_point(|segment| segment.first_log_index().get() - 1 <= log_index.get());
+        Ok(Some(&self.segments[behind - 1]))
     }
 
     fn place_of(&self, log_index: LogIndex) -> Result<Place<'_>, ReadEntriesError> {

@@ -13,7 +13,8 @@ use annals::{
     net::Options,
     proto::{
         annals::v1::{
-            self, cluster_service_client::ClusterServiceClient, log_service_client::LogServiceClient,
+            self, cluster_service_client::ClusterServiceClient, cursor_service_client::CursorServiceClient,
+            log_service_client::LogServiceClient,
         },
         log::v1 as small,
     },
@@ -77,6 +78,11 @@ impl Doors {
     /// A client of the cluster.
     pub async fn cluster(&self) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.channel().await)
+    }
+
+    /// A client of cursors.
+    pub async fn cursors(&self) -> CursorServiceClient<Channel> {
+        CursorServiceClient::new(self.channel().await)
     }
 
     /// What `/status` says.

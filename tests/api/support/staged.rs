@@ -5,7 +5,9 @@ use std::{net::SocketAddr, ops::Deref, sync::Arc, thread::JoinHandle};
 use actix::prelude::*;
 use annals::{
     actors::{
-        committer::{Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex},
+        committer::{
+            ChangeCursor, Committed, CommitterMailbox, Leadership, Propose, ProposeError, ReadIndex,
+        },
         gateway::GatewayChild,
         membership::GossipKeysStatus,
         peer::PeerIdentity,
@@ -22,6 +24,8 @@ use annals::{
     },
     storage::{
         Log, LogOptions,
+        control::Control,
+        cursors::{CommandPlace, Cursors},
         entry::{Entry, Payload},
         fs::RealFileSystem,
     },
@@ -194,6 +198,7 @@ async fn run(
         committer: CommitterPort(Arc::new(CommitterMailbox {
             proposals: committer_ref.recipient(),
             read_indexes: committer_ref.recipient(),
+            cursors: committer_ref.recipient(),
         })),
         read_path: read_path.clone(),
         leadership,
@@ -312,6 +317,8 @@ struct TestCommitter {
     high_watermark: watch::Sender<Offset>,
     holding: bool,
     held: Vec<Propose>,
+    cursors: Cursors,
+    held_cursors: Vec<ChangeCursor>,
 }
 
 #[derive(Message)]
@@ -350,18 +357,37 @@ impl TestCommitter {
             high_watermark,
             holding: false,
             held: Vec::new(),
+            cursors: Cursors::default(),
+            held_cursors: Vec::new(),
         };
         (committer, read_path)
     }
 
-    fn commit(&mut self, proposal: Propose) {
-        let record_count = proposal.batch.record_count;
-        let entry = Entry {
+    fn next_entry(&self, payload: Payload) -> Entry {
+        Entry {
             log_index: self.next_index,
             term: TERM,
             timestamp: TimestampMs(1000 + self.next_index.get()),
-            payload: Payload::Records(proposal.batch),
+            payload,
+        }
+    }
+
+    fn change_cursor(&mut self, ChangeCursor { command, reply }: ChangeCursor) {
+        let entry = self.next_entry(Payload::Control(Control::Cursor(command.clone()).encode()));
+        let at = CommandPlace {
+            log_index: entry.log_index,
+            timestamp: entry.timestamp,
+            next_offset: self.log.state().checkpoint().next_offset(),
         };
+        self.log.append(vec![entry]).unwrap();
+        self.log.sync().unwrap();
+        self.next_index = self.next_index.plus(1);
+        reply.send(Ok(self.cursors.apply(at, &command)));
+    }
+
+    fn commit(&mut self, proposal: Propose) {
+        let record_count = proposal.batch.record_count;
+        let entry = self.next_entry(Payload::Records(proposal.batch));
         let placed = self.log.append(vec![entry]).unwrap()[0];
         self.log.sync().unwrap();
         self.next_index = self.next_index.plus(1);
@@ -409,6 +435,18 @@ impl Handler<ReadIndex> for TestCommitter {
     }
 }
 
+impl Handler<ChangeCursor> for TestCommitter {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeCursor, _: &mut Context<Self>) {
+        if self.holding {
+            self.held_cursors.push(change);
+        } else {
+            self.change_cursor(change);
+        }
+    }
+}
+
 impl Handler<Hold> for TestCommitter {
     type Result = ();
 
@@ -418,6 +456,9 @@ impl Handler<Hold> for TestCommitter {
             for proposal in std::mem::take(&mut self.held) {
                 self.commit(proposal);
             }
+            for change in std::mem::take(&mut self.held_cursors) {
+                self.change_cursor(change);
+            }
         }
     }
 }
@@ -426,7 +467,7 @@ impl Handler<Held> for TestCommitter {
     type Result = usize;
 
     fn handle(&mut self, _: Held, _: &mut Context<Self>) -> usize {
-        self.held.len()
+        self.held.len() + self.held_cursors.len()
     }
 }
 
@@ -435,6 +476,7 @@ impl Handler<Lose> for TestCommitter {
 
     fn handle(&mut self, _: Lose, _: &mut Context<Self>) {
         self.held.clear();
+        self.held_cursors.clear();
     }
 }
 

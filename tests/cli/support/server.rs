@@ -8,18 +8,23 @@ use std::{
 };
 
 use annals::{
+    net::status::{CursorNotChanged, Refusal},
     proto::raw::annals::v1::{
-        Batch, ConsumeRequest, ConsumeResponse, DescribeLogRequest, DescribeLogResponse, Failure,
-        ProduceRequest, ProduceResponse, ResponseHeader, Segment,
+        Batch, CommitCursorRequest, CommitCursorResponse, ConsumeRequest, ConsumeResponse, Cursor,
+        DeleteCursorRequest, DeleteCursorResponse, DescribeLogRequest, DescribeLogResponse, Failure,
+        GetCursorRequest, GetCursorResponse, ListCursorsRequest, ListCursorsResponse, ProduceRequest,
+        ProduceResponse, ResponseHeader, Segment, TakeCursorRequest, TakeCursorResponse,
+        cursor_service_server::{CursorService, CursorServiceServer},
         log_service_server::{LogService, LogServiceServer},
         start::Position,
     },
     record_set,
     storage::{
         Sequencer,
+        cursors::{self, CursorCommand, CursorName},
         entry::{BatchStamp, Outcome, ProducerStamp, VoidReason},
     },
-    types::{LogIndex, Offset},
+    types::{LogIndex, Offset, TimestampMs},
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::{runtime::Runtime, sync::watch};
@@ -40,6 +45,8 @@ struct Log {
 struct State {
     sequencer: Sequencer,
     batches: Vec<Batch>,
+    /// Commands about cursors so far; each is a later entry than the last.
+    cursor_commands: u64,
     /// What becomes of the next requests to produce; `None`: they are taken.
     refusals: VecDeque<Option<Failure>>,
     readers: usize,
@@ -57,6 +64,7 @@ impl Server {
             state: Mutex::new(State {
                 sequencer: Sequencer::new(),
                 batches: Vec::new(),
+                cursor_commands: 0,
                 refusals: VecDeque::new(),
                 readers: 0,
                 repeats: 0,
@@ -73,6 +81,7 @@ impl Server {
         runtime.spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(CursorServiceServer::new(Service(log.clone())))
                 .serve_with_incoming(incoming),
         );
         Self {
@@ -89,6 +98,19 @@ impl Server {
     /// The next requests are refused as this says; `None` takes one.
     pub fn refuse(&self, refusals: impl IntoIterator<Item = Option<Failure>>) {
         self.log.lock().refusals.extend(refusals);
+    }
+
+    /// Does something to a cursor, as another client would.
+    pub fn change_cursor(&self, command: &CursorCommand) -> Cursor {
+        let changed = self.log.change_cursor(command);
+        changed.expect("it is not refused")
+    }
+
+    /// Where a cursor stands.
+    pub fn cursor(&self, name: &str) -> Option<u64> {
+        let name: CursorName = name.parse().expect("it is a name");
+        let state = self.log.lock();
+        state.sequencer.cursors().get(&name)?.offset.map(Offset::get)
     }
 
     /// Appends a record for each line, at this time.
@@ -208,6 +230,19 @@ impl Log {
         }
     }
 
+    fn change_cursor(&self, command: &CursorCommand) -> Result<Cursor, Status> {
+        let mut state = self.lock();
+        state.cursor_commands += 1;
+        let log_index = LogIndex(1_000_000 + state.cursor_commands);
+        let verdict = state
+            .sequencer
+            .apply_cursor(log_index, TimestampMs(1_700_000_000_000), command);
+        match verdict {
+            Ok(cursor) => Ok(cursor_to_proto(command.name(), &cursor)),
+            Err(refusal) => Err(Refusal::from(CursorNotChanged::by_log(command, refusal)).into()),
+        }
+    }
+
     /// Up to ten batches from `offset` on.
     fn read(&self, offset: u64) -> Vec<Batch> {
         let state = self.lock();
@@ -227,6 +262,15 @@ fn refused(code: Code, reason: &str) -> ProduceResponse {
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+fn cursor_to_proto(name: &CursorName, cursor: &cursors::Cursor) -> Cursor {
+    Cursor {
+        name: name.to_string(),
+        epoch: cursor.epoch.get(),
+        offset: cursor.offset.map(Offset::get),
+        changed_ms: cursor.changed.0,
     }
 }
 
@@ -314,5 +358,78 @@ impl LogService for Service {
             }],
             ..Default::default()
         }))
+    }
+}
+
+fn named(name: &str) -> Result<CursorName, Status> {
+    name.parse()
+        .map_err(|_| Status::invalid_argument("that is no cursor's name"))
+}
+
+impl Service {
+    fn header(&self) -> ResponseHeader {
+        ResponseHeader {
+            high_watermark: *self.0.high_watermark.borrow(),
+            ..ResponseHeader::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl CursorService for Service {
+    async fn take(
+        &self,
+        request: Request<TakeCursorRequest>,
+    ) -> Result<Response<TakeCursorResponse>, Status> {
+        let name = named(&request.into_inner().name)?;
+        let cursor = Some(self.0.change_cursor(&CursorCommand::Take { name })?);
+        let header = Some(self.header());
+        Ok(Response::new(TakeCursorResponse { header, cursor }))
+    }
+
+    async fn commit(
+        &self,
+        request: Request<CommitCursorRequest>,
+    ) -> Result<Response<CommitCursorResponse>, Status> {
+        let request = request.into_inner();
+        let command = CursorCommand::Commit {
+            name: named(&request.name)?,
+            epoch: LogIndex(request.epoch),
+            offset: Offset(request.offset),
+        };
+        let cursor = Some(self.0.change_cursor(&command)?);
+        let header = Some(self.header());
+        Ok(Response::new(CommitCursorResponse { header, cursor }))
+    }
+
+    async fn get(&self, request: Request<GetCursorRequest>) -> Result<Response<GetCursorResponse>, Status> {
+        let name = named(&request.into_inner().name)?;
+        let known = self.0.lock().sequencer.cursors().get(&name);
+        let Some(known) = known else {
+            let was_held = false;
+            return Err(Refusal::from(CursorNotChanged::Unknown { name, was_held }).into());
+        };
+        let cursor = Some(cursor_to_proto(&name, &known));
+        let header = Some(self.header());
+        Ok(Response::new(GetCursorResponse { header, cursor }))
+    }
+
+    async fn list(&self, _: Request<ListCursorsRequest>) -> Result<Response<ListCursorsResponse>, Status> {
+        let cursors = self.0.lock().sequencer.cursors().clone();
+        let cursors = cursors.iter().map(|(name, cursor)| cursor_to_proto(name, cursor));
+        Ok(Response::new(ListCursorsResponse {
+            header: Some(self.header()),
+            cursors: cursors.collect(),
+        }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteCursorRequest>,
+    ) -> Result<Response<DeleteCursorResponse>, Status> {
+        let name = named(&request.into_inner().name)?;
+        let cursor = Some(self.0.change_cursor(&CursorCommand::Delete { name })?);
+        let header = Some(self.header());
+        Ok(Response::new(DeleteCursorResponse { header, cursor }))
     }
 }

@@ -18,8 +18,11 @@ use annals::{
         },
         types::{RaftLogId, SnapshotManifest, entry_of},
     },
-    storage::entry::{Batch, Outcome},
-    types::{LogIndex, NodeId, Offset},
+    storage::{
+        cursors::{Cursor, CursorCommand, CursorVerdict},
+        entry::{Batch, Outcome},
+    },
+    types::{LogIndex, NodeId, Offset, TimestampMs},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -49,6 +52,7 @@ pub enum Event {
     Transfer(TransferRequest),
     Install(NodeId, Snapshot),
     Proposed(NodeId, Batch),
+    ChangedCursor(NodeId, CursorCommand),
 }
 
 /// See the module. Everything is answered at once, unless [`Fake::hold`] was called.
@@ -238,6 +242,24 @@ impl PeerHandler for Fake {
                 None => Ok(committed),
             }
         })
+    }
+
+    async fn change_cursor(
+        &self,
+        from: NodeId,
+        command: CursorCommand,
+    ) -> Result<CursorVerdict, ForwardError> {
+        let leader = *self.leader.lock().unwrap();
+        self.tell(Event::ChangedCursor(from, command));
+        self.answers.acquire().await.unwrap().forget();
+        match leader {
+            leader @ Some(_) => Err(ForwardError::NotLeader { leader }),
+            None => Ok(Ok(Cursor {
+                epoch: LogIndex(7),
+                offset: Some(Offset(5)),
+                changed: TimestampMs(3),
+            })),
+        }
     }
 
     fn read_entries(&self, _: LogIndex, _: LogIndex) -> EntryChunks {

@@ -16,7 +16,7 @@ use actix::prelude::*;
 use annals::{
     actors::{
         agent::{AgentActor, Shutdown},
-        committer::{Committer, Leadership, Propose, ReadIndex},
+        committer::{ChangeCursor, Committer, Leadership, Propose, ReadIndex},
         gateway::GatewayChild,
         membership::GossipKeysStatus,
         peer::{HandlerSlot, PeerIdentity},
@@ -380,5 +380,9 @@ impl Committer for Nobody {
 
     fn read_index(&self, read: ReadIndex) -> Result<(), PostError<ReadIndex>> {
         Err(PostError::Gone(read))
+    }
+
+    fn change_cursor(&self, change: ChangeCursor) -> Result<(), PostError<ChangeCursor>> {
+        Err(PostError::Gone(change))
     }
 }
