@@ -18,7 +18,7 @@ use super::super::{
 };
 
 /// The cluster, as the first node shows it that answers.
-pub(super) async fn get_cluster(
+pub(in crate::cli) async fn get_cluster(
     addrs: &Addresses,
     timeout: Duration,
 ) -> Result<proto::GetClusterResponse, CliError> {

@@ -2,7 +2,7 @@
 
 pub(super) mod call;
 mod change;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::{self, Write},

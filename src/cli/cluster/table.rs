@@ -9,13 +9,20 @@ use serde::Serialize;
 
 use crate::proto::annals::v1::{GetClusterResponse, Presence, Role, Server};
 
-use super::super::output::{write_json, write_table};
+use super::super::{
+    output::{write_json, write_table},
+    style::{Style, Tone},
+};
 
 /// What is not known.
 const UNKNOWN: &str = "-";
 
 /// The cluster in a few words, and a line for each node.
 pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    write_styled_status(out, cluster, Style::of_stdout())
+}
+
+fn write_styled_status(out: &mut impl Write, cluster: &GetClusterResponse, style: Style) -> io::Result<()> {
     let header = cluster.header.clone().unwrap_or_default();
     if let Some(removed) = removed(cluster) {
         writeln!(out, "removed  {removed}")?;
@@ -67,11 +74,11 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
             [
                 server.name.clone(),
                 or_unknown(&server.address),
-                role(server).to_owned(),
+                painted_role(server, style),
                 number(server.term),
                 number(server.applied),
                 number(server.lag),
-                reachable(server).to_owned(),
+                painted_reachable(server, style),
                 contact(server),
                 or_unknown(&server.version),
             ]
@@ -80,7 +87,8 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
     }
     for server in cluster.servers.iter().filter(|server| !server.problem.is_empty()) {
         let does_not = if server.answered { "serve" } else { "answer" };
-        writeln!(out, "\n{} does not {does_not}: {}", server.name, server.problem)?;
+        let said = style.paint(Tone::Bad, &format!("does not {does_not}"));
+        writeln!(out, "\n{} {said}: {}", server.name, server.problem)?;
     }
     Ok(())
 }
@@ -203,7 +211,7 @@ impl<'a> From<&'a Server> for JsonServer<'a> {
 }
 
 /// What a node is in the cluster.
-pub(super) fn role(server: &Server) -> &'static str {
+pub(in crate::cli) fn role(server: &Server) -> &'static str {
     match server.role() {
         Role::Leader => "leader",
         Role::Follower => "follower",
@@ -220,6 +228,22 @@ fn reachable(server: &Server) -> &'static str {
         (false, true) if server.role() == Role::Outsider => "yes",
         (false, true) => "by gossip",
         (false, false) => "no",
+    }
+}
+
+/// The leader stands out.
+pub(in crate::cli) fn painted_role(server: &Server, style: Style) -> String {
+    match server.role() {
+        Role::Leader => style.paint(Tone::Good, role(server)),
+        _ => role(server).to_owned(),
+    }
+}
+
+/// So does who is not there.
+pub(in crate::cli) fn painted_reachable(server: &Server, style: Style) -> String {
+    match reachable(server) {
+        "no" => style.paint(Tone::Bad, "no"),
+        said => said.to_owned(),
     }
 }
 
@@ -285,6 +309,10 @@ mod tests {
         String::from_utf8(out).expect("it is text")
     }
 
+    fn plain_status(out: &mut Vec<u8>, cluster: &GetClusterResponse) -> io::Result<()> {
+        write_styled_status(out, cluster, Style::plain())
+    }
+
     #[test]
     fn a_cluster_is_a_page_a_person_can_read() {
         let gone = Server {
@@ -318,7 +346,7 @@ node-10  127.0.0.1:8400  learner   4     1234     0    yes        1m 1s ago     
 
 node-10 does not serve: it was removed
 ";
-        assert_eq!(written(|out| write_status(out, &cluster)), wanted);
+        assert_eq!(written(|out| plain_status(out, &cluster)), wanted);
     }
 
     #[test]
@@ -331,7 +359,7 @@ node-10 does not serve: it was removed
 cluster  annals, of which this node is not one yet
 waiting  waiting for node-1, not seen yet
 ";
-        assert_eq!(written(|out| write_status(out, &waiting)), wanted);
+        assert_eq!(written(|out| plain_status(out, &waiting)), wanted);
     }
 
     #[test]
@@ -340,7 +368,7 @@ waiting  waiting for node-1, not seen yet
             removed_at: Some(12),
             ..cluster(vec![server("node-0", Role::Leader)])
         };
-        let text = written(|out| write_status(out, &removed));
+        let text = written(|out| plain_status(out, &removed));
         assert!(
             text.starts_with(
                 "removed  this node was removed from the cluster, at entry 12 of the log: who belongs is shown as of then"
