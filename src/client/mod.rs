@@ -221,6 +221,19 @@ impl Client {
         }
     }
 
+    /// A connection to the first of its addresses, where nothing is asked yet.
+    ///
+    /// Errors: those of `Connection::open`. Cancel: safe.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn first_connection(&self) -> Result<Connection, Error> {
+        let router = &self.0.router;
+        let nodes = router.nodes();
+        let first = nodes.first().ok_or_else(|| Error::new(ErrorKind::NoAddresses))?;
+        first
+            .connection(router.settings.tls.as_ref(), self.0.within())
+            .await
+    }
+
     /// That the node there did not answer.
     #[cfg(feature = "cli")]
     pub(crate) fn no_answer_of(&self, place: &Place, waited: Duration) -> Error {

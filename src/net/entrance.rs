@@ -104,13 +104,8 @@ impl Entrance {
     pub fn new(
         clients: Side,
         connections: Arc<Connections>,
-<<<<<<< HEAD
-        peers: Option<Side>,
-        (tls, refused): (Option<NodeTls>, Refusals),
-=======
         peers: Option<PeerSides>,
-        tls: Option<NodeTls>,
->>>>>>> h-frames
+        (tls, refused): (Option<NodeTls>, Refusals),
         draining: CancellationToken,
         log: Logger,
     ) -> Self {
@@ -119,16 +114,10 @@ impl Entrance {
             clients,
             connections,
             draining,
-<<<<<<< HEAD
             handshakes: tls.map(|tls| Handshakes::new(tls, refused.clone())),
             refused,
-            peers: peers.map(|side| Peers {
-                side,
-=======
-            handshakes: tls.map(|tls| Handshakes::new(tls, log.clone())),
             peers: peers.map(|sides| Peers {
                 sides,
->>>>>>> h-frames
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
                 unknown: Arc::new(Semaphore::new(UNKNOWN_MAX)),
             }),
@@ -244,17 +233,7 @@ impl Entrance {
             return Ok(());
         }
         let Some(handshakes) = &self.handshakes else {
-<<<<<<< HEAD
-            return self.to_peers_without_tls(peers, stream, from, began).await;
-=======
-            return match self.place_of_peer(peers, from) {
-                Some(slot) => {
-                    let stream = Stream::Plain(stream);
-                    side.take(stream, slot, began.elapsed(), None).await
-                }
-                None => Ok(()),
-            };
->>>>>>> h-frames
+            return self.to_peers_without_tls(peers, side, stream, from, began).await;
         };
         // Who has proved nothing takes no place of a peer's.
         let Some(proven) = handshakes.peer(stream, from).await else {
@@ -270,6 +249,7 @@ impl Entrance {
     async fn to_peers_without_tls(
         &self,
         peers: &Peers,
+        side: &Side,
         stream: TcpStream,
         from: SocketAddr,
         began: Instant,
@@ -287,9 +267,7 @@ impl Entrance {
             farewell::say(stream, NO_TLS).await;
             return Ok(());
         }
-        peers
-            .side
-            .take(Stream::Plain(stream), slot, began.elapsed(), None)
+        side.take(Stream::Plain(stream), slot, began.elapsed(), None)
             .await
     }
 
