@@ -6,6 +6,7 @@ mod support;
 mod agent;
 mod cluster;
 mod dev;
+mod examples;
 mod gossip_keys;
 mod health;
 mod hostile;
