@@ -150,7 +150,11 @@ impl Shared {
         match &*producer {
             Some(producer) if !producer.has_ended() => producer.clone(),
             _ => producer
-                .insert(ProducerBuilder::new(Arc::clone(&self.router)).build())
+                .insert(
+                    ProducerBuilder::new(Arc::clone(&self.router))
+                        .of_several()
+                        .build(),
+                )
                 .clone(),
         }
     }
@@ -343,14 +347,16 @@ impl Client {
     /// Errors: see [`Error`]. Cancel: safe.
     pub async fn servers(&self) -> Result<Cluster, Error> {
         let router = &self.0.router;
-        router
+        let cluster = router
             .call(
                 Need::Any,
                 self.0.within(),
                 Twice::Nothing,
                 |connection, _| async move { connection.get_cluster(false).await },
             )
-            .await
+            .await?;
+        router.learn(&cluster);
+        Ok(cluster)
     }
 
     /// The cluster as it is, and again whenever that changes. Takes one of its node's places for consumers.
