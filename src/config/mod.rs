@@ -38,6 +38,7 @@ pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
 pub use gossip_keys::{GossipKeyError, GossipKeyFile, GossipKeyProblem};
+pub(crate) use nearest::nearest;
 pub use options::{Acl, Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
 pub use origin::{Origin, Origins};
 pub use reasons::{reason, section_reason};

@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    client::{Error, ErrorKind, ProtocolError},
     proto::raw::annals::v1::Batch,
     record_set::{skip, take},
     storage::{
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::cli::{
     argument::parse_count,
-    error::{CliError, ProtocolError},
+    error::CliError,
     output::{RecordFormat, write_batch, write_json},
 };
 
@@ -139,7 +140,7 @@ impl Dump<'_> {
             records: Some(take(&skip(&stored.records, skipped), record_count)),
         };
         write_batch(&mut self.out, &batch, self.args.output).map_err(|error| match error {
-            CliError::Protocol(ProtocolError::Undecodable { .. }) => {
+            CliError::Client(error) if is_undecodable(&error) => {
                 StorageFailure::Undecodable { offset: base_offset }.into()
             }
             other => other,
@@ -243,4 +244,11 @@ impl From<&StoredFrame> for JsonFrame {
             expected_offset: stamp.expected_offset.map(Offset::get),
         }
     }
+}
+/// Whether it is about bytes that are no records.
+fn is_undecodable(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Protocol(ProtocolError::Undecodable { .. })
+    )
 }
