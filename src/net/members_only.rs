@@ -18,6 +18,9 @@ use super::{
     peers::{Caller, Gate},
 };
 
+/// The call by which a member ends its membership: its answer is for one that is a member no more.
+const LEAVE: &str = "/annals.v1.PeerService/Leave";
+
 /// A service of peers behind the gate, which has let the call in.
 #[derive(Clone, Debug)]
 pub(super) struct MembersOnly<S> {
@@ -50,7 +53,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let extensions = request.extensions();
-        let asks_for_more = matches!(extensions.get(), Some(Asked(Acquaintance::Member)));
+        let asks_for_more =
+            matches!(extensions.get(), Some(Asked(Acquaintance::Member))) && request.uri().path() != LEAVE;
         let whose = extensions
             .get::<Caller>()
             .copied()
