@@ -32,7 +32,7 @@ mod words;
 use std::path::Path;
 
 pub use acl::{AclMode, Enforcement, ModelFile};
-pub use acl_files::{PolicyFileError, PolicyFiles};
+pub use acl_files::{PolicyContents, PolicyFileError, PolicyFiles};
 pub use addresses::{Auto, HostPort};
 pub use cluster::Founding;
 pub use environment::{process_environment, variable};
