@@ -9,12 +9,13 @@ use std::fmt::Debug;
 
 use annals::{
     actors::peer::{PeerDescription, decode_propose_result, propose_result},
-    consensus::{codec, messages::AppendRequest},
+    consensus::{appends::parcel::Parcel, codec, messages::AppendRequest},
     proto::peer,
     storage::Manifest,
     types::LogIndex,
 };
 use annals_fuzz::seeds;
+use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
@@ -26,7 +27,7 @@ fuzz_target!(init: seeds::plant("peer", seeds()), |input: &[u8]| {
 });
 
 /// Every message of `peer.proto` that is sent by itself, and what is stored of them.
-const MESSAGES: [fn(&[u8]); 21] = [
+const MESSAGES: [fn(&[u8]); 22] = [
     |bytes| check_append(bytes),
     |bytes| comes_back(bytes, codec::decode_append_result, codec::append_result),
     |bytes| {
@@ -88,6 +89,7 @@ const MESSAGES: [fn(&[u8]); 21] = [
     as_it_is::<peer::ReadSegmentRequest>,
     as_it_is::<peer::SegmentChunk>,
     as_it_is::<peer::GreetResponse>,
+    |bytes| check_parcels(bytes),
 ];
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -220,6 +222,26 @@ fn seeds() -> Vec<Vec<u8>> {
         (13, membership.encode_to_vec()),
         (14, membership.encode_to_vec()),
     ];
+    let parcels = [
+        Parcel::Begin { stream: 1 },
+        Parcel::Append {
+            stream: 1,
+            request: append.encode_to_vec().into(),
+        },
+        Parcel::Answer {
+            stream: 1,
+            requests: 1,
+            response: conflict,
+        },
+        Parcel::Over {
+            stream: 1,
+            why: peer::StreamOver::default(),
+        },
+        Parcel::Ping,
+    ];
+    let mut sent = BytesMut::new();
+    parcels.iter().for_each(|parcel| parcel.put(&mut sent));
+    seeds.push((21, sent.to_vec()));
     for entry in entries {
         seeds.extend([(8, entry.encode_to_vec()), (9, entry.encode_to_vec())]);
     }
@@ -278,6 +300,17 @@ fn check_stored(bytes: &[u8]) {
     let stored = codec::to_storage_entry(entry.clone());
     assert!(stored.log_index > LogIndex::ZERO);
     assert_eq!(codec::from_storage_entry(stored), Ok(entry));
+}
+
+/// What is a parcel comes back as it was, whatever lies behind it.
+fn check_parcels(bytes: &[u8]) {
+    let mut left = BytesMut::from(bytes);
+    while let Ok(Some(parcel)) = Parcel::split(&mut left, 1 << 16) {
+        let mut sent = BytesMut::new();
+        parcel.put(&mut sent);
+        assert_eq!(Parcel::split(&mut sent, 1 << 17), Ok(Some(parcel)));
+        assert!(sent.is_empty());
+    }
 }
 
 fn check_manifest(bytes: &[u8]) {

@@ -17,6 +17,7 @@ use hyper::{body::Incoming, client::conn::http2::SendRequest};
 use tonic::body::Body;
 use tower::Service;
 
+use super::appends::AppendChannel;
 use crate::{
     clock,
     error::Disposition,
@@ -34,8 +35,10 @@ pub const MESSAGE_BYTES_MAX: usize = APPEND_BYTES_MAX + (8 << 20) + (1 << 20);
 
 /// The first byte of a connection between nodes: clients share the port, and none of their protocols begins with it.
 pub const FIRST_BYTE: u8 = 0x01;
+/// The same of a connection for appends, which does not speak gRPC. A node that does not know it takes it for a client's, and ends it.
+pub const APPENDS_FIRST_BYTE: u8 = 0x02;
 
-/// What a node takes in of one stream before it is read: some appends, so that a follower that syncs holds nobody up. One
+/// What a node takes in of one stream before it is read, or, of appends, answered: some appends, so that a follower that syncs holds nobody up. One
 /// stream's rate is this by round trip: 8 GB/s at 1 ms, 160 MB/s at 50 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// The same for all streams of a connection. Twice a stream's: one that stands still does not stop the others.
@@ -66,15 +69,17 @@ const ORIGIN: &str = "http://peer";
 /// Which of a peer's connections. They share nothing, so that what is small and urgent never waits behind bulk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Entries, forwarded batches, segments.
+    /// Forwarded batches, segments, entries for repairs.
     Bulk,
     /// Heartbeats, votes, read indexes.
     Control,
+    /// Entries as they are made, in parcels of our own instead of gRPC.
+    Appends,
 }
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Bulk, Self::Control];
+    pub const ALL: [Self; 3] = [Self::Bulk, Self::Control, Self::Appends];
 }
 
 impl fmt::Display for Lane {
@@ -82,6 +87,7 @@ impl fmt::Display for Lane {
         f.write_str(match self {
             Self::Bulk => "bulk",
             Self::Control => "control",
+            Self::Appends => "appends",
         })
     }
 }
@@ -189,6 +195,46 @@ pub trait PeerLinks: fmt::Debug + Send + Sync + 'static {
     async fn channel(&self, target: NodeId, lane: Lane) -> Result<PeerChannel, LinkError>;
 }
 
+/// An open connection to a peer, for any number of whatever its lane is for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum PeerChannel {
+    /// Of [`Lane::Bulk`] and [`Lane::Control`].
+    Calls(CallChannel),
+    /// Of [`Lane::Appends`].
+    Appends(AppendChannel),
+}
+
+impl PeerChannel {
+    /// Whether it can still be used, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Calls(channel) => channel.is_open(),
+            Self::Appends(channel) => channel.is_open(),
+        }
+    }
+
+    /// The calls of the proto service over this connection.
+    ///
+    /// Errors: it is not of a lane for calls.
+    pub fn client(&self) -> Result<PeerServiceClient<CallChannel>, LinkError> {
+        match self {
+            Self::Calls(channel) => Ok(channel.client()),
+            Self::Appends(_) => Err(LinkError::Gone),
+        }
+    }
+
+    /// The way of appends.
+    ///
+    /// Errors: it is not of their lane.
+    pub fn appends(self) -> Result<AppendChannel, LinkError> {
+        match self {
+            Self::Appends(channel) => Ok(channel),
+            Self::Calls(_) => Err(LinkError::Gone),
+        }
+    }
+}
+
 /// When a peer was last heard of; shared by all its connections.
 #[derive(Debug)]
 pub struct Contact {
@@ -257,13 +303,13 @@ impl CallStamp {
 /// An open connection to a peer, for any number of calls at a time. Cheap to clone. Calls fail when it is lost; it never
 /// connects by itself, so that whoever keeps it knows of every loss.
 #[derive(Clone)]
-pub struct PeerChannel {
+pub struct CallChannel {
     requests: SendRequest<Body>,
     stamp: Arc<CallStamp>,
     contact: Arc<Contact>,
 }
 
-impl PeerChannel {
+impl CallChannel {
     /// Calls over `requests`, each with `stamp` on it.
     #[must_use]
     pub fn new(requests: SendRequest<Body>, stamp: Arc<CallStamp>, contact: Arc<Contact>) -> Self {
@@ -294,9 +340,9 @@ impl PeerChannel {
     }
 }
 
-impl fmt::Debug for PeerChannel {
+impl fmt::Debug for CallChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerChannel")
+        f.debug_struct("CallChannel")
             .field("open", &self.is_open())
             .finish()
     }
@@ -307,7 +353,7 @@ fn is_refusal(response: &Response<Incoming>) -> bool {
     response.headers().contains_key("grpc-status")
 }
 
-impl Service<Request<Body>> for PeerChannel {
+impl Service<Request<Body>> for CallChannel {
     type Response = Response<Incoming>;
     type Error = hyper::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;

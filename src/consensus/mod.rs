@@ -1,4 +1,5 @@
-//! The glue to openraft: its types, its log store and its state machine over the one log on disk, its network over gRPC.
+//! The glue to openraft: its types, its log store and its state machine over the one log on disk, its network over gRPC
+//! and, for appends, over a connection in parcels of our own.
 //!
 //! openraft's types stay in here and in RaftActor, so that an upgrade touches two places (ADR 0001). Below the actors:
 //! what is asked of LogActor and of the replicators goes through traits.
@@ -15,6 +16,7 @@ pub mod snapshot;
 mod state_machine;
 mod window;
 
+pub mod appends;
 pub mod codec;
 pub mod contradiction;
 pub mod links;

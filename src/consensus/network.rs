@@ -1,7 +1,7 @@
-//! What openraft says to other nodes, over gRPC.
+//! What openraft says to other nodes.
 //!
 //! Entries go in a stream that waits for no response, on a connection of their own. Heartbeats and votes go one by one on
-//! another, so that they never wait behind bulk. A snapshot is sent as its manifest; the receiver fetches the files.
+//! another, over gRPC, so that they never wait behind bulk. A snapshot is sent as its manifest; the receiver fetches the files.
 
 use std::{future::Future, iter, pin::pin, sync::Arc, time::Duration};
 
@@ -17,20 +17,21 @@ use openraft::{
     network::{Backoff, RPCOption},
     raft::StreamAppendError,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
 use super::{
+    appends::AppendChannel,
     codec::{self, CodecError, Snapshot},
     hold::{Awaited, HeldCommits},
-    links::{Lane, LinkError, PeerChannel, PeerLinks},
+    links::{CallChannel, Lane, LinkError, PeerChannel, PeerLinks},
     messages::{
         AppendRequest, AppendResponse, AppendResult, SnapshotResponse, TransferRequest, TransferResponse,
         VoteRequest, VoteResponse, last_of,
     },
     types::{Member, RaftVote, SnapshotManifest, TypeConfig},
 };
-use crate::types::NodeId;
+use crate::{proto::peer::peer_service_client::PeerServiceClient, types::NodeId};
 
 /// A stream of appends is refused or taken within this, on a machine as busy as can be; openraft's own figure, the
 /// heartbeat's interval, is less than a stall of the scheduler. A peer that is gone is found by the connection.
@@ -86,7 +87,7 @@ impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
     type Network = PeerNetwork;
 
     async fn new_client(&mut self, target: u64, _: &Member) -> PeerNetwork {
-        self.network(NodeId(target), Lane::Bulk)
+        self.network(NodeId(target), Lane::Appends)
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, _: &Member) -> PeerNetwork {
@@ -105,9 +106,20 @@ pub struct PeerNetwork {
 }
 
 impl PeerNetwork {
-    async fn channel(&self, lane: Lane) -> Result<PeerChannel, RpcError> {
+    /// The calls of that lane.
+    async fn client(&self, lane: Lane) -> Result<PeerServiceClient<CallChannel>, RpcError> {
         let channel = self.links.channel(self.target, lane).await;
-        channel.map_err(|error: LinkError| RPCError::Unreachable(Unreachable::new(&error)))
+        channel
+            .and_then(|channel| channel.client())
+            .map_err(|error| unlinked(&error))
+    }
+
+    /// The way of appends.
+    async fn appends(&self) -> Result<AppendChannel, RpcError> {
+        let channel = self.links.channel(self.target, Lane::Appends).await;
+        channel
+            .and_then(PeerChannel::appends)
+            .map_err(|error| unlinked(&error))
     }
 
     /// One call and its answer, within `within`.
@@ -130,7 +142,7 @@ impl PeerNetwork {
     }
 
     async fn append_alone(&self, request: AppendRequest, within: Duration) -> Result<AppendResult, RpcError> {
-        let mut client = self.channel(Lane::Control).await?.client();
+        let mut client = self.client(Lane::Control).await?;
         let previous = request.prev_log_id;
         let request = codec::append_request(&self.log, request);
         let response = self
@@ -152,7 +164,7 @@ impl PeerNetwork {
         pre_vote: bool,
         within: Duration,
     ) -> Result<VoteResponse, RpcError> {
-        let mut client = self.channel(Lane::Control).await?.client();
+        let mut client = self.client(Lane::Control).await?;
         let request = codec::vote_request(&self.log, request, pre_vote);
         let response = self.call(RPCTypes::Vote, within, client.vote(request)).await?;
         codec::decode_vote_response(response).map_err(|error| unusable(&error))
@@ -182,21 +194,16 @@ impl PeerNetwork {
     where
         S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
     {
-        let channel = self.channel(Lane::Bulk).await?;
-        // The transport goes on to poll the requests when the responses are dropped; this ends them.
-        let (responses_wanted, dropped) = oneshot::channel::<()>();
-        let (log, awaited) = (Arc::clone(&self.log), Awaited::default());
-        let requests = HeldCommits::new(requests.take_until(dropped), awaited.clone())
-            .map(move |request| codec::append_request(&log, request));
-        let mut client = channel.client();
-        let taken = client.stream_append(requests);
-        let responses = self.call(RPCTypes::AppendEntries, within, taken).await?;
-        let results = responses.map(move |response| {
-            let _wanted = &responses_wanted;
-            let response = response.map_err(|status| rpc_error(&status))?;
-            channel.heard();
-            awaited.set(response.commits_awaited);
-            codec::decode_append_result(response).map_err(|error| unusable(&error))
+        let channel = self.appends().await?;
+        let awaited = Awaited::default();
+        let requests = HeldCommits::new(requests, awaited.clone());
+        let begun = channel.begin(Arc::clone(&self.log), requests.boxed());
+        let begun = async { begun.await.map(Response::new) };
+        let answers = self.call(RPCTypes::AppendEntries, within, begun).await?;
+        let results = answers.map(move |answer| {
+            let answer = answer.map_err(|status| rpc_error(&status))?;
+            awaited.set(answer.commits_awaited);
+            codec::decode_append_result(answer).map_err(|error| unusable(&error))
         });
         Ok(results.boxed())
     }
@@ -229,8 +236,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         let within = option.soft_ttl();
         Box::pin(async move {
             match self.appends {
-                Lane::Control => Ok(self.append_one_by_one(requests, within)),
-                Lane::Bulk => {
+                Lane::Control | Lane::Bulk => Ok(self.append_one_by_one(requests, within)),
+                Lane::Appends => {
                     let begun = self
                         .append_pipelined(requests, within.max(STREAM_TAKEN_WITHIN))
                         .await;
@@ -260,7 +267,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse, StreamingError<TypeConfig>> {
-        let mut client = self.channel(Lane::Bulk).await?.client();
+        let mut client = self.client(Lane::Bulk).await?;
         let snapshot = Snapshot {
             vote,
             meta: snapshot.meta,
@@ -286,7 +293,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         request: TransferRequest,
         option: RPCOption,
     ) -> Result<TransferResponse, RpcError> {
-        let mut client = self.channel(Lane::Control).await?.client();
+        let mut client = self.client(Lane::Control).await?;
         let request = codec::transfer_request(&self.log, &request);
         let asked = client.transfer_leader(request);
         let response = self
@@ -322,6 +329,11 @@ fn rpc_error(status: &Status) -> RpcError {
         | Code::DataLoss
         | Code::Unauthenticated => RPCError::Unreachable(Unreachable::new(status)),
     }
+}
+
+/// There is no way to the peer.
+fn unlinked(error: &LinkError) -> RpcError {
+    RPCError::Unreachable(Unreachable::new(error))
 }
 
 /// The peer answered something that makes no sense.

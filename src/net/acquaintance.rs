@@ -28,13 +28,11 @@ impl Acquaintance {
     /// What a caller must be for the method of that path; for one that is not there, the most.
     ///
     /// What a leader or a candidate does is answered to those who are known: the membership of a node that is behind does not have them.
-    /// So is the question how this node is, by which one that was removed learns that it was.
+    /// So is a stream of appends, which is no method (`appends.rs`), and the question how this node is, by which one that was removed learns that it was.
     pub(super) fn asked_by(path: &str) -> Self {
         match path.strip_prefix("/annals.v1.PeerService/") {
             Some("Greet") => Self::Stranger,
-            Some("StreamAppend" | "Append" | "Vote" | "TransferLeader" | "InstallSnapshot" | "Describe") => {
-                Self::Known
-            }
+            Some("Append" | "Vote" | "TransferLeader" | "InstallSnapshot" | "Describe") => Self::Known,
             _ => Self::Member,
         }
     }

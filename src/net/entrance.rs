@@ -22,7 +22,7 @@ use super::{
     handshakes::{Handshakes, TLS_FIRST_BYTE},
 };
 use crate::{
-    consensus::links::FIRST_BYTE,
+    consensus::links::{APPENDS_FIRST_BYTE, FIRST_BYTE},
     tls::{Guest, NodeTls, Proven, Stream, Usage},
 };
 
@@ -30,7 +30,7 @@ use crate::{
 const UNKNOWN_MAX: usize = 64;
 /// How long each of them may take: a peer speaks at once.
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(2);
-/// Connections of peers. A node has two, and for a moment four when it comes back.
+/// Connections of peers. A node has three, and for a moment six when it comes back.
 const PEERS_MAX: usize = 64;
 
 /// Where connections wait for their server to take them.
@@ -75,9 +75,18 @@ pub struct Side {
     pub runtime: Handle,
 }
 
+/// The servers of peers, whose connections are as many as there are lanes.
+#[derive(Clone, Debug)]
+pub struct PeerSides {
+    /// What peers call.
+    pub calls: Side,
+    /// What they append.
+    pub appends: Side,
+}
+
 #[derive(Clone, Debug)]
 struct Peers {
-    side: Side,
+    sides: PeerSides,
     slots: Arc<Semaphore>,
     unknown: Arc<Semaphore>,
 }
@@ -88,7 +97,7 @@ impl Entrance {
     pub fn new(
         clients: Side,
         connections: Arc<Connections>,
-        peers: Option<Side>,
+        peers: Option<PeerSides>,
         tls: Option<NodeTls>,
         draining: CancellationToken,
         log: Logger,
@@ -98,8 +107,8 @@ impl Entrance {
             connections,
             draining,
             handshakes: tls.map(|tls| Handshakes::new(tls, log.clone())),
-            peers: peers.map(|side| Peers {
-                side,
+            peers: peers.map(|sides| Peers {
+                sides,
                 slots: Arc::new(Semaphore::new(PEERS_MAX)),
                 unknown: Arc::new(Semaphore::new(UNKNOWN_MAX)),
             }),
@@ -183,7 +192,13 @@ impl Entrance {
         match &self.peers {
             Some(peers) if first == [FIRST_BYTE] => {
                 drop(slot);
-                self.to_peers(peers, stream, from, began).await
+                self.to_peers(peers, &peers.sides.calls, stream, from, began)
+                    .await
+            }
+            Some(peers) if first == [APPENDS_FIRST_BYTE] => {
+                drop(slot);
+                self.to_peers(peers, &peers.sides.appends, stream, from, began)
+                    .await
             }
             _ => match slot {
                 Ok(slot) if !self.draining.is_cancelled() => {
@@ -200,6 +215,7 @@ impl Entrance {
     async fn to_peers(
         &self,
         peers: &Peers,
+        side: &Side,
         mut stream: TcpStream,
         from: SocketAddr,
         began: Instant,
@@ -211,7 +227,7 @@ impl Entrance {
             return match self.place_of_peer(peers, from) {
                 Some(slot) => {
                     let stream = Stream::Plain(stream);
-                    peers.side.take(stream, slot, began.elapsed(), None).await
+                    side.take(stream, slot, began.elapsed(), None).await
                 }
                 None => Ok(()),
             };
@@ -221,7 +237,7 @@ impl Entrance {
             return Ok(());
         };
         match self.place_of_peer(peers, from) {
-            Some(slot) => peers.side.take_proven(&handshakes.tls, proven, slot, began).await,
+            Some(slot) => side.take_proven(&handshakes.tls, proven, slot, began).await,
             None => Ok(()),
         }
     }
@@ -315,6 +331,7 @@ impl Side {
             None => (None, self.kill.clone()),
         };
         let _inside = self.runtime.enter();
+        // What peers say who come to append is as long, and has a deadline of its own.
         let greeting = Greeting::HTTP2.after(spent);
         Ok(Connection::new(stream, guest, slot, &kill, greeting))
     }
@@ -331,6 +348,7 @@ mod tests {
         entrance: Entrance,
         clients: mpsc::Receiver<io::Result<Connection>>,
         peers: mpsc::Receiver<io::Result<Connection>>,
+        appends: mpsc::Receiver<io::Result<Connection>>,
         draining: CancellationToken,
         stop: CancellationToken,
         listener: TcpListener,
@@ -355,7 +373,9 @@ mod tests {
                     incoming,
                 )
             };
-            let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
+            let ((clients, clients_incoming), (calls, peers_incoming)) = (side(), side());
+            let (appends, appends_incoming) = side();
+            let peers = PeerSides { calls, appends };
             let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
@@ -368,6 +388,7 @@ mod tests {
                 entrance,
                 clients: clients_incoming,
                 peers: peers_incoming,
+                appends: appends_incoming,
                 draining,
                 stop: CancellationToken::new(),
                 listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
@@ -420,7 +441,14 @@ mod tests {
         let _peer = stage.enter(b"\x01PRI * HTTP/2.0").await;
         next(&mut stage.peers).await.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"PRI");
-        assert_eq!(stage.entrance.connections.open(), 0, "both have been dropped");
+        let _peer = stage.enter(b"\x02\x09\x00\x00").await;
+        next(&mut stage.appends)
+            .await
+            .read_exact(&mut said)
+            .await
+            .unwrap();
+        assert_eq!(said, [9, 0, 0]);
+        assert_eq!(stage.entrance.connections.open(), 0, "all have been dropped");
     }
 
     #[tokio::test]

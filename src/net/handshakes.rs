@@ -20,7 +20,7 @@ use crate::tls::{NodeTls, Proven, TlsFailure};
 /// Handshakes of clients at a time. Each has some tens of KiB, and takes a fraction of a millisecond of one core: what is beyond
 /// this would only wait.
 const CLIENTS_PENDING_MAX: usize = 256;
-/// The same of those who say that they are peers. A node has two links to each other one.
+/// The same of those who say that they are peers. A node has three connections to each other one.
 const PEERS_PENDING_MAX: usize = 64;
 /// How long one that says it is a peer may take: peers are near each other, and who is none should not hold a place for long.
 pub(super) const PEER_WITHIN: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ pub mod services;
 
 mod acquaintance;
 pub mod admin;
+mod appends;
 pub mod connection;
 pub mod connections;
 pub mod entrance;

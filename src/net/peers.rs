@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, Extensions, Request, Status,
+    Code, Request, Status,
     metadata::MetadataMap,
     service::{Interceptor, interceptor::InterceptedService},
     transport::Server,
@@ -20,6 +20,7 @@ use tower::util::MapRequestLayer;
 
 use super::{
     acquaintance::{Acquaintance, Asked, Impostor, with_asked},
+    appends,
     connection::{Connection, Ends},
     context::Context,
     services::peer::PeerV1,
@@ -56,11 +57,18 @@ pub struct PeerServing {
     pub runtime: Handle,
 }
 
+/// Connections of peers that come: those for calls, and those for appends.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) calls: mpsc::Receiver<io::Result<Connection>>,
+    pub(super) appends: mpsc::Receiver<io::Result<Connection>>,
+}
+
 /// Serves peers on the connections that come, until `kill`.
 pub(super) async fn serve(
     serving: PeerServing,
     context: Arc<Context>,
-    incoming: mpsc::Receiver<io::Result<Connection>>,
+    incoming: Incoming,
     kill: CancellationToken,
     log: Logger,
 ) {
@@ -70,6 +78,25 @@ pub(super) async fn serve(
         strangers: Arc::default(),
         log: log.clone(),
     };
+    let appends = appends::serve(
+        serving.clone(),
+        Arc::clone(&context),
+        gate.clone(),
+        incoming.appends,
+    );
+    let calls = serve_calls(serving, context, gate, incoming.calls, kill.clone(), log);
+    // Connections for appends end with this.
+    tokio::join!(calls, kill.run_until_cancelled(appends));
+}
+
+async fn serve_calls(
+    serving: PeerServing,
+    context: Arc<Context>,
+    gate: Gate,
+    incoming: mpsc::Receiver<io::Result<Connection>>,
+    kill: CancellationToken,
+    log: Logger,
+) {
     let calls = PeerServiceServer::new(PeerV1::new(serving, context))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
@@ -93,9 +120,33 @@ pub(super) async fn serve(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller(pub(super) NodeId);
 
+/// Who calls whom, as the caller says.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// As 32 hex digits.
+    pub(super) cluster: String,
+    pub(super) from: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) to: NodeId,
+}
+
+impl Said {
+    /// What is said with each call.
+    fn with_call(metadata: &MetadataMap) -> Option<Self> {
+        let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        let number = |name| said(name).and_then(|text| text.parse().ok());
+        Some(Self {
+            cluster: said(CLUSTER_ID_HEADER)?.chars().take(64).collect(),
+            from: NodeId(number(FROM_NODE_HEADER)?),
+            incarnation: Incarnation(number(FROM_INCARNATION_HEADER)?),
+            to: NodeId(number(TO_NODE_HEADER)?),
+        })
+    }
+}
+
 /// Lets pass who is of this cluster, is the node that it says, and means this node; the one place where that is checked.
 #[derive(Clone, Debug)]
-struct Gate {
+pub(super) struct Gate {
     identity: PeerIdentity,
     context: Arc<Context>,
     strangers: Arc<Mutex<Strangers>>,
@@ -104,21 +155,38 @@ struct Gate {
 
 impl Interceptor for Gate {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let said = Said::with_call(request.metadata());
+        let ends = request.extensions().get::<Ends>();
+        let asked = request.extensions().get();
+        let asked = asked.map_or(Acquaintance::Member, |Asked(asked)| *asked);
+        let caller = self.admit(said.as_ref(), ends, asked)?;
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    }
+}
+
+impl Gate {
+    /// Who calls, at the other end of `ends`, for what is for those whom this node knows as `asked`.
+    ///
+    /// Errors: it has no business here, which is told of.
+    pub(super) fn admit(
+        &self,
+        said: Option<&Said>,
+        ends: Option<&Ends>,
+        asked: Acquaintance,
+    ) -> Result<Caller, Status> {
         let own = self.identity.cluster_id();
         let own = own.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))?;
-        let checked = self.check(own, request.metadata());
-        let checked = checked.and_then(|(caller, incarnation)| {
-            self.recognize(request.extensions(), caller, incarnation)?;
-            Ok(caller)
+        let checked = said.zip(ends).ok_or(Stranger::Nobody).and_then(|(said, ends)| {
+            self.check(own, said)?;
+            self.recognize(ends, said, asked)?;
+            Ok(Caller(said.from))
         });
         match checked {
             Ok(_) if self.identity.contest().is_on() => Err(Status::unavailable(
                 "peers take another process for this node, so this one answers nobody",
             )),
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Ok(request)
-            }
+            Ok(caller) => Ok(caller),
             Err(stranger) => {
                 let text = stranger.to_string();
                 self.tell(&stranger, &text);
@@ -126,24 +194,12 @@ impl Interceptor for Gate {
             }
         }
     }
-}
 
-impl Gate {
-    fn check(&self, own: ClusterId, metadata: &MetadataMap) -> Result<(Caller, Incarnation), Stranger> {
-        let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
-        let number = |name| said(name).and_then(|text| text.parse().ok());
-        let (Some(cluster), Some(from), Some(incarnation), Some(to)) = (
-            said(CLUSTER_ID_HEADER),
-            number(FROM_NODE_HEADER),
-            number(FROM_INCARNATION_HEADER),
-            number(TO_NODE_HEADER),
-        ) else {
-            return Err(Stranger::Nobody);
-        };
-        let (from, to) = (NodeId(from), NodeId(to));
+    fn check(&self, own: ClusterId, said: &Said) -> Result<(), Stranger> {
+        let (from, to) = (said.from, said.to);
         let node_id = self.identity.node_id();
-        if cluster != own.to_string() {
-            let theirs = cluster.chars().take(64).collect();
+        if said.cluster != own.to_string() {
+            let theirs = said.cluster.clone();
             return Err(Stranger::OtherCluster {
                 own,
                 node_id,
@@ -157,20 +213,12 @@ impl Gate {
         if from == node_id {
             return Err(Stranger::Oneself { node_id });
         }
-        Ok((Caller(from), Incarnation(incarnation)))
+        Ok(())
     }
 
     /// Whether it is the node that calls, and that process of it.
-    fn recognize(
-        &self,
-        extensions: &Extensions,
-        Caller(node): Caller,
-        incarnation: Incarnation,
-    ) -> Result<(), Stranger> {
-        let ends = extensions.get::<Ends>().ok_or(Stranger::Nobody)?;
-        let asked = extensions
-            .get()
-            .map_or(Acquaintance::Member, |Asked(asked)| *asked);
+    fn recognize(&self, ends: &Ends, said: &Said, asked: Acquaintance) -> Result<(), Stranger> {
+        let node = said.from;
         let acquaintance = self.acquaintance(ends, node)?;
         if acquaintance < asked {
             if self.knows_nobody() {
@@ -186,7 +234,7 @@ impl Gate {
             // Whoever holds an id is its node, which cannot be told of one that nobody knows.
             return Ok(());
         }
-        let recognized = ends.held.called_by(self.identity.peers(), node, incarnation);
+        let recognized = ends.held.called_by(self.identity.peers(), node, said.incarnation);
         recognized.map_err(Stranger::OtherProcess)
     }
 

@@ -26,7 +26,7 @@ use super::{
     connection::Connection,
     connections::Connections,
     context::{Context, Parts},
-    entrance::{Entrance, Side},
+    entrance::{Entrance, PeerSides, Side},
     health,
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
@@ -196,19 +196,29 @@ impl RunningServers {
         let (clients, incoming) = side(runtime);
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
         let peers = context.parts.peers.clone().map(|serving| {
-            let (peers, incoming) = side(&serving.runtime);
+            let (calls, calls_incoming) = side(&serving.runtime);
+            let (appends, appends_incoming) = side(&serving.runtime);
+            let kill = calls.kill.clone();
+            let appends = Side {
+                kill: kill.clone(),
+                ..appends
+            };
+            let incoming = peers::Incoming {
+                calls: calls_incoming,
+                appends: appends_incoming,
+            };
             serving.runtime.clone().spawn(peers::serve(
                 serving,
                 Arc::clone(context),
                 incoming,
-                peers.kill.clone(),
+                kill,
                 log.clone(),
             ));
-            peers
+            PeerSides { calls, appends }
         });
         let (kill, kill_peers) = (
             clients.kill.clone(),
-            peers.as_ref().map(|peers| peers.kill.clone()),
+            peers.as_ref().map(|peers| peers.calls.kill.clone()),
         );
         let draining = self.draining.clone();
         let entrance = Entrance::new(

@@ -7,7 +7,7 @@ use slog::{Logger, warn};
 
 /// What the process needs beside sealed segments and connections: the active segment, the next one, indexes being mapped,
 /// directories being synced, the listeners, the runtime's own, and connections to the admin listener (160); connections of
-/// peers, and those that may still be of peers (64 each); connections to peers (two each).
+/// peers, and those that may still be of peers (64 each); connections to peers (three each).
 const RESERVE: u64 = 160 + 128 + 32;
 
 /// Raises the soft limit to the hard one, as far as the system allows; what it is then.

@@ -12,6 +12,7 @@ use annals::{
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A certificate and its key, both as PEM.
+#[derive(Clone)]
 pub struct Pair {
     pub certificate: String,
     pub key: String,

@@ -6,7 +6,7 @@ use annals::consensus::{
     network::PeerNetwork,
 };
 use annals::{
-    consensus::types::{Member, Proposal, ProposalContent},
+    consensus::types::{Member, Proposal, ProposalContent, RaftLogId},
     storage::entry::Batch,
     types::TimestampMs,
 };
@@ -51,7 +51,7 @@ async fn requests_do_not_wait_for_responses_and_those_come_in_order() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.fake.hold();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let (feed, requests) = fed();
     let mut results = open(&mut network, requests).await;
     for index in 1..=500 {
@@ -62,10 +62,34 @@ async fn requests_do_not_wait_for_responses_and_those_come_in_order() {
             "not one was answered yet"
         );
     }
-    two.fake.allow(500);
-    for index in 1..=500 {
-        assert_eq!(next(&mut results).await, Some(Ok(Some(id(index)))));
+    // Those that are ready together are answered by one.
+    two.fake.allow(200);
+    assert_eq!(all_up_to(&mut results, 200).await.last(), Some(&id(200)));
+    two.fake.allow(300);
+    assert_eq!(all_up_to(&mut results, 500).await.last(), Some(&id(500)));
+}
+
+/// Up to where results accept, until one accepts entry `last`.
+async fn all_up_to(results: &mut Results<'_>, last: u64) -> Vec<RaftLogId> {
+    let mut accepted = Vec::new();
+    while accepted.last() != Some(&id(last)) {
+        accepted.push(next(results).await.unwrap().unwrap().unwrap());
     }
+    assert!(accepted.is_sorted(), "{accepted:?}");
+    accepted
+}
+
+#[tokio::test]
+async fn requests_that_are_answered_together_are_answered_by_one_which_leaves_room_for_as_many() {
+    let stage = Stage::new();
+    let (one, two) = (stage.node(1).await, stage.node(2).await);
+    let mut network = one.network(&two, Lane::Appends);
+    // Far more than may be unanswered at a time.
+    let requests = stream::iter((1..=20_000).map(request));
+    let mut results = open(&mut network, requests).await;
+    let accepted = all_up_to(&mut results, 20_000).await;
+    assert!(accepted.len() < 20_000, "not one by one");
+    assert_eq!(next(&mut results).await, None);
 }
 
 #[tokio::test]
@@ -73,14 +97,13 @@ async fn a_stream_that_its_sender_closes_ends_when_all_is_answered() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.fake.hold();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let mut results = open(&mut network, stream::iter([request(1), request(2)])).await;
     for expected in [Event::Append(1), Event::Append(2), Event::RequestsEnded] {
         assert_eq!(two.fake.next().await, expected);
     }
     two.fake.allow(2);
-    assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
-    assert_eq!(next(&mut results).await, Some(Ok(Some(id(2)))));
+    all_up_to(&mut results, 2).await;
     assert_eq!(next(&mut results).await, None);
     assert_eq!(two.fake.next().await, Event::ResultsDropped);
 }
@@ -90,7 +113,7 @@ async fn dropping_the_results_ends_both_sides_though_no_request_comes() {
     // The story: the transport polls requests for as long as they may come, so that a stream nobody wanted stayed open.
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let (feed, requests) = fed();
     let mut results = open(&mut network, requests).await;
     feed.send(request(1)).unwrap();
@@ -108,7 +131,7 @@ async fn a_conflict_ends_both_sides() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.fake.conflict_at(2);
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let (feed, requests) = fed();
     let mut results = open(&mut network, requests).await;
     for index in 1..=2 {
@@ -128,7 +151,7 @@ async fn a_conflict_ends_both_sides() {
 async fn a_request_that_makes_no_sense_ends_the_stream_behind_the_answers_to_those_before_it() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let mut nonsense = request(2);
     nonsense.entries.push(nonsense.entries[0].clone());
     let (feed, requests) = fed();
@@ -149,7 +172,7 @@ async fn a_stream_breaks_with_the_peer_and_openraft_is_told() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     let peer = two.id;
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let (feed, requests) = fed();
     let mut results = open(&mut network, requests).await;
     feed.send(request(1)).unwrap();
@@ -179,9 +202,9 @@ fn commit(index: u64) -> AppendRequest {
     }
 }
 
-/// How many answers come to an entry, and to a commit with another entry right behind it.
-async fn answers_to_a_commit_with_an_entry_behind(one: &Node, two: &Node) -> usize {
-    let mut network = one.network(two, Lane::Bulk);
+/// What arrives of an entry, and of a commit with another entry right behind it.
+async fn arrives_of_a_commit_with_an_entry_behind(one: &Node, two: &Node) -> Vec<Event> {
+    let mut network = one.network(two, Lane::Appends);
     let (feed, requests) = mpsc::unbounded_channel();
     let requests = UnboundedReceiverStream::new(requests).flat_map(stream::iter);
     let mut results = open(&mut network, requests).await;
@@ -189,23 +212,34 @@ async fn answers_to_a_commit_with_an_entry_behind(one: &Node, two: &Node) -> usi
     assert_eq!(next(&mut results).await, Some(Ok(Some(id(1)))));
     feed.send(vec![commit(1), request(2)]).unwrap();
     drop(feed);
-    let mut answers = 0;
     while let Some(result) = next(&mut results).await {
-        answers += 1;
         assert!(result.is_ok());
     }
-    answers
+    let mut arrived = vec![two.fake.next().await];
+    while arrived.last() != Some(&Event::ResultsDropped) {
+        arrived.push(two.fake.next().await);
+    }
+    arrived.retain(|event| matches!(event, Event::Append(_)));
+    arrived
 }
 
 #[tokio::test]
 async fn a_commit_goes_with_the_next_entry_unless_readers_at_the_follower_wait_for_it() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
-    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 1);
+    let without = [1, 2].map(Event::Append);
+    assert_eq!(
+        arrives_of_a_commit_with_an_entry_behind(&one, &two).await,
+        without
+    );
     let reader = two.read_path.begin_to_wait();
-    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 2);
+    let with = [1, 1, 2].map(Event::Append);
+    assert_eq!(arrives_of_a_commit_with_an_entry_behind(&one, &two).await, with);
     drop(reader);
-    assert_eq!(answers_to_a_commit_with_an_entry_behind(&one, &two).await, 1);
+    assert_eq!(
+        arrives_of_a_commit_with_an_entry_behind(&one, &two).await,
+        without
+    );
 }
 
 /// A request with a megabyte of records.
@@ -235,7 +269,7 @@ async fn heartbeats_pass_streams_that_stand_still_with_all_that_they_can_hold() 
     let (count, mut taken) = watch::channel(0);
     let mut stalled = JoinSet::new();
     for _ in 0..3 {
-        let mut bulk = one.network(&two, Lane::Bulk);
+        let mut bulk = one.network(&two, Lane::Appends);
         let count = count.clone();
         let requests = stream::iter(1..=100).map(move |index| {
             count.send_modify(|taken| *taken += 1);

@@ -24,7 +24,7 @@ use crate::support::{Event, PATIENCE, Stage, id, option, request, vote, within};
 async fn votes_and_questions_for_votes_reach_their_own_handlers() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let mut asked = VoteRequest::new(vote(4, 1), Some(id(3)));
     asked.leadership_transfer = true;
     let response = within("a vote", network.vote(asked.clone(), option()))
@@ -78,7 +78,7 @@ async fn a_snapshot_says_whom_to_fetch_from_and_may_take_its_time() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.fake.hold();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     // openraft's figure is far too small, and does not count.
     let at_once = openraft::network::RPCOption::new(Duration::ZERO);
     let sent = network.full_snapshot(vote(1, 1), snapshot(), future::pending(), at_once);
@@ -101,7 +101,7 @@ async fn a_snapshot_that_openraft_gives_up_ends_at_the_receiver_too() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.fake.hold();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let (cancel, cancelled) = tokio::sync::oneshot::channel::<()>();
     let cancelled = async move {
         drop(cancelled.await);
@@ -165,7 +165,7 @@ async fn a_node_without_consensus_says_that_it_is_not_ready_and_answers_when_it_
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     two.handlers.clear();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let error = network
         .vote(VoteRequest::new(vote(1, 1), None), option())
         .await

@@ -183,7 +183,7 @@ async fn what_hangs_for_a_moment_only_arrives_late() {
     let stage = Stage::new();
     let (one, two) = (stage.node(1).await, stage.node(2).await);
     let (feed, requests) = mpsc::unbounded_channel::<AppendRequest>();
-    let mut network = one.network(&two, Lane::Bulk);
+    let mut network = one.network(&two, Lane::Appends);
     let requests = UnboundedReceiverStream::new(requests);
     let mut results = within("the stream", network.stream_append(requests, option()))
         .await
@@ -204,7 +204,7 @@ async fn a_replicator_that_panics_comes_back_and_the_others_notice_nothing() {
     let (one, two, three) = (stage.node(1).await, stage.node(2).await, stage.node(3).await);
     one.until_connected(two.id).await;
     let (feed, requests) = mpsc::unbounded_channel::<AppendRequest>();
-    let mut to_three = one.network(&three, Lane::Bulk);
+    let mut to_three = one.network(&three, Lane::Appends);
     let requests = UnboundedReceiverStream::new(requests);
     let mut results = within("the stream", to_three.stream_append(requests, option()))
         .await
@@ -264,7 +264,7 @@ async fn links_to_nodes_that_are_peers_no_more_are_closed() {
     one.until_connected(three.id).await;
     let channel = one.links().channel(three.id, Lane::Bulk).await.unwrap();
     let (feed, requests) = mpsc::unbounded_channel::<AppendRequest>();
-    let mut network = one.network(&three, Lane::Bulk);
+    let mut network = one.network(&three, Lane::Appends);
     let requests = UnboundedReceiverStream::new(requests);
     let mut results = within("the stream", network.stream_append(requests, option()))
         .await

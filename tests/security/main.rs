@@ -5,6 +5,8 @@
     reason = "a test whose case cannot be prepared has failed"
 )]
 
+#[path = "../tls/appending.rs"]
+mod appending;
 #[path = "../tls/speaking.rs"]
 mod speaking;
 #[path = "../support/mod.rs"]

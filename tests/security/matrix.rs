@@ -7,9 +7,13 @@ use annals::{
     types::TimestampMs,
 };
 use rustls::AlertDescription;
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::{
+    Code,
+    transport::{Channel, ClientTlsConfig},
+};
 
 use crate::{
+    appending::{APPENDER, Appender},
     raw::{Outcome, call},
     roles::{ROLES, ROWS, Role, SAMPLE, served},
     speaking::{Heard, PEER, Speaker, by_another_tool, signed_at},
@@ -188,30 +192,55 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_the_side_of_peers_no_client_gets_as_far_as_a_call() {
     let stage = Stage::new().await;
-    for role in [Role::Producer, Role::Consumer, Role::Operator, Role::Nobody] {
-        let own = pair_of(&stage.credentials, role);
+    for first in [PEER, APPENDER] {
+        for role in [Role::Producer, Role::Consumer, Role::Operator, Role::Nobody] {
+            let own = pair_of(&stage.credentials, role);
+            let heard = Speaker::new(Some(own), &stage.believed)
+                .speak(stage.node.addresses.rpc, first)
+                .await;
+            assert_eq!(
+                heard,
+                Heard::Alert(AlertDescription::CertificateUnknown),
+                "{role:?}"
+            );
+        }
+        let own = stage.payments.sign(&node("node-1"), DAY);
         let heard = Speaker::new(Some(own), &stage.believed)
-            .speak(stage.node.addresses.rpc, PEER)
+            .speak(stage.node.addresses.rpc, first)
             .await;
         assert_eq!(
             heard,
             Heard::Alert(AlertDescription::CertificateUnknown),
-            "{role:?}"
+            "another cluster's node"
         );
+        for (own, who) in [
+            (None, "no certificate"),
+            (Some(stage.common_name.clone()), "a common name alone"),
+        ] {
+            let heard = Speaker::new(own, &stage.believed)
+                .speak(stage.node.addresses.rpc, first)
+                .await;
+            assert!(matches!(heard, Heard::Alert(_)), "{who}: {heard:?}");
+        }
     }
-    let own = stage.payments.sign(&node("node-1"), DAY);
-    let heard = Speaker::new(Some(own), &stage.believed)
-        .speak(stage.node.addresses.rpc, PEER)
-        .await;
-    assert_eq!(
-        heard,
-        Heard::Alert(AlertDescription::CertificateUnknown),
-        "another cluster's node"
-    );
     let own = pair_of(&stage.credentials, Role::Node);
     let heard = Speaker::new(Some(own), &stage.believed)
         .speak(stage.node.addresses.rpc, PEER)
         .await;
     assert!(matches!(heard, Heard::Settings), "{heard:?}");
+    stage.node.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_are_let_in_from_nodes_that_say_who_they_are_and_whom_they_mean() {
+    let stage = Stage::new().await;
+    let speaker = Speaker::new(Some(pair_of(&stage.credentials, Role::Node)), &stage.believed);
+    let address = stage.node.addresses.rpc;
+    let connect = async || Appender::connect(address, speaker.config()).await.unwrap();
+    assert!(!connect().await.is_heard_without_a_greeting().await);
+    let nobodys = annals::proto::peer::AppendsHello::default();
+    let refused = connect().await.asks_to_append(nobodys).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("of cluster "), "{refused}");
     stage.node.shut_down().await;
 }

@@ -24,9 +24,10 @@ use tonic::{
 };
 
 use crate::{
+    appending::Appender,
     speaking::{PEER, Speaker},
     support::{
-        certs::{Pair, node},
+        certs::node,
         cluster::{Cluster, Port},
         node::{in_time, until},
         tls::{CLUSTER, Credentials},
@@ -37,8 +38,8 @@ use crate::{
 const NOBODY: NodeId = NodeId(999);
 
 /// A connection as peers make them, by other code than the replicators'.
-async fn as_peer(own: Pair, believes: &str, address: SocketAddr) -> Channel {
-    let config = Arc::new(Speaker::new(Some(own), believes).config());
+async fn as_peer(speaker: &Speaker, address: SocketAddr) -> Channel {
+    let config = Arc::new(speaker.config());
     let connector = tower::service_fn(move |_| {
         let connector = TlsConnector::from(config.clone());
         async move {
@@ -67,14 +68,19 @@ struct Peer {
     client: PeerServiceClient<Channel>,
     cluster_id: String,
     to: NodeId,
+    speaker: Speaker,
+    address: SocketAddr,
 }
 
 impl Peer {
     async fn certified_as(name: &str, credentials: &Credentials, cluster: &Cluster, to: usize) -> Self {
         let believes = &credentials.authority.certificate;
         let address = cluster.node(to).addresses.rpc;
-        let channel = as_peer(credentials.sign(&node(name)), believes, address).await;
+        let speaker = Speaker::new(Some(credentials.sign(&node(name))), believes);
+        let channel = as_peer(&speaker, address).await;
         Self {
+            speaker,
+            address,
             client: PeerServiceClient::new(channel),
             cluster_id: cluster.header(to).await.unwrap().cluster_id,
             to: cluster.id(to),
@@ -108,6 +114,20 @@ impl Peer {
         left.await.map(drop)
     }
 
+    /// Whether a stream of appends is let in.
+    async fn asks_to_append(&self, from: NodeId) -> Result<(), Status> {
+        let config = self.speaker.config();
+        let connected = in_time("a connection", Appender::connect(self.address, config)).await;
+        let cluster_id = u128::from_str_radix(&self.cluster_id, 16).unwrap();
+        let hello = peer::AppendsHello {
+            cluster_id: cluster_id.to_be_bytes().to_vec().into(),
+            from_node: from.get(),
+            from_incarnation: 1,
+            to_node: self.to.get(),
+        };
+        connected.unwrap().asks_to_append(hello).await
+    }
+
     /// What each call but the greeting and the wish to leave is answered, by its name.
     async fn asks_for_all(&self, from: NodeId) -> Vec<(&'static str, Result<(), Status>)> {
         let mut client = self.client.clone();
@@ -121,7 +141,7 @@ impl Peer {
             }};
         }
         vec![
-            asks_for!(stream_append, stream::empty()),
+            ("a stream of appends", self.asks_to_append(from).await),
             asks_for!(append, peer::AppendRequest::default()),
             asks_for!(vote, peer::VoteRequest::default()),
             asks_for!(transfer_leader, peer::TransferLeaderRequest::default()),

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod appending;
 mod cluster;
 mod impostors;
 mod program;

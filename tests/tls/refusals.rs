@@ -11,6 +11,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
+    appending::{APPENDER, Appender},
     speaking::{Heard, PEER, PREFACE, Speaker, by_another_tool, signed_at},
     support::{
         certs::{Cluster, DAY, Pair, ago, client, node},
@@ -173,7 +174,13 @@ async fn only_nodes_of_the_cluster_are_let_in_as_peers() {
         ),
     ];
     for (own, alert, why) in table {
-        assert_eq!(stage.hears(own, PEER).await, Heard::Alert(alert), "{why}");
+        for first in [PEER, APPENDER] {
+            assert_eq!(
+                stage.hears(own.clone(), first).await,
+                Heard::Alert(alert),
+                "{why}"
+            );
+        }
         stage.until_told("refused a peer", why).await;
     }
     // Once the other cluster's authority is believed too, its clients are clients, and its nodes are no peers.
@@ -182,11 +189,13 @@ async fn only_nodes_of_the_cluster_are_let_in_as_peers() {
         stage.hears(Some(own), &[]).await == Heard::Settings
     })
     .await;
-    let other = payments.sign(&node("node-1"), DAY * 9);
-    assert_eq!(
-        stage.hears(Some(other), PEER).await,
-        Heard::Alert(AlertDescription::CertificateUnknown)
-    );
+    for first in [PEER, APPENDER] {
+        let other = payments.sign(&node("node-1"), DAY * 9);
+        assert_eq!(
+            stage.hears(Some(other), first).await,
+            Heard::Alert(AlertDescription::CertificateUnknown)
+        );
+    }
     stage
         .until_told(
             "refused a peer",
@@ -194,7 +203,10 @@ async fn only_nodes_of_the_cluster_are_let_in_as_peers() {
         )
         .await;
     let own = stage.sign(&node("node-1"));
-    assert_eq!(stage.hears(Some(own), PEER).await, Heard::Settings);
+    assert_eq!(stage.hears(Some(own.clone()), PEER).await, Heard::Settings);
+    let speaker = Speaker::new(Some(own), &stage.credentials.authority.certificate);
+    let appender = Appender::connect(stage.node.addresses.rpc, speaker.config()).await;
+    assert!(!appender.unwrap().is_heard_without_a_greeting().await);
     stage.stop().await;
 }
 

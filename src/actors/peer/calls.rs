@@ -40,7 +40,7 @@ impl PeerCalls {
     ///
     /// Errors: `NotLeader`; the others say that it was not reached. Cancel: safe.
     pub async fn read_index(&self, leader: NodeId, within: Duration) -> Result<LogIndex, PeerError> {
-        let mut client = self.links.channel(leader, Lane::Control).await?.client();
+        let mut client = self.links.channel(leader, Lane::Control).await?.client()?;
         let asked = client.read_index(peer::ReadIndexRequest::default());
         let response = answer(leader, within, asked).await?;
         match response.result {
@@ -60,7 +60,7 @@ impl PeerCalls {
     /// Errors: it was not reached. Cancel: safe.
     pub async fn describe(&self, target: NodeId, within: Duration) -> Result<PeerDescription, PeerError> {
         let asked = async {
-            let mut client = self.links.channel(target, Lane::Control).await?.client();
+            let mut client = self.links.channel(target, Lane::Control).await?.client()?;
             let described = client.describe(peer::DescribeRequest::default()).await;
             let described = described.map_err(|status| call_failed(target, status))?;
             Ok(described.into_inner().into())
@@ -74,7 +74,7 @@ impl PeerCalls {
     ///
     /// Errors: it was not reached, or it refused. Cancel: it may be removed or not.
     pub async fn leave(&self, leader: NodeId, within: Duration) -> Result<(), PeerError> {
-        let mut client = self.links.channel(leader, Lane::Control).await?.client();
+        let mut client = self.links.channel(leader, Lane::Control).await?.client()?;
         let asked = client.leave(peer::LeaveRequest::default());
         answer(leader, within, asked).await.map(drop)
     }
@@ -83,7 +83,7 @@ impl PeerCalls {
     ///
     /// Errors: it was not reached, or not ready. Cancel: safe.
     pub async fn manifest(&self, target: NodeId) -> Result<SnapshotManifest, PeerError> {
-        let mut client = self.links.channel(target, Lane::Bulk).await?.client();
+        let mut client = self.links.channel(target, Lane::Bulk).await?.client()?;
         let asked = client.list_segments(peer::ListSegmentsRequest::default());
         let response = answer(target, MANIFEST_WITHIN, asked).await?;
         Ok(SnapshotManifest(response.manifest))
@@ -99,7 +99,7 @@ impl PeerCalls {
         from: LogIndex,
         below: LogIndex,
     ) -> Result<EntryChunks, PeerError> {
-        let mut client = self.links.channel(target, Lane::Bulk).await?.client();
+        let mut client = self.links.channel(target, Lane::Bulk).await?.client()?;
         let asked = client.read_entries(peer::ReadEntriesRequest {
             log: String::new(),
             from: from.get(),
@@ -132,7 +132,7 @@ impl PeerCalls {
         target: NodeId,
         range: SegmentRange,
     ) -> Result<BoxStream<'static, Result<Bytes, PeerError>>, PeerError> {
-        let mut client = self.links.channel(target, Lane::Bulk).await?.client();
+        let mut client = self.links.channel(target, Lane::Bulk).await?.client()?;
         let asked = client.read_segment(peer::ReadSegmentRequest {
             log: String::new(),
             first_log_index: range.first_log_index.get(),

@@ -76,7 +76,7 @@ impl Forwarder {
     ///
     /// Errors: the node cannot be reached. Cancel: safe.
     pub async fn open(links: &dyn PeerLinks, target: NodeId, runtime: &Handle) -> Result<Self, PeerError> {
-        let mut client = links.channel(target, Lane::Bulk).await?.client();
+        let mut client = links.channel(target, Lane::Bulk).await?.client()?;
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
         let (answers_wanted, unwanted) = oneshot::channel();
         let due = Due::default();

@@ -1,6 +1,6 @@
-//! Opening a connection to a peer: TCP, the first byte, HTTP/2, and the greeting that tells whether it is the right node.
+//! Opening a connection to a peer: TCP, the first byte, TLS, HTTP/2 or parcels, and the greeting that tells whether it is the right node.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::client::conn::http2;
@@ -10,19 +10,23 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::AbortOnDropHandle,
 };
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Response, Status, body::Body};
 
 #[cfg(feature = "fault-injection")]
 use super::faults::LinkFaults;
 use super::io::{Cuts, PeerIo};
 use crate::{
     actors::peer::{Contest, Hold, Incarnation, PeerIdentity, Rival},
-    consensus::links::{
-        CONNECTION_WINDOW_BYTES, CallStamp, Contact, FIRST_BYTE, FRAME_BYTES_MAX, KEEPALIVE_EVERY,
-        KEEPALIVE_WITHIN, LinkError, PeerChannel, STREAM_WINDOW_BYTES,
+    consensus::{
+        appends::{Asking, Wire, WireError, greeting},
+        links::{
+            APPENDS_FIRST_BYTE, CONNECTION_WINDOW_BYTES, CallChannel, CallStamp, Contact, FIRST_BYTE,
+            FRAME_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, Lane, LinkError, PeerChannel,
+            STREAM_WINDOW_BYTES,
+        },
     },
     error::causes,
-    proto::peer::GreetRequest,
+    proto::peer::{AppendsHello, GreetRequest, GreetResponse},
     tls::{Fate, NodeTls, Stream, TlsFailure, Usage},
     types::{ClusterId, NodeId},
 };
@@ -100,7 +104,7 @@ pub(super) struct Opened {
 /// The task that moves a connection's bytes.
 #[derive(Debug)]
 pub(super) struct Connection {
-    task: AbortOnDropHandle<Result<(), hyper::Error>>,
+    task: AbortOnDropHandle<Result<(), Box<dyn Error + Send + Sync>>>,
     kill: DropGuard,
     /// Whom it is with; `None` before the greeting.
     hold: Option<Hold>,
@@ -122,7 +126,7 @@ impl Connection {
         };
         match ended {
             Ok(Ok(())) => "the peer closed the connection, or gave no sign of life".to_owned(),
-            Ok(Err(error)) => causes(&error),
+            Ok(Err(error)) => causes(&*error),
             Err(error) => causes(&error),
         }
     }
@@ -139,6 +143,8 @@ enum DialError {
     Unwelcome(TlsFailure),
     #[error("cannot speak HTTP/2")]
     Handshake(#[source] hyper::Error),
+    #[error("no greeting")]
+    Appends(#[source] WireError),
     #[error("{}", .0.message())]
     Refused(Status),
     #[error("no answer to the greeting: {}", .0.message())]
@@ -156,6 +162,15 @@ enum DialError {
 }
 
 impl DialError {
+    fn of_greeting(status: Status) -> Self {
+        match status.code() {
+            Code::FailedPrecondition => Self::Refused(status),
+            Code::PermissionDenied => Self::Distrusted(status),
+            Code::AlreadyExists => Self::Contested(status),
+            _ => Self::Greeting(status),
+        }
+    }
+
     fn of_tls(failure: TlsFailure) -> Self {
         if failure.is_refusal() {
             Self::Unwelcome(failure)
@@ -165,9 +180,22 @@ impl DialError {
     }
 }
 
+/// Whom a connection is to be with.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    address: &'a str,
+    target: NodeId,
+    cluster_id: ClusterId,
+}
+
 impl Dialer {
-    /// Opens a connection to `target`. To be run on the runtime that is to move its bytes.
-    pub(super) async fn dial(&self, target: NodeId, contact: Arc<Contact>) -> Result<Opened, LinkError> {
+    /// Opens the connection to `target` for a lane. To be run on the runtime that is to move its bytes.
+    pub(super) async fn dial(
+        &self,
+        target: NodeId,
+        lane: Lane,
+        contact: Arc<Contact>,
+    ) -> Result<Opened, LinkError> {
         let cluster_id = self.identity.cluster_id().ok_or(LinkError::NoCluster)?;
         let address = self.directory.find(target);
         let address = address.ok_or(LinkError::NoAddress { target })?;
@@ -179,11 +207,18 @@ impl Dialer {
                 cause: CONTESTED.to_owned(),
             });
         }
-        let opened = timeout(
-            self.connect_within,
-            self.dial_at(&address, target, cluster_id, contact),
-        );
-        let opened = opened
+        let opened = async {
+            let call = Call {
+                address: &address,
+                target,
+                cluster_id,
+            };
+            match lane {
+                Lane::Bulk | Lane::Control => self.dial_for_calls(call, contact).await,
+                Lane::Appends => self.dial_for_appends(call, contact).await,
+            }
+        };
+        let opened = timeout(self.connect_within, opened)
             .await
             .unwrap_or(Err(DialError::Deadline(self.connect_within)));
         match opened {
@@ -228,20 +263,13 @@ impl Dialer {
         }
     }
 
-    async fn dial_at(
+    async fn dial_for_calls(
         &self,
-        address: &str,
-        target: NodeId,
-        cluster_id: ClusterId,
+        call: Call<'_>,
         contact: Arc<Contact>,
     ) -> Result<(PeerChannel, Connection), DialError> {
         let kill = CancellationToken::new();
-        let (io, fate) = self.connect(address, target, &kill).await?;
-        // The peer may say only now that it does not take this node's certificate.
-        let told = |error| {
-            fate.get()
-                .map_or(error, |failure| DialError::of_tls(failure.clone()))
-        };
+        let (io, fate) = self.connect(call, FIRST_BYTE, &kill).await?;
         let (requests, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -252,45 +280,99 @@ impl Dialer {
             .keep_alive_while_idle(true)
             .handshake::<_, Body>(TokioIo::new(io))
             .await
-            .map_err(DialError::Handshake)
-            .map_err(told)?;
-        let mut connection = Connection {
+            .map_err(|error| told(&fate, DialError::Handshake(error)))?;
+        let mut connection = self.connection(driver, kill);
+        let (own, incarnation) = (self.identity.node_id(), self.identity.incarnation());
+        let stamp = Arc::new(CallStamp::new(call.cluster_id, own, incarnation.0, call.target));
+        let channel = CallChannel::new(requests, stamp, contact);
+        let greeted = channel.client().greet(GreetRequest {}).await;
+        let greeted = greeted.map(Response::into_inner).map_err(DialError::of_greeting);
+        let welcome = greeted.map_err(|error| told(&fate, error))?;
+        connection.hold = Some(self.hold(call, &welcome)?);
+        Ok((PeerChannel::Calls(channel), connection))
+    }
+
+    async fn dial_for_appends(
+        &self,
+        call: Call<'_>,
+        contact: Arc<Contact>,
+    ) -> Result<(PeerChannel, Connection), DialError> {
+        let kill = CancellationToken::new();
+        let (io, fate) = self.connect(call, APPENDS_FIRST_BYTE, &kill).await?;
+        let mut wire = Wire::new(io, greeting::GREETING_BYTES_MAX);
+        let hello = AppendsHello {
+            cluster_id: bytes_of(call.cluster_id),
+            from_node: self.identity.node_id().get(),
+            from_incarnation: self.identity.incarnation().0,
+            to_node: call.target.get(),
+        };
+        let greeted = match greeting::say(&mut wire, hello).await {
+            Ok(greeted) => greeted.map_err(DialError::of_greeting),
+            Err(error) => Err(DialError::Appends(error)),
+        };
+        let welcome = greeted.map_err(|error| told(&fate, error))?;
+        let hold = self.hold(call, &welcome)?;
+        contact.heard();
+        let (channel, asking) = Asking::new(wire, contact);
+        let mut connection = self.connection(asking, kill);
+        connection.hold = Some(hold);
+        Ok((PeerChannel::Appends(channel), connection))
+    }
+
+    /// The connection that `driver` drives.
+    fn connection<E>(
+        &self,
+        driver: impl Future<Output = Result<(), E>> + Send + 'static,
+        kill: CancellationToken,
+    ) -> Connection
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let driver = async { driver.await.map_err(Into::into) };
+        Connection {
             task: AbortOnDropHandle::new(tokio::spawn(driver)),
             kill: kill.drop_guard(),
             hold: None,
             contest: self.identity.contest().clone(),
-        };
-        let (own, incarnation) = (self.identity.node_id(), self.identity.incarnation());
-        let stamp = Arc::new(CallStamp::new(cluster_id, own, incarnation.0, target));
-        let channel = PeerChannel::new(requests, stamp, contact);
-        let incarnation = greet(&channel, target, cluster_id).await.map_err(told)?;
-        let hold = self.identity.peers().hold(target, incarnation, address)?;
-        hold.reached_at(address);
-        connection.hold = Some(hold);
-        Ok((channel, connection))
+        }
+    }
+
+    /// Whether both sides mean the same: the peer has checked who calls, and its answer tells who it is. What holds it to be that process.
+    fn hold(&self, call: Call<'_>, peer: &GreetResponse) -> Result<Hold, DialError> {
+        if peer.node_id != call.target.get() || peer.cluster_id != bytes_of(call.cluster_id) {
+            return Err(DialError::Stranger {
+                node_id: NodeId(peer.node_id),
+                cluster_id: peer.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
+        }
+        let incarnation = Incarnation(peer.incarnation);
+        let hold = self
+            .identity
+            .peers()
+            .hold(call.target, incarnation, call.address)?;
+        hold.reached_at(call.address);
+        Ok(hold)
     }
 
     /// Connects, says the first byte, and shakes hands where there is TLS.
     async fn connect(
         &self,
-        address: &str,
-        target: NodeId,
+        call: Call<'_>,
+        first: u8,
         kill: &CancellationToken,
     ) -> Result<(PeerIo, Fate), DialError> {
-        let cuts = self.cuts(target).await.map_err(DialError::Connect)?;
-        let mut stream = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        let cuts = self.cuts(call.target).await.map_err(DialError::Connect)?;
+        let stream = TcpStream::connect(call.address).await;
+        let mut stream = stream.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        stream
-            .write_all(&[FIRST_BYTE])
-            .await
-            .map_err(DialError::Connect)?;
+        stream.write_all(&[first]).await.map_err(DialError::Connect)?;
         let Some(tls) = &self.tls else {
             return Ok((
                 PeerIo::new(Stream::Plain(stream), None, kill, cuts),
                 Fate::default(),
             ));
         };
-        let proven = tls.call_peer(stream, self.directory.name(target)).await;
+        let proven = tls.call_peer(stream, self.directory.name(call.target)).await;
         let proven = proven.map_err(DialError::of_tls)?;
         let guest = tls.watch(&proven, Usage::Server, kill.clone());
         let fate = proven.stream.fate();
@@ -311,27 +393,12 @@ impl Dialer {
     }
 }
 
-/// Whether both sides mean the same: the peer checks who calls, and its answer tells who it is. Answers which process of it.
-async fn greet(
-    channel: &PeerChannel,
-    target: NodeId,
-    cluster_id: ClusterId,
-) -> Result<Incarnation, DialError> {
-    let greeted = channel.client().greet(GreetRequest {}).await;
-    let peer = greeted
-        .map_err(|status| match status.code() {
-            Code::FailedPrecondition => DialError::Refused(status),
-            Code::PermissionDenied => DialError::Distrusted(status),
-            Code::AlreadyExists => DialError::Contested(status),
-            _ => DialError::Greeting(status),
-        })?
-        .into_inner();
-    let own: Bytes = cluster_id.0.to_be_bytes().to_vec().into();
-    if peer.node_id == target.get() && peer.cluster_id == own {
-        return Ok(Incarnation(peer.incarnation));
-    }
-    Err(DialError::Stranger {
-        node_id: NodeId(peer.node_id),
-        cluster_id: peer.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-    })
+/// The error, or what the peer says only now: that it does not take this node's certificate.
+fn told(fate: &Fate, error: DialError) -> DialError {
+    fate.get()
+        .map_or(error, |failure| DialError::of_tls(failure.clone()))
+}
+
+fn bytes_of(cluster_id: ClusterId) -> Bytes {
+    cluster_id.0.to_be_bytes().to_vec().into()
 }

@@ -26,7 +26,7 @@ impl Cuts {
     }
 }
 
-/// A connection that whoever keeps it can end: HTTP/2 would go on for as long as a call lasts.
+/// A connection that whoever keeps it can end: HTTP/2 would go on for as long as a call lasts, and parcels for ever.
 #[derive(Debug)]
 pub(super) struct PeerIo {
     stream: Stream,

@@ -49,7 +49,7 @@ impl Link {
             actor: ActorRef::new(),
             contact: Arc::new(Contact::new()),
             status: watch::channel(LinkStatus::default()).0,
-            lanes: [ArcSwapOption::empty(), ArcSwapOption::empty()],
+            lanes: Lane::ALL.map(|_| ArcSwapOption::empty()),
         }
     }
 

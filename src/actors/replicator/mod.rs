@@ -233,7 +233,7 @@ impl ReplicatorActor {
         Self {
             setup,
             link,
-            lanes: [lane(), lane()],
+            lanes: Lane::ALL.map(|_| lane()),
             refusal: None,
             contest_told: None,
             given_up,
@@ -270,7 +270,7 @@ impl ReplicatorActor {
         let task = self
             .setup
             .runtime
-            .spawn(async move { dialer.dial(target, contact).await });
+            .spawn(async move { dialer.dial(target, lane, contact).await });
         let dialled = AbortOnDropHandle::new(task)
             .into_actor(self)
             .map(move |dialled, actor, ctx| actor.dialled(lane, dialled, ctx));

@@ -11,7 +11,7 @@ mod snapshot;
 mod storage;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use append::{
     append_request, append_response, append_result, decode_append_request, decode_append_response,

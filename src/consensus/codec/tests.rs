@@ -85,7 +85,7 @@ fn payloads() -> impl Strategy<Value = alias::EntryPayloadOf<TypeConfig>> {
     ]
 }
 
-fn append_requests() -> impl Strategy<Value = AppendRequest> {
+pub(in crate::consensus) fn append_requests() -> impl Strategy<Value = AppendRequest> {
     // Terms rise now and then.
     let entries = collection::vec((payloads(), any::<bool>()), 0..8);
     let fresh = (0..1000_u64, 0..1000_u64);

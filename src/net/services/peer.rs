@@ -1,23 +1,17 @@
 //! `annals.v1.PeerService`: from messages to [`PeerHandler`] and back. Streams are handed on as they are, without a task or
 //! a queue in between.
 
-use std::{
-    iter,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream::BoxStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{cluster_v1, proposals::Proposals};
 use crate::{
-    actors::peer::{PeerError, PeerHandler, SegmentRange},
+    actors::peer::{PeerError, PeerHandler, PeerIdentity, SegmentRange},
     consensus::{
         codec::{self, CodecError},
-        messages::{AppendRequest, last_of},
+        messages::last_of,
     },
     net::{
         authorization, cluster,
@@ -63,35 +57,8 @@ impl PeerService for PeerV1 {
         &self,
         request: Request<peer::GreetRequest>,
     ) -> Result<Response<peer::GreetResponse>, Status> {
-        let identity = &self.serving.identity;
-        let cluster_id = identity.cluster_id();
         self.serving.replicators.nudge(caller(&request)?);
-        Ok(Response::new(peer::GreetResponse {
-            node_id: identity.node_id().get(),
-            cluster_id: cluster_id
-                .map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
-                .into(),
-            incarnation: identity.incarnation().0,
-        }))
-    }
-
-    type StreamAppendStream = Answers<peer::AppendResponse>;
-
-    async fn stream_append(
-        &self,
-        request: Request<Streaming<peer::AppendRequest>>,
-    ) -> Result<Response<Self::StreamAppendStream>, Status> {
-        let handler = self.handler()?;
-        let broken = Broken::default();
-        let requests = appends(request.into_inner(), broken.clone());
-        let read_path = self.context.parts.read_path.clone();
-        let results = handler.stream_append(requests).map(move |result| {
-            let mut response = codec::append_result(answered(result)?);
-            response.commits_awaited = read_path.is_waited_on();
-            Ok(response)
-        });
-        let results = results.chain(stream::iter(iter::from_fn(move || broken.take().map(Err))));
-        Ok(Response::new(results.boxed()))
+        Ok(Response::new(welcome(&self.serving.identity)))
     }
 
     async fn append(
@@ -247,32 +214,16 @@ impl PeerService for PeerV1 {
     }
 }
 
-/// Why a stream of requests ended before its sender closed it. Told behind the answers to what came before.
-#[derive(Clone, Debug, Default)]
-struct Broken(Arc<Mutex<Option<Status>>>);
-
-impl Broken {
-    fn put(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+/// Who answers.
+pub(in crate::net) fn welcome(identity: &PeerIdentity) -> peer::GreetResponse {
+    let cluster_id = identity.cluster_id();
+    peer::GreetResponse {
+        node_id: identity.node_id().get(),
+        cluster_id: cluster_id
+            .map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
+            .into(),
+        incarnation: identity.incarnation().0,
     }
-
-    fn take(&self) -> Option<Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// The requests of a stream, up to the first that makes no sense.
-fn appends(messages: Streaming<peer::AppendRequest>, broken: Broken) -> BoxStream<'static, AppendRequest> {
-    let decoded = |message: Result<peer::AppendRequest, Status>| {
-        let message = message?;
-        check_log(&message.log)?;
-        codec::decode_append_request(message).map_err(unusable)
-    };
-    let requests = messages.map(decoded).scan(broken, |broken, request| {
-        let request = request.map_err(|status| broken.put(status));
-        std::future::ready(request.ok())
-    });
-    requests.boxed()
 }
 
 fn caller<T>(request: &Request<T>) -> Result<NodeId, Status> {
@@ -282,17 +233,17 @@ fn caller<T>(request: &Request<T>) -> Result<NodeId, Status> {
         .ok_or_else(|| Status::internal("the call passed no gate"))
 }
 
-pub(super) fn check_log(name: &str) -> Result<(), Status> {
+pub(in crate::net) fn check_log(name: &str) -> Result<(), Status> {
     if name.is_empty() || name == DEFAULT_LOG {
         return Ok(());
     }
     Err(Status::not_found(format!("there is no log named {name:?}")))
 }
 
-fn answered<T>(result: Result<T, PeerError>) -> Result<T, Status> {
+pub(in crate::net) fn answered<T>(result: Result<T, PeerError>) -> Result<T, Status> {
     result.map_err(|error| peer_status(&error))
 }
 
-pub(super) fn unusable(error: CodecError) -> Status {
+pub(in crate::net) fn unusable(error: CodecError) -> Status {
     peer_status(&PeerError::Codec(error))
 }
