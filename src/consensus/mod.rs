@@ -9,6 +9,7 @@ pub mod types;
 pub mod damage;
 mod gather;
 mod hold;
+mod landing;
 pub mod log_port;
 mod log_store;
 mod shared;
