@@ -12,6 +12,7 @@ mod hold;
 mod landing;
 pub mod log_port;
 mod log_store;
+mod pieces;
 mod shared;
 pub mod snapshot;
 mod state_machine;

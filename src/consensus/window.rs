@@ -4,13 +4,13 @@
 //! they are here. Replication to followers that keep up is served from here too, so that it touches no file.
 
 use std::{
-    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 
+use super::pieces::Pieces;
 use crate::{
     clock,
     storage::{
@@ -46,7 +46,7 @@ pub(super) struct Progress {
 struct Inner {
     /// Number of the first slot's entry; where there is no slot, of the next entry that will be appended.
     first: LogIndex,
-    slots: VecDeque<Slot>,
+    slots: Pieces<Slot>,
     bytes: usize,
     synced_to: LogIndex,
     /// Since when the next sync is due: the last one, or when there was something to sync again. `None` while nothing waits.
@@ -75,7 +75,7 @@ impl Window {
         Self {
             inner: Mutex::new(Inner {
                 first: next,
-                slots: VecDeque::new(),
+                slots: Pieces::new(),
                 bytes: 0,
                 synced_to: next,
                 sync_due_since: None,
@@ -219,7 +219,7 @@ impl Window {
         let skip = usize::try_from(from.distance_from(inner.first)).unwrap_or(usize::MAX);
         let want = usize::try_from(below.distance_from(from)).unwrap_or(usize::MAX);
         let mut bytes = 0;
-        let entries = inner.slots.iter().skip(skip).take(want);
+        let entries = inner.slots.starting_at(skip).take(want);
         let fits = |slot: &&Slot| {
             let more = bytes < bytes_max;
             bytes += cost(&slot.entry);
@@ -250,7 +250,7 @@ impl Window {
     pub(super) fn reset(&self, next: LogIndex) {
         *self.lock() = Inner {
             first: next,
-            slots: VecDeque::new(),
+            slots: Pieces::new(),
             bytes: 0,
             synced_to: next,
             sync_due_since: None,
