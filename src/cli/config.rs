@@ -13,9 +13,24 @@ use crate::config::{self, Loaded, Origin};
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say `ok`, or everything that is wrong with it.
-    Check(Source),
-    /// Print every option with its value and where that comes from.
+    /// Say `ok`, or everything that is wrong with it
+    #[command(after_long_help = "\
+Examples:
+  annals config check --config /etc/annals/annals.toml
+  annals config check -o json | jq .warnings")]
+    Check {
+        /// Which configuration.
+        #[command(flatten)]
+        source: Source,
+        /// Form of the output; what is wrong is always text
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Print every option with its value and where that comes from
+    #[command(after_long_help = "\
+Examples:
+  annals config show --config /etc/annals/annals.toml
+  annals config show -o json | jq .log.segment_bytes.value")]
     Show {
         /// Which configuration.
         #[command(flatten)]
@@ -48,7 +63,18 @@ pub enum Output {
 /// Errors: the configuration is wrong (`ConfigErrors`), or `out` cannot be written.
 pub fn run(command: &ConfigCommand, out: &mut impl Write) -> anyhow::Result<()> {
     match command {
-        ConfigCommand::Check(source) => {
+        ConfigCommand::Check {
+            source,
+            output: Output::Json,
+        } => {
+            let loaded = load(source.config.as_deref())?;
+            let checked = json!({ "ok": true, "file": source.config, "warnings": loaded.warnings });
+            writeln!(out, "{checked}")?;
+        }
+        ConfigCommand::Check {
+            source,
+            output: Output::Text,
+        } => {
             let loaded = load(source.config.as_deref())?;
             match &source.config {
                 Some(path) => writeln!(out, "{}: ok", path.display())?,
@@ -140,21 +166,33 @@ mod tests {
         })
     }
 
+    fn check(path: &Path, output: Output) -> ConfigCommand {
+        let config = Some(path.to_owned());
+        ConfigCommand::Check {
+            source: Source { config },
+            output,
+        }
+    }
+
     #[test]
     fn check_says_ok_and_names_the_file() {
         let file = file("[node]\nname = \"a\"\n");
-        let printed = output_of(&ConfigCommand::Check(Source {
-            config: Some(file.path().to_owned()),
-        }));
-        assert_eq!(printed, format!("{}: ok\n", file.path().display()));
+        assert_eq!(
+            output_of(&check(file.path(), Output::Text)),
+            format!("{}: ok\n", file.path().display())
+        );
+        let checked: serde_json::Value =
+            serde_json::from_str(&output_of(&check(file.path(), Output::Json))).unwrap();
+        assert_eq!(
+            checked,
+            json!({ "ok": true, "file": file.path(), "warnings": [] })
+        );
     }
 
     #[test]
     fn check_of_a_wrong_file_fails_with_its_errors() {
         let file = file("[node]\nnmae = \"a\"\n");
-        let command = ConfigCommand::Check(Source {
-            config: Some(file.path().to_owned()),
-        });
+        let command = check(file.path(), Output::Text);
         let error = run(&command, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("did you mean `name`?"), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::Client;
+use crate::client::{Address, Client, IntoAddress};
 
 use super::{addresses::Addresses, argument::shell_quoted, error::CliError, security::Security};
 
@@ -31,6 +31,22 @@ impl Target {
     /// Blocking: reads the files of TLS. Errors: `TlsFiles`.
     pub(super) fn client(&self, within: Duration) -> Result<Client, CliError> {
         client(&self.addr, &self.security, within)
+    }
+
+    /// A client of each of those nodes alone, with its address.
+    ///
+    /// Blocking, Errors: as [`Target::client`].
+    pub(super) fn clients(&self, within: Duration) -> Result<Vec<(String, Client)>, CliError> {
+        let one = |address: Address| Ok((address.to_string(), self.client_at(address, within)?));
+        self.addr.iter().map(one).collect()
+    }
+
+    /// A client of the node there alone, spoken to as those are that were named.
+    ///
+    /// Blocking, Errors: as [`Target::client`]; it is no address.
+    pub(super) fn client_at(&self, address: impl IntoAddress, within: Duration) -> Result<Client, CliError> {
+        let builder = Client::builder().address(address).only_these_addresses();
+        Ok(self.security.applied(builder.within(within)).build()?)
     }
 
     /// How many nodes it names.

@@ -13,6 +13,7 @@ use crate::{
 
 use super::{
     certs::CertsFailure,
+    context::ContextFailure,
     exit::Exit,
     init::InitFailure,
     refusal::{exit_of, hint_of},
@@ -96,6 +97,15 @@ pub enum CliError {
     /// What a node needs was not made.
     #[error("{0}")]
     Init(#[from] InitFailure),
+    /// A context cannot be used, or was not changed.
+    #[error("{0}")]
+    Context(#[from] ContextFailure),
+    /// The node, or one of those asked, does not serve.
+    #[error("not healthy: {problem}")]
+    Unhealthy {
+        /// Which, and why.
+        problem: String,
+    },
     /// The data of a node was not shown, or is not whole.
     #[error("{0}")]
     Storage(#[from] StorageFailure),
@@ -140,6 +150,8 @@ impl CliError {
             Self::Certs(failure) => failure.disposition(),
             Self::Init(failure) => failure.disposition(),
             Self::Storage(failure) => failure.disposition(),
+            Self::Context(failure) => failure.disposition(),
+            Self::Unhealthy { .. } => Disposition::Retry,
             Self::Policy(error) => error.disposition(),
             Self::Denied => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
@@ -163,6 +175,8 @@ impl CliError {
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
             Self::Storage(failure) => failure.exit(),
+            Self::Context(failure) => failure.exit(),
+            Self::Unhealthy { .. } => Exit::Failed,
             Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
@@ -188,6 +202,10 @@ impl CliError {
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),
             Self::Storage(failure) => return failure.hint(),
+            Self::Context(failure) => return failure.hint(),
+            Self::Unhealthy { .. } => {
+                "`annals cluster status` shows all nodes; --exit-when-healthy waits until it is"
+            }
             // Each mistake comes with its own remedy.
             Self::Policy(PolicyFileError::Wrong { .. }) => return None,
             Self::Policy(error) => return Some(error.remedy()),

@@ -10,9 +10,9 @@ use crate::actors::supervision::policy::{EXIT_CANNOT_START, EXIT_ESCALATED, EXIT
 pub enum Exit {
     /// Everything asked for was done.
     Done = 0,
-    /// Something failed that has no code of its own; or a policy that was asked says no.
+    /// Something failed that has no code of its own; or a policy that was asked says no, or a node that it does not serve.
     Failed = 1,
-    /// The command line is wrong, or the policy that it names; nothing was tried.
+    /// The command line is wrong, or the policy or context that it names; nothing was tried.
     Usage = 2,
     /// No node could be reached, or none answered in time.
     CannotConnect = 3,
@@ -60,8 +60,8 @@ impl From<Exit> for ExitCode {
 pub const TABLE: &str = "\
 Exit codes:
    0  done
-   1  failed; acl check: denied
-   2  the command line is wrong; acl check: or the policy is
+   1  failed; acl check: denied; health: it does not serve
+   2  the command line, or the file of contexts, is wrong; acl check: or the policy is
    3  no node could be reached, or none answered in time
    4  not found: an offset, a log, a file
    5  refused: a condition did not hold, the producer is fenced, a rule denies it, a file is there already, or the change would be wrong

@@ -54,6 +54,9 @@ Examples:
         /// Give up when it is not done within this
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
         timeout: Duration,
+        /// How to print what was done
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
     },
 }
 
@@ -84,18 +87,23 @@ pub(super) fn run(command: &LogCommand) -> Result<(), CliError> {
             below,
             target,
             timeout,
-        } => trim(target, *below, *timeout),
+            output,
+        } => trim(target, *below, *timeout, *output),
     }
 }
 
-fn trim(target: &Target, below: u64, timeout: Duration) -> Result<(), CliError> {
+fn trim(target: &Target, below: u64, timeout: Duration, output: Format) -> Result<(), CliError> {
     let client = target.client(timeout)?;
     runtime::block_on(async {
         client.connect().await?;
         Ok(client.trim(below).await?)
     })?;
     let mut out = io::stdout().lock();
-    writeln!(out, "records below offset {below} are dropped").map_err(CliError::from_write)
+    match output {
+        Format::Text => writeln!(out, "records below offset {below} are dropped"),
+        Format::Json => write_json(&mut out, &JsonTrim { below }),
+    }
+    .map_err(CliError::from_write)
 }
 
 fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()> {
@@ -133,6 +141,12 @@ fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()>
         )?;
     }
     Ok(())
+}
+
+/// Records below this offset are dropped.
+#[derive(Serialize)]
+struct JsonTrim {
+    below: u64,
 }
 
 /// The fields of `DescribeLogResponse`, by their names.

@@ -8,12 +8,16 @@ mod acl;
 mod bench;
 mod certs;
 mod cluster;
+mod completions;
 mod consume;
+mod context;
 mod cursor;
+mod health;
 mod init;
 mod log;
 mod produce;
 mod storage;
+mod top;
 
 mod dev_cluster;
 mod place;
@@ -34,6 +38,7 @@ mod record_lines;
 mod refusal;
 mod runtime;
 mod security;
+mod style;
 
 use std::{
     io::{self, Write},
@@ -47,7 +52,11 @@ use crate::{
     telemetry::patience::{LAST_WORDS_WITHIN, done_within},
 };
 
-use self::{error::CliError, exit::Exit};
+use self::{
+    context::{Origins, Unparsed},
+    error::CliError,
+    exit::Exit,
+};
 
 /// A commit log in one binary: one ordered history, on disk before it is acknowledged
 #[derive(Debug, Parser)]
@@ -75,8 +84,12 @@ enum Command {
     Log(log::LogCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    Health(health::HealthArgs),
+    Top(top::TopArgs),
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     #[command(subcommand)]
     Acl(acl::AclCommand),
     /// Check a configuration, or show what it comes to
@@ -86,6 +99,7 @@ enum Command {
     Storage(storage::StorageCommand),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Parses the command line of this process and does what it says.
@@ -93,9 +107,14 @@ enum Command {
 /// Blocking: until it is done; a node runs until it is told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => {
+    let (command, origins) = match context::parse::<Cli>(std::env::args_os().collect()) {
+        Ok((cli, origins)) => (cli.command, origins),
+        Err(Unparsed::Context(failure)) => {
+            let error = CliError::from(failure);
+            report(&error, &Origins::default());
+            return error.exit().into();
+        }
+        Err(Unparsed::Arguments(error)) => {
             // Help and version come as errors too. Nobody is left to be told when they cannot be printed.
             drop(error.print());
             return if error.use_stderr() {
@@ -108,7 +127,7 @@ pub fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            report(&error);
+            report(&error, &origins);
             error.exit().into()
         }
     }
@@ -124,11 +143,15 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Cursor(command) => cursor::run(command),
         Command::Log(command) => log::run(command),
         Command::Cluster(command) => cluster::run(command),
+        Command::Health(args) => health::run(args),
+        Command::Top(args) => top::run(args),
         Command::Certs(command) => certs::run(command),
+        Command::Context(command) => context::run(command),
         Command::Acl(command) => acl::run(command),
         Command::Config(command) => config::run(command, &mut io::stdout().lock()).map_err(config_error),
         Command::Storage(command) => storage::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Completions(args) => completions::run(args, &mut context::command::<Cli>()),
     }
 }
 
@@ -141,13 +164,16 @@ fn config_error(error: anyhow::Error) -> CliError {
 }
 
 /// Says once what went wrong, and what to do about it.
-fn report(error: &CliError) {
+fn report(error: &CliError, origins: &Origins) {
     if matches!(error, CliError::BrokenPipe | CliError::Denied) {
         return;
     }
     let mut text = format!("error: {error}\n");
     if let Some(hint) = error.hint() {
         text.push_str(&format!("hint: {hint}\n"));
+    }
+    for note in origins.notes(error) {
+        text.push_str(&format!("note: {note}\n"));
     }
     // When standard error is closed, the exit code still tells.
     let write = |text: String| drop(io::stderr().write_all(text.as_bytes()));
@@ -162,12 +188,10 @@ fn report(error: &CliError) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        context::command::<Cli>().debug_assert();
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     record_set::{self, RecordParts},
 };
 
-use super::error::CliError;
+use super::{error::CliError, style};
 
 /// For people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -59,7 +59,7 @@ pub(super) fn write_table<const N: usize>(
     rows: &[[String; N]],
 ) -> io::Result<()> {
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| style::width(&row[column]));
         cells.chain([titles[column].len()]).max().unwrap_or_default()
     };
     let widths: [usize; N] = std::array::from_fn(width);
@@ -68,7 +68,7 @@ pub(super) fn write_table<const N: usize>(
         let cells = row
             .iter()
             .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+            .map(|(cell, width)| format!("{cell}{:1$}", "", width - style::width(cell)));
         let line = cells.collect::<Vec<_>>().join("  ");
         writeln!(out, "{}", line.trim_end())?;
     }

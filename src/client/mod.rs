@@ -153,7 +153,11 @@ impl Shared {
         match &*producer {
             Some(producer) if !producer.has_ended() => producer.clone(),
             _ => producer
-                .insert(ProducerBuilder::new(Arc::clone(&self.router)).build())
+                .insert(
+                    ProducerBuilder::new(Arc::clone(&self.router))
+                        .of_several()
+                        .build(),
+                )
                 .clone(),
         }
     }
@@ -222,6 +226,19 @@ impl Client {
                 None => return Err(tries.unreached(Duration::ZERO, error)),
             }
         }
+    }
+
+    /// A connection to the first of its addresses, where nothing is asked yet.
+    ///
+    /// Errors: those of `Connection::open`. Cancel: safe.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn first_connection(&self) -> Result<Connection, Error> {
+        let router = &self.0.router;
+        let nodes = router.nodes();
+        let first = nodes.first().ok_or_else(|| Error::new(ErrorKind::NoAddresses))?;
+        first
+            .connection(router.settings.tls.as_ref(), self.0.within())
+            .await
     }
 
     /// That the node there did not answer.
@@ -345,14 +362,16 @@ impl Client {
     /// Errors: see [`Error`]. Cancel: safe.
     pub async fn servers(&self) -> Result<Cluster, Error> {
         let router = &self.0.router;
-        router
+        let cluster = router
             .call(
                 Need::Any,
                 self.0.within(),
                 Twice::Nothing,
                 |connection, _| async move { connection.get_cluster(false).await },
             )
-            .await
+            .await?;
+        router.learn(&cluster);
+        Ok(cluster)
     }
 
     /// The cluster as it is, and again whenever that changes. Takes one of its node's places for consumers.

@@ -180,6 +180,11 @@ impl Router {
             .leader
     }
 
+    /// Whether any node is known beside those that were given.
+    pub(super) fn knows_others(&self) -> bool {
+        self.nodes().iter().any(|node| !node.is_given)
+    }
+
     /// A node says who belongs to the cluster, and where they are.
     pub(super) fn learn(&self, cluster: &GetClusterResponse) {
         // Who belongs to no cluster, or to none any more, knows what was.

@@ -15,17 +15,12 @@ use tokio::{sync::Notify, time};
 
 use crate::proto::annals::v1::GetClusterResponse;
 
-use super::{
-    error::{Error, ErrorKind},
-    node::Node,
-    refusal::Reason,
-    router::Router,
-};
+use super::{connection::Connection, error::Error, node::Node, refusal::Reason, router::Router};
 
 /// A node that is up answers within milliseconds what it knows by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// A follower that keeps up has by then what the leader had before: two rounds of consensus on slow disks.
+/// A follower that keeps up has by then what the leader had before: some rounds of consensus on slow disks.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(100);
 
 /// How soon a node that was not reached is tried again.
@@ -65,10 +60,10 @@ async fn look_at(router: &Router, may_ask: bool) -> bool {
     let asked = nodes
         .iter()
         .filter(|node| node.is_down() || (is_used && may_ask))
-        .map(|node| async move { (node, ask(router, node, reached).await) });
+        .map(|node| ask(router, node, reached));
     let mut newest: Option<GetClusterResponse> = None;
     let mut is_allowed = may_ask;
-    for (node, answer) in join_all(asked).await {
+    for answer in join_all(asked).await {
         match answer {
             Ok(cluster) => {
                 let age = |cluster: &GetClusterResponse| {
@@ -79,12 +74,8 @@ async fn look_at(router: &Router, may_ask: bool) -> bool {
                     newest = Some(cluster);
                 }
             }
-            // It is there; whom it knows is not for this client, which goes on with what it was given and is told in refusals.
-            Err(error) if error.reason() == Some(Reason::AclDenied) => {
-                node.answered();
-                is_allowed = false;
-            }
-            Err(_) => {}
+            // Whom it knows may not be for this client, which then goes on with what it was given and is told in refusals.
+            Err(error) => is_allowed &= error.reason() != Some(Reason::AclDenied),
         }
     }
     if let Some(cluster) = newest {
@@ -93,22 +84,35 @@ async fn look_at(router: &Router, may_ask: bool) -> bool {
     is_allowed
 }
 
-/// How a node is. It keeps up when it has, a moment later, all that was `reached` before.
+/// How a node is. It keeps up when it has all that was `reached` before, at once or a moment later.
 async fn ask(router: &Router, node: &Arc<Node>, reached: u64) -> Result<GetClusterResponse, Error> {
     let within = router.settings.connect_within.min(ANSWER_WITHIN);
     let connection = node.connection(router.settings.tls.as_ref(), within).await?;
-    time::sleep(FOLLOWS_WITHIN).await;
+    let mut answer = ask_once(router, node, &connection).await?;
+    if !node.has(reached) {
+        time::sleep(FOLLOWS_WITHIN).await;
+        answer = ask_once(router, node, &connection).await?;
+    }
+    node.set_keeps_up(node.has(reached) && answer.removed_at.is_none());
+    Ok(answer)
+}
+
+async fn ask_once(
+    router: &Router,
+    node: &Node,
+    connection: &Connection,
+) -> Result<GetClusterResponse, Error> {
     let asked = time::timeout(ANSWER_WITHIN, connection.get_cluster(true)).await;
     let answer = asked.unwrap_or_else(|_| Err(Error::lost("it does not answer")));
     match &answer {
         Ok(cluster) => {
             router.heard(node, cluster.header.as_ref())?;
-            node.set_keeps_up(node.has(reached) && cluster.removed_at.is_none());
+            if !router.knows_others() {
+                // Whoever was given one address would be lost without this, should that node end now.
+                router.learn(cluster);
+            }
         }
-        Err(error) if matches!(error.kind(), ErrorKind::Lost { .. } | ErrorKind::Tls { .. }) => {
-            node.lost(&connection, error);
-        }
-        Err(_) => {}
+        Err(error) => router.note(node, connection, error),
     }
     answer
 }

@@ -206,3 +206,79 @@ impl Tries {
         Error::new(kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{refusal::Refusal, settings::Settings};
+
+    fn refused(reason: &str, leader: &str) -> Error {
+        Error::from(Refusal {
+            code: tonic::Code::Unavailable,
+            reason: reason.to_owned(),
+            message: String::new(),
+            metadata: [("leader_address".to_owned(), leader.to_owned())].into(),
+            retry_after: None,
+        })
+    }
+
+    fn tries(settings: Settings) -> (Tries, Vec<Arc<Node>>) {
+        let addresses = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().unwrap());
+        let router = Arc::new(Router::new(addresses.to_vec(), settings));
+        let nodes = router.nodes().to_vec();
+        (Tries::new(router, Some(Duration::from_secs(1))), nodes)
+    }
+
+    #[test]
+    fn what_a_node_said_counts_for_more_than_that_others_are_silent() {
+        let (mut tries, nodes) = tries(Settings::alone());
+        tries.note(&nodes[0], &Error::lost("it is gone"));
+        tries.note(&nodes[1], &refused("NO_LEADER", ""));
+        let told = tries.given_up(Error::lost("it is gone"));
+        assert_eq!(told.reason(), Some(Reason::NoLeader));
+        // Until it is silent too.
+        tries.note(&nodes[1], &Error::lost("it went as well"));
+        let told = tries.given_up(Error::lost("it went as well")).to_string();
+        assert!(told.contains("127.0.0.1:1: it is gone"), "{told}");
+        assert!(told.contains("127.0.0.1:2: it went as well"), "{told}");
+    }
+
+    #[test]
+    fn a_hint_is_followed_once_and_then_all_are_asked_again() {
+        let (mut tries, nodes) = tries(Settings::alone());
+        tries.note(&nodes[0], &refused("NOT_LEADER", "127.0.0.1:3"));
+        let leader = tries.pick(Need::Leader).unwrap();
+        assert_eq!(leader.address.to_string(), "127.0.0.1:3");
+        // It says the same of another one, and that one of the first.
+        tries.note(&leader, &refused("NOT_LEADER", "127.0.0.1:1"));
+        let next = tries.pick(Need::Leader).unwrap();
+        assert_eq!(next.address, nodes[1].address, "it was asked already");
+    }
+
+    #[tokio::test]
+    async fn an_address_is_tried_after_the_other_and_then_again() {
+        let (mut tries, nodes) = tries(Settings::alone());
+        let mut node = tries.first(Need::Any);
+        let mut tried = Vec::new();
+        for _ in 0..4 {
+            tried.push(node.address.clone());
+            node = tries
+                .next(Need::Any, &node, Error::lost("it is gone"))
+                .await
+                .unwrap();
+        }
+        let [one, two] = [&nodes[0].address, &nodes[1].address].map(Address::clone);
+        assert_eq!(tried, [one.clone(), two.clone(), one, two]);
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_shared_by_those_that_are_not_tried_yet() {
+        let (mut tries, nodes) = tries(Settings::alone());
+        let about = |share: Duration, ms: u64| share.as_millis().abs_diff(u128::from(ms)) < 100;
+        let long = Duration::from_secs(9);
+        assert!(about(tries.share(long), 500));
+        tries.note(&nodes[0], &Error::lost("it is gone"));
+        assert!(about(tries.share(long), 1000));
+        assert_eq!(tries.share(Duration::from_millis(7)), Duration::from_millis(7));
+    }
+}

@@ -127,6 +127,7 @@ impl Watching {
             }
         };
         self.router.heard(node, view.header.as_ref())?;
+        self.router.learn(&view);
         self.tries.succeeded();
         self.tries.backoff.progress();
         Ok(view)

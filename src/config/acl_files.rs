@@ -1,6 +1,7 @@
 //! The files of a policy: read, and put in force.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -91,7 +92,20 @@ impl PolicyFileError {
     }
 }
 
-/// What the files hold.
+/// What the files hold, as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PolicyContents {
+    policy: Vec<u8>,
+    model: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for PolicyContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PolicyContents")
+    }
+}
+
+/// What the files say.
 struct Texts {
     policy: Vec<u8>,
     model: Model,
@@ -102,15 +116,15 @@ impl PolicyFiles {
     ///
     /// Blocking. Errors: what is wrong with the files.
     pub fn open(&self) -> Result<Acl, PolicyFileError> {
-        let texts = self.read()?;
+        let texts = self.parse(self.contents()?)?;
         Acl::new(texts.model, &self.name(), &texts.policy).map_err(wrong_policy)
     }
 
-    /// Puts what the files hold now in force.
+    /// Puts what the files hold in force.
     ///
-    /// Blocking. Errors: what is wrong with them; what was in force stays.
-    pub fn reload(&self, acl: &Acl) -> Result<Changed, PolicyFileError> {
-        let texts = self.read()?;
+    /// Errors: what is wrong with it; what was in force stays.
+    pub fn put_in_force(&self, contents: PolicyContents, acl: &Acl) -> Result<Changed, PolicyFileError> {
+        let texts = self.parse(contents)?;
         acl.reload_with(texts.model, &self.name(), &texts.policy)
             .map_err(wrong_policy)
     }
@@ -121,18 +135,28 @@ impl PolicyFiles {
         self.policy.display().to_string()
     }
 
-    fn read(&self) -> Result<Texts, PolicyFileError> {
-        let model = match &self.model {
+    /// What the files hold now.
+    ///
+    /// Blocking. Errors: one cannot be read.
+    pub fn contents(&self) -> Result<PolicyContents, PolicyFileError> {
+        Ok(PolicyContents {
+            model: self.model.as_deref().map(read).transpose()?,
+            policy: read(&self.policy)?,
+        })
+    }
+
+    fn parse(&self, contents: PolicyContents) -> Result<Texts, PolicyFileError> {
+        let PolicyContents { policy, model } = contents;
+        let model = match self.model.as_ref().zip(model) {
             None => Model::built_in(),
-            Some(path) => {
+            Some((path, text)) => {
                 let of_model = |error| PolicyFileError::Wrong {
                     of_model: true,
                     error,
                 };
-                Model::parse(&path.display().to_string(), &read(path)?).map_err(of_model)?
+                Model::parse(&path.display().to_string(), &text).map_err(of_model)?
             }
         };
-        let policy = read(&self.policy)?;
         Ok(Texts { policy, model })
     }
 }

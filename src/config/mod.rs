@@ -32,12 +32,13 @@ mod words;
 use std::path::Path;
 
 pub use acl::{AclMode, Enforcement, ModelFile};
-pub use acl_files::{PolicyFileError, PolicyFiles};
+pub use acl_files::{PolicyContents, PolicyFileError, PolicyFiles};
 pub use addresses::{Auto, HostPort};
 pub use cluster::Founding;
 pub use environment::{process_environment, variable};
 pub use error::{ConfigError, ConfigErrors, Excerpt, Problem};
 pub use gossip_keys::{GossipKeyError, GossipKeyFile, GossipKeyProblem};
+pub(crate) use nearest::nearest;
 pub use options::{Acl, Cluster, Config, Key, Limits, Listen, Log, Node, Telemetry, Tls, keys};
 pub use origin::{Origin, Origins};
 pub use reasons::{reason, section_reason};

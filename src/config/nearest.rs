@@ -2,7 +2,7 @@
 
 /// The candidate with the fewest edits from `name`, if it is near enough to be a guess worth printing: at most one
 /// edit in three characters.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()

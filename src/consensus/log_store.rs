@@ -91,7 +91,8 @@ impl Pending {
             Ok(placed) => self.shared.window.synced(placed),
             Err(_) => self.shared.window.fail(),
         }
-        callback.io_completed(result.map(drop));
+        let landed = (callback, result.map(drop));
+        self.shared.landing.land(&self.shared, landed);
     }
 }
 
@@ -202,6 +203,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         }
+        self.shared.landing.open(&self.shared);
         self.shared.window.push(&entries);
         self.shared.facts().last = last;
         let mut pending = Pending {

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     DamageBoard, codec,
+    landing::Landing,
     log_port::SharedLogPort,
     types::{RaftEntry, RaftLogId, RaftStoredMembership, RaftVote, entry_of},
     window::Window,
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) port: SharedLogPort,
     pub(super) view: Arc<ArcSwap<LogView>>,
     pub(super) window: Window,
+    pub(super) landing: Landing,
     facts: Mutex<Facts>,
     /// Records below were dropped by a committed trim.
     trim_point: AtomicU64,
@@ -85,6 +87,7 @@ impl Shared {
             port,
             view,
             window: Window::new(last.plus(1)),
+            landing: Landing::default(),
             facts: Mutex::new(Facts {
                 vote: recovered.vote,
                 last: recovered.last,

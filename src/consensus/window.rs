@@ -4,13 +4,13 @@
 //! they are here. Replication to followers that keep up is served from here too, so that it touches no file.
 
 use std::{
-    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 
+use super::pieces::Pieces;
 use crate::{
     clock,
     storage::{
@@ -46,7 +46,7 @@ pub(super) struct Progress {
 struct Inner {
     /// Number of the first slot's entry; where there is no slot, of the next entry that will be appended.
     first: LogIndex,
-    slots: VecDeque<Slot>,
+    slots: Pieces<Slot>,
     bytes: usize,
     synced_to: LogIndex,
     /// Since when the next sync is due: the last one, or when there was something to sync again. `None` while nothing waits.
@@ -75,7 +75,7 @@ impl Window {
         Self {
             inner: Mutex::new(Inner {
                 first: next,
-                slots: VecDeque::new(),
+                slots: Pieces::new(),
                 bytes: 0,
                 synced_to: next,
                 sync_due_since: None,
@@ -116,31 +116,36 @@ impl Window {
         }
     }
 
-    /// The entries up to the last of `placed` are synced.
+    /// The entries up to the last of `placed` are synced. Nobody is woken by that.
     pub(super) fn synced(&self, placed: &[Placed]) {
         let Some(last) = placed.last() else { return };
-        let synced_to = {
-            let mut inner = self.lock();
-            for placed in placed {
-                if let Some(slot) = inner.slot(placed.log_index) {
-                    slot.outcome = Some(placed.outcome);
-                }
+        let mut inner = self.lock();
+        for placed in placed {
+            if let Some(slot) = inner.slot(placed.log_index) {
+                slot.outcome = Some(placed.outcome);
             }
-            // A log that was replaced meanwhile by an installed one is further already.
-            inner.synced_to = inner.synced_to.max(last.log_index.plus(1));
-            inner.sync_due_since = inner.is_syncing().then(clock::now);
-            inner.evict();
-            inner.synced_to
-        };
+        }
+        // A log that was replaced meanwhile by an installed one is further already.
+        inner.synced_to = inner.synced_to.max(last.log_index.plus(1));
+        inner.sync_due_since = inner.is_syncing().then(clock::now);
+        inner.evict();
+    }
+
+    /// Wakes whoever waits for what is synced by now.
+    pub(super) fn publish_synced(&self) {
+        // Held meanwhile, so that what a truncation says later is not overwritten.
+        let inner = self.lock();
         self.progress.send_if_modified(|progress| {
-            let moves = synced_to > progress.to;
-            progress.to = synced_to;
+            let moves = inner.synced_to > progress.to;
+            progress.to = inner.synced_to;
             moves
         });
     }
 
     /// An append has failed: the log ends here, and whoever waits for a sync waits for nothing.
     pub(super) fn fail(&self) {
+        // What was synced before is synced, though nobody may have been told yet.
+        self.publish_synced();
         self.progress.send_modify(|progress| progress.failed = true);
     }
 
@@ -214,7 +219,7 @@ impl Window {
         let skip = usize::try_from(from.distance_from(inner.first)).unwrap_or(usize::MAX);
         let want = usize::try_from(below.distance_from(from)).unwrap_or(usize::MAX);
         let mut bytes = 0;
-        let entries = inner.slots.iter().skip(skip).take(want);
+        let entries = inner.slots.starting_at(skip).take(want);
         let fits = |slot: &&Slot| {
             let more = bytes < bytes_max;
             bytes += cost(&slot.entry);
@@ -245,7 +250,7 @@ impl Window {
     pub(super) fn reset(&self, next: LogIndex) {
         *self.lock() = Inner {
             first: next,
-            slots: VecDeque::new(),
+            slots: Pieces::new(),
             bytes: 0,
             synced_to: next,
             sync_due_since: None,
@@ -410,7 +415,10 @@ mod tests {
         let window = Window::new(LogIndex(1));
         window.push(&[entry(1, 1)]);
         let wait = window.wait_synced(LogIndex(1));
-        let sync = async { window.synced(&[stored(1, 0)]) };
+        let sync = async {
+            window.synced(&[stored(1, 0)]);
+            window.publish_synced();
+        };
         assert_eq!(futures::join!(wait, sync).0, Some(()));
     }
 

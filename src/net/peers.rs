@@ -7,7 +7,10 @@ use std::{
 };
 
 use slog::{Logger, error, warn};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -23,6 +26,7 @@ use super::{
     appends,
     connection::{Connection, Ends},
     context::Context,
+    members_only::MembersOnly,
     refusals::PeerRefusal,
     services::peer::PeerV1,
     strangers::Strangers,
@@ -30,6 +34,7 @@ use super::{
 use crate::{
     actors::{
         peer::{HandlerSlot, Incarnation, PeerIdentity, Rival},
+        raft::ClusterState,
         replicator::Replicators,
     },
     certs, clock,
@@ -111,7 +116,10 @@ async fn serve_calls(
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
         .layer(MapRequestLayer::new(with_asked))
-        .add_service(InterceptedService::new(calls, gate))
+        .add_service(InterceptedService::new(
+            MembersOnly::new(calls, gate.clone()),
+            gate,
+        ))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), kill.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -250,6 +258,30 @@ impl Gate {
             }
             (None, None) => Ok(Acquaintance::Member),
             (None, Some(_)) => Err(Stranger::Nobody),
+        }
+    }
+
+    /// Changes whenever who belongs may have changed; `None` where nobody is asked who he is.
+    pub(super) fn memberships(&self) -> Option<watch::Receiver<ClusterState>> {
+        let parts = &self.context.parts;
+        let cluster = parts.cluster.as_ref().filter(|_| parts.tls.is_some());
+        cluster.map(|cluster| cluster.board.subscribe())
+    }
+
+    /// Whether a caller that was let in as a member is one still.
+    ///
+    /// Errors: it is not.
+    pub(super) fn is_still_member(&self, ends: &Ends, node: NodeId) -> Result<(), Status> {
+        match self.acquaintance(ends, node) {
+            Ok(Acquaintance::Member) => Ok(()),
+            Ok(Acquaintance::Known | Acquaintance::Stranger) | Err(_) => {
+                let subject = ends.caller.as_ref().map(certs::Caller::subject);
+                let stranger = Stranger::NoMember {
+                    node,
+                    subject: subject.unwrap_or_default().to_owned(),
+                };
+                Err(Status::new(stranger.code(), stranger.to_string()))
+            }
         }
     }
 

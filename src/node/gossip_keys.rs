@@ -1,18 +1,23 @@
 //! The keys of gossip of a node, and how others come into force while it runs.
 
-use super::reload::{ReloadError, Reloadable};
-use crate::{actors::membership::GossipRing, config::GossipKeyFile};
+use super::reload::{LastLook, ReloadError, Reloadable};
+use crate::{actors::membership::GossipRing, config::GossipKeyFile, types::GossipKeys};
 
 /// Puts the keys that the file holds on the ring, whenever they are others.
 #[derive(Debug)]
 pub(super) struct GossipKeysReload {
     ring: GossipRing,
     file: GossipKeyFile,
+    last_look: LastLook<GossipKeys>,
 }
 
 impl GossipKeysReload {
     pub(super) fn new(ring: GossipRing, file: GossipKeyFile) -> Self {
-        Self { ring, file }
+        Self {
+            ring,
+            file,
+            last_look: LastLook::default(),
+        }
     }
 
     /// What is wrong is told once, and not at each look.
@@ -40,6 +45,9 @@ impl Reloadable for GossipKeysReload {
                 return self.refuse(ReloadError { source, remedy }, at_once);
             }
         };
+        if !self.last_look.is_settled(keys.clone()) && !at_once {
+            return Ok(None);
+        }
         let count = match keys.iter().count() {
             1 => "1 key".to_owned(),
             count => format!("{count} keys"),

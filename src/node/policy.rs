@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use slog::{Logger, info};
 
-use super::reload::{ReloadError, Reloadable};
+use super::reload::{LastLook, ReloadError, Reloadable};
 use crate::{
     acl::{Acl, Changed},
-    config::{Config, Enforcement, PolicyFileError, PolicyFiles},
+    config::{Config, Enforcement, PolicyContents, PolicyFileError, PolicyFiles},
     net::authorization::Authorization,
 };
 
@@ -43,6 +43,7 @@ impl NodePolicy {
 pub(super) struct PolicyReload {
     acl: Acl,
     files: PolicyFiles,
+    last_look: LastLook<PolicyContents>,
     /// What was told of files that are wrong: once, and not at each look.
     told: Mutex<Option<String>>,
 }
@@ -58,6 +59,7 @@ impl PolicyReload {
         Self {
             acl: policy.authorization.acl.clone(),
             files: policy.files.clone(),
+            last_look: LastLook::default(),
             told: Mutex::default(),
         }
     }
@@ -69,7 +71,14 @@ impl Reloadable for PolicyReload {
     }
 
     fn reload(&self, at_once: bool) -> Result<Option<String>, ReloadError> {
-        let reloaded = self.files.reload(&self.acl);
+        let contents = self.files.contents();
+        if let Ok(contents) = &contents
+            && !self.last_look.is_settled(contents.clone())
+            && !at_once
+        {
+            return Ok(None);
+        }
+        let reloaded = contents.and_then(|contents| self.files.put_in_force(contents, &self.acl));
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match reloaded {
             Ok(Changed::Yes { rules }) => {
@@ -102,5 +111,50 @@ impl Reloadable for PolicyReload {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use slog::{Discard, o};
+
+    use super::*;
+    use crate::acl::{Right, Who};
+
+    const ALLOWS: &str = "p, app, log, *\n";
+    const DENIES: &str = "p, app, log, *\np, app, log, produce, deny\n";
+
+    /// The bug: of a policy that was written in place, and not put there by renaming, what was there by then was in force for a second: the
+    /// lines that allow, and not those behind them that deny.
+    #[test]
+    fn a_policy_that_is_being_written_comes_into_force_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.csv");
+        let put = |text: &str| fs::write(&path, text).unwrap();
+        put("p, other, log, produce\n");
+        let files = PolicyFiles {
+            policy: path.clone(),
+            model: None,
+        };
+        let authorization = Authorization {
+            acl: files.open().unwrap(),
+            shadow: false,
+        };
+        let acl = authorization.acl.clone();
+        let policy = NodePolicy { authorization, files };
+        let reload = PolicyReload::new(&policy, &Logger::root(Discard, o!()));
+        let may_produce = || acl.decide(Who::Named("app"), Right::PRODUCE).allowed;
+        let look = |at_once| reload.reload(at_once).unwrap().is_some();
+
+        assert!(!look(false));
+        put(ALLOWS);
+        assert!(!look(false) && !may_produce(), "there may be more to come");
+        put(DENIES);
+        assert!(!look(false) && !may_produce(), "it has just changed");
+        assert!(look(false) && !may_produce());
+        put(ALLOWS);
+        assert!(look(true) && may_produce(), "somebody says that it is whole");
     }
 }

@@ -4,7 +4,12 @@
 //! Content is compared, and not times or events: Kubernetes swaps a symbolic link far above the file, and editors replace files
 //! in ways of their own. A second is soon enough, and reading a few files costs nothing.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use slog::{Logger, error, info};
 use tokio::{
@@ -39,6 +44,27 @@ pub(super) struct ReloadError {
     pub(super) source: Box<dyn Error + Send + Sync>,
     /// What to do about it.
     pub(super) remedy: String,
+}
+
+/// What was found at the last look: nothing is taken that is not the same at two looks in a row, since a file that is written in place is
+/// there by halves meanwhile.
+#[derive(Debug)]
+pub(super) struct LastLook<T>(Mutex<Option<T>>);
+
+impl<T> Default for LastLook<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: PartialEq> LastLook<T> {
+    /// Whether what is `found` now may be taken.
+    pub(super) fn is_settled(&self, found: T) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = last.as_ref() == Some(&found);
+        *last = Some(found);
+        is_same
+    }
 }
 
 /// Asks for a look at once. Clones are the same.

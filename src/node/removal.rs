@@ -1,7 +1,9 @@
 //! Whether this node still belongs to its cluster: found out, remembered on disk, and acted upon.
 //!
 //! Who is removed may never receive the entry that says so, as when it was out of reach then. So a member that does not lead
-//! asks another one, again and again, which membership is the newest committed one. Once it is not in it any more, the fence
+//! asks another one, again and again, which membership is the newest committed one. So does a node with data that knows of no
+//! membership which is committed and has it, as after a restart at which its note of what is committed was lost: the leader's word counts
+//! for that one, since somebody else may not have read yet that it belongs. Once it is not in it any more, the fence
 //! is up for ever: a file in the data directory says so to the next start.
 
 use std::{
@@ -125,9 +127,10 @@ impl Removal {
                 },
                 _ = looks.tick() => {
                     looked = looked.wrapping_add(1);
-                    if belonged && (looked.is_multiple_of(LOOKS_WITHOUT_DOUBT) || self.is_in_doubt(&state)) {
+                    let may_belong = belonged || self.has_data;
+                    if may_belong && (looked.is_multiple_of(LOOKS_WITHOUT_DOUBT) || self.is_in_doubt(&state)) {
                         asked = asked.wrapping_add(1);
-                        if let Some(removed_at) = self.ask(&state, asked).await {
+                        if let Some(removed_at) = self.ask(&state, belonged, asked).await {
                             return removed_at;
                         }
                         self.forget_those_gone(&state);
@@ -144,7 +147,7 @@ impl Removal {
     }
 
     /// Asks one member after the other, the leader every other time.
-    async fn ask(&self, state: &ClusterState, asked: usize) -> Option<LogIndex> {
+    async fn ask(&self, state: &ClusterState, belonged: bool, asked: usize) -> Option<LogIndex> {
         let leader = self.port.leadership().leader;
         if leader == Some(self.own) {
             return None;
@@ -153,7 +156,10 @@ impl Removal {
         let next = others.get(asked.checked_rem(others.len())?).copied().copied();
         let target = leader.filter(|_| asked.is_multiple_of(2)).or(next)?;
         let answer = self.calls.describe(target, ANSWER_WITHIN).await.ok()?;
-        left_out_by(self.own, &self.board.state(), &answer)
+        match belonged {
+            true => left_out_by(self.own, &self.board.state(), &answer),
+            false => left_out_by_leader(self.own, target, &self.board.state(), &answer),
+        }
     }
 
     /// Tells by gossip whether the node belongs: one that did and does not any more is not taken in again.
@@ -218,12 +224,26 @@ fn left_out_by(own: NodeId, state: &ClusterState, answer: &PeerDescription) -> O
     (is_later && is_left_out).then_some(answer.membership_at)
 }
 
+/// The same of a node that is not known to belong by its own log, and has data, so that a leader counted it among the members once.
+/// Only the word of a leader counts, of no term before that which this node knows, and only when it has the node neither among those
+/// who belong for certain nor among those whose change is under way.
+fn left_out_by_leader(
+    own: NodeId,
+    target: NodeId,
+    state: &ClusterState,
+    answer: &PeerDescription,
+) -> Option<LogIndex> {
+    let leads = answer.leader == Some(target) && answer.term >= state.term;
+    let belongs = answer.members.contains(&own) || answer.progress_of(own).is_some();
+    (leads && !answer.members.is_empty() && !belongs).then_some(answer.membership_at)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::storage::fs::RealFileSystem;
+    use crate::{actors::peer::Progress, storage::fs::RealFileSystem, types::Term};
 
     const OWN: NodeId = NodeId(1);
 
@@ -255,6 +275,41 @@ mod tests {
         assert_eq!(left_out_by(OWN, &own, &answer(4, &[2, 3])), None);
         assert_eq!(left_out_by(OWN, &own, &answer(6, &[1, 2])), None);
         assert_eq!(left_out_by(OWN, &own, &answer(6, &[])), None);
+    }
+
+    /// The bug: a node that was removed while it was away, and lost its note of what is committed, asked nobody for as long as it ran.
+    #[test]
+    fn where_nothing_is_known_to_be_committed_a_leader_is_believed_and_nobody_else() {
+        const LEADER: NodeId = NodeId(2);
+        let own = ClusterState {
+            term: Term(3),
+            ..ClusterState::default()
+        };
+        let answer = PeerDescription {
+            term: Term(3),
+            leader: Some(LEADER),
+            membership_at: LogIndex(6),
+            members: BTreeSet::from([LEADER, NodeId(3)]),
+            ..PeerDescription::default()
+        };
+        let says = |target, answer: &PeerDescription| left_out_by_leader(OWN, target, &own, answer);
+        assert_eq!(says(LEADER, &answer), Some(LogIndex(6)));
+        assert_eq!(
+            says(NodeId(3), &answer),
+            None,
+            "it is a follower, and may be behind"
+        );
+        let (mut old, mut counted, mut joining) = (answer.clone(), answer.clone(), answer);
+        old.term = Term(2);
+        assert_eq!(says(LEADER, &old), None, "it was deposed");
+        counted.members.insert(OWN);
+        assert_eq!(says(LEADER, &counted), None);
+        joining.progress.push(Progress {
+            node: OWN,
+            matched: None,
+            silent_for: None,
+        });
+        assert_eq!(says(LEADER, &joining), None, "it is being taken in");
     }
 
     #[test]

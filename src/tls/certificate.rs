@@ -105,10 +105,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, if there is one; the outer `None`: it is no field.
-    #[expect(
-        clippy::option_option,
-        reason = "damaged, at the end, and a field are three things"
-    )]
     fn next_if_any(&mut self) -> Option<Option<(u8, &'a [u8])>> {
         if self.0.is_empty() {
             return Some(None);

@@ -33,6 +33,73 @@ pub struct Encrypted {
     fate: Fate,
 }
 
+impl Drop for Encrypted {
+    /// Says to the other side that this is the end, as far as the system takes it at once: whoever hears less cannot tell it from a
+    /// connection that somebody has cut.
+    fn drop(&mut self) {
+        let (socket, mut session) = match &mut self.stream {
+            TlsStream::Client(stream) => {
+                let (socket, session) = stream.get_mut();
+                (socket, Session::Client(session))
+            }
+            TlsStream::Server(stream) => {
+                let (socket, session) = stream.get_mut();
+                (socket, Session::Server(session))
+            }
+        };
+        let Some(tcp) = &socket.tcp else { return };
+        session.send_close_notify();
+        while session.wants_write() {
+            // A connection that is lost, or full, has heard all that it will.
+            if !matches!(session.write_tls(&mut AtOnce(tcp)), Ok(1..)) {
+                return;
+            }
+        }
+    }
+}
+
+/// What the two kinds of sessions have in common, which the library does not say in a type.
+enum Session<'a> {
+    Client(&'a mut rustls::ClientConnection),
+    Server(&'a mut rustls::ServerConnection),
+}
+
+impl Session<'_> {
+    fn send_close_notify(&mut self) {
+        match self {
+            Self::Client(session) => session.send_close_notify(),
+            Self::Server(session) => session.send_close_notify(),
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Client(session) => session.wants_write(),
+            Self::Server(session) => session.wants_write(),
+        }
+    }
+
+    fn write_tls(&mut self, to: &mut dyn io::Write) -> io::Result<usize> {
+        match self {
+            Self::Client(session) => session.write_tls(to),
+            Self::Server(session) => session.write_tls(to),
+        }
+    }
+}
+
+/// Writes what a socket takes without waiting.
+struct AtOnce<'a>(&'a TcpStream);
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What ended an encrypted connection, if it was TLS that did: the other side may say only behind the handshake that it does not
 /// take one's certificate. Clones are the same.
 #[derive(Clone, Debug, Default)]

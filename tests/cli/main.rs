@@ -4,8 +4,10 @@ mod support;
 
 mod bench;
 mod certs;
+mod completions;
 mod consume;
 mod contact;
+mod context;
 mod cursors;
 mod golden;
 mod init;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use annals::{
     actors::replicator::faults::Cut,
+    consensus::links::Lane,
     proto::{
         annals::v1::{ProduceRequest, Record, RecordSet},
         log::v1::{GetServersRequest, log_client::LogClient},
@@ -257,7 +258,7 @@ async fn a_follower_whose_link_broke_while_nothing_was_on_its_way_forwards_the_n
                 .beginning("lost the connection to a peer")
                 .len()
         };
-        until("both lanes to be lost", async || lost() == 2 * times).await;
+        until("all lanes to be lost", async || lost() == Lane::ALL.len() * times).await;
         cluster.faults.heal(from, to);
         until("the link to be whole", async || {
             let links = cluster.node(follower).refs.links.status();

@@ -353,3 +353,26 @@ async fn a_node_of_another_cluster_of_the_same_name_is_neither_shown_nor_added()
     assert_eq!(ending.exit_code, 0, "{ending:?}");
     cluster.stop().await;
 }
+
+/// What it knew was a note that is never synced: without it no membership was committed for certain, so that nobody was asked, and the node
+/// looked for a leader for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_while_it_was_down_and_knows_nothing_to_be_committed_finds_out() {
+    let mut cluster = Cluster::found(3).await;
+    let leader = cluster.until_led().await;
+    let gone = cluster.follower(leader);
+    cluster.kill(gone).await;
+    remove(&cluster, leader, cluster.id(gone)).await;
+    let note = cluster.place(gone).log_directory().join("committed");
+    // It may not have been written yet.
+    drop(std::fs::remove_file(note));
+    cluster.begin(gone, Port::Other).await;
+    until("the node to find out", async || {
+        let lines = &cluster.node(gone).lines;
+        !lines
+            .beginning("this node was removed from its cluster")
+            .is_empty()
+    })
+    .await;
+    cluster.stop().await;
+}

@@ -10,7 +10,7 @@ const REFUSED: i32 = 5;
 /// What was made, in a directory of the test's own.
 struct Made {
     printed: String,
-    _above: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Made {
@@ -21,7 +21,7 @@ impl Made {
         let line = annals().arg("init").arg(above.path().join("secured"));
         Self {
             printed: line.args(["--port", &port]).args(args).run().text(),
-            _above: above,
+            directory: above,
         }
     }
 
@@ -75,6 +75,22 @@ fn a_node_that_was_made_serves_its_clients_as_printed_and_nobody_else() {
         shell(&by_environment).run().text(),
         "1 record at offsets 1..2\nhello\nhello\n"
     );
+
+    let contexts = made.directory.path().join("contexts");
+    let by_name =
+        made.lines("Or, for good: the line that follows makes a context (`annals context --help`):");
+    let line = format!(
+        "export ANNALS_CONFIG_DIR='{}'\n{}",
+        contexts.display(),
+        by_name.join("\n")
+    );
+    let said = shell(&line).run().text();
+    let file = contexts.join("contexts.toml");
+    let wanted = format!(
+        "context \"annals\" is in {}; it is the current one\n1 record at offsets 2..3\nhello\nhello\nhello\n",
+        file.display()
+    );
+    assert_eq!(said, wanted);
 
     let [status] = made.lines("As admin:")[..] else {
         panic!("there are other lines: {}", made.printed);

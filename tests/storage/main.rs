@@ -6,6 +6,7 @@
 mod support;
 
 mod history;
+mod stage;
 
 mod commit_note_test;
 mod cursors_test;

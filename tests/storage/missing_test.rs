@@ -4,62 +4,28 @@ use std::{io, path::PathBuf};
 
 use annals::{
     storage::{
-        CutError, Last, Log, LogOptions, MissingSegments, ReadEntriesError, ReadError, Rebuilt,
-        control::Control, entry::Payload, fs::FileSystem,
+        CutError, Log, LogOptions, MissingSegments, ReadEntriesError, ReadError, control::Control,
+        entry::Payload, fs::FileSystem,
     },
     types::{LogIndex, Offset},
 };
 
 use crate::{
-    history::{History, batch, directory, open, options, read_all},
-    support::sim_fs::{Fault, Leaves, On, SimFileSystem, Snapshot},
+    history::{batch, directory, open, options, read_all},
+    stage::{FiveSegments, store},
+    support::sim_fs::{Fault, Leaves, On},
 };
-
-/// A log of five segments of three entries, two records each.
-struct Whole {
-    fs: SimFileSystem,
-    snapshot: Snapshot,
-    history: History,
-}
-
-fn store(first: u64) -> PathBuf {
-    directory().join(format!("{first:020}.store"))
-}
 
 fn beginning() -> PathBuf {
     directory().join("beginning")
 }
 
+/// Two records each.
 fn records(number: u64) -> Payload {
     Payload::Records(batch(format!("entry {number}"), 2))
 }
 
-impl Whole {
-    fn new() -> Self {
-        Self::of(records)
-    }
-
-    fn of(payload: impl Fn(u64) -> Payload) -> Self {
-        let fs = SimFileSystem::new(1);
-        let (mut log, _) = open(&fs, options()).unwrap();
-        let mut history = History::new();
-        for number in 1..=15 {
-            if number % 3 == 1 {
-                log.roll().unwrap();
-            }
-            history.append_to(&mut log, 1 + number / 6, 1000 + number, payload(number));
-            log.sync().unwrap();
-        }
-        log.mark().unwrap();
-        drop(log);
-        let snapshot = fs.snapshot();
-        Self {
-            fs,
-            snapshot,
-            history,
-        }
-    }
-
+impl FiveSegments {
     /// Puts everything back, and removes the stores of the segments that begin with these entries.
     fn without(&self, firsts: &[u64]) {
         self.fs.restore(&self.snapshot);
@@ -67,10 +33,6 @@ impl Whole {
             self.fs.remove(&store(*first)).unwrap();
         }
         self.fs.sync_dir(directory()).unwrap();
-    }
-
-    fn offset_of(&self, number: u64) -> Offset {
-        self.history.checkpoint(number - 1).next_offset()
     }
 
     /// The log is readable from the entry `there` on, and what is missing before that is damage to everybody.
@@ -97,23 +59,10 @@ fn is_damage(error: &ReadEntriesError) -> bool {
     matches!(error, ReadEntriesError::Read(ReadError::Corrupt { .. }))
 }
 
-/// Writes what is missing anew, as another node would give it.
-fn rebuilt(log: &Log, history: &History) -> Rebuilt {
-    let gap = log.state().gap(LogIndex(1)).unwrap();
-    let Last::Exactly(last) = gap.last() else {
-        panic!("others follow");
-    };
-    let mut rebuild = log.state().rebuild(gap).unwrap();
-    while rebuild.next() <= last {
-        rebuild.append(history.entry(rebuild.next().get())).unwrap();
-    }
-    rebuild.finish().unwrap()
-}
-
 /// The bug: the log opened as if they had been trimmed, and readers of what was acknowledged were told so.
 #[test]
 fn first_segments_that_are_missing_are_damage_and_no_trim() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     for missing in [&[1][..], &[1, 4], &[1, 4, 7, 10]] {
         whole.without(missing);
         for _ in 0..2 {
@@ -143,7 +92,7 @@ fn first_segments_that_are_missing_are_damage_and_no_trim() {
 
 #[test]
 fn nobody_is_given_the_segments_behind_those_that_are_missing() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     for missing in [&[1][..], &[1, 4], &[4], &[7, 10]] {
         whole.without(missing);
         let (log, _) = open(&whole.fs, options()).unwrap();
@@ -162,7 +111,7 @@ fn nobody_is_given_the_segments_behind_those_that_are_missing() {
 /// What is missing may be many times as long as a segment is allowed to be.
 #[test]
 fn missing_segments_come_back_from_entries_as_several_whatever_fails_meanwhile() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     let small = LogOptions {
         segment_bytes: 200,
         ..options()
@@ -175,7 +124,7 @@ fn missing_segments_come_back_from_entries_as_several_whatever_fails_meanwhile()
     for nth in 1.. {
         whole.without(&[1, 4, 7]);
         let (mut log, _) = again(nth);
-        let rebuilt = rebuilt(&log, &whole.history);
+        let rebuilt = whole.rebuilt(&log, 1).unwrap();
         assert!(rebuilt.segments() > 3, "{rebuilt:?}");
         let fault = Fault::nth(On::Any, nth, io::ErrorKind::Other);
         whole.fs.inject(fault.leaving(Leaves::Mixture).lasting());
@@ -187,7 +136,7 @@ fn missing_segments_come_back_from_entries_as_several_whatever_fails_meanwhile()
             cut_short += 1;
             assert!(replaced.is_err(), "call {nth}: it was repaired");
             whole.check(&log, missing.last.get() + 1);
-            let rebuilt = self::rebuilt(&log, &whole.history);
+            let rebuilt = whole.rebuilt(&log, 1).unwrap();
             log.replace(rebuilt).unwrap();
         }
         whole.history.check(&log);
@@ -205,7 +154,7 @@ fn missing_segments_come_back_from_entries_as_several_whatever_fails_meanwhile()
 
 #[test]
 fn what_is_missing_is_not_truncated_and_what_follows_on_it_is() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     whole.without(&[1, 4]);
     let (mut log, _) = open(&whole.fs, options()).unwrap();
     for from in [1, 3, 6] {
@@ -239,7 +188,7 @@ fn trimmed_later(number: u64) -> Payload {
 
 #[test]
 fn what_a_committed_trim_lets_go_is_not_missing_whoever_removed_it() {
-    let whole = Whole::of(trimmed_later);
+    let whole = FiveSegments::of(trimmed_later);
     for (missing, committed, is_missing) in [
         (&[1][..], 13, false),
         (&[1, 4, 7], 13, false),
@@ -262,7 +211,7 @@ fn what_a_committed_trim_lets_go_is_not_missing_whoever_removed_it() {
 
 #[test]
 fn a_trim_of_what_is_missing_ends_it_for_good() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     whole.without(&[1, 4]);
     let (mut log, _) = open(&whole.fs, options()).unwrap();
     let trimmed = log.trim(whole.offset_of(7)).unwrap();
@@ -279,7 +228,7 @@ fn a_trim_of_what_is_missing_ends_it_for_good() {
 
 #[test]
 fn of_a_trimmed_log_the_next_segment_is_missed_and_written_anew() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     let (mut log, _) = open(&whole.fs, options()).unwrap();
     log.trim(whole.offset_of(7)).unwrap();
     drop(log);
@@ -312,7 +261,7 @@ fn of_a_trimmed_log_the_next_segment_is_missed_and_written_anew() {
 /// Logs of earlier versions do not say where they begin. What can be told of them is taken down; what cannot is not believed.
 #[test]
 fn a_log_that_does_not_say_where_it_begins_is_read_and_passed_on_only_where_that_is_known() {
-    let whole = Whole::of(trimmed_later);
+    let whole = FiveSegments::of(trimmed_later);
     // From the first entry on: nothing can be missing, and from now on it says so.
     whole.fs.remove(&beginning()).unwrap();
     drop(open(&whole.fs, options()).unwrap());
@@ -341,7 +290,7 @@ fn a_log_that_does_not_say_where_it_begins_is_read_and_passed_on_only_where_that
 
 #[test]
 fn a_beginning_that_cannot_be_understood_is_not_guessed() {
-    let whole = Whole::new();
+    let whole = FiveSegments::of(records);
     let good = whole.fs.bytes(&beginning());
     let refused = |bytes: &[u8]| {
         whole.fs.set_bytes(&beginning(), bytes);

@@ -11,7 +11,7 @@ use annals::{
     storage::{
         CommitNoteFile, Committed, Vote, VoteFile,
         frame::FrameKind,
-        fs::FileSystem,
+        fs::{FileSystem, OpenMode},
         offline::{
             Finding, FramesError, ReadOnly, SegmentState, Start, StoredFrame, Verified, VoteCopies, Weight,
             summarize, verify, walk,
@@ -291,6 +291,62 @@ fn the_log_of_another_cluster_is_told() {
     assert_eq!(faults(&found).len(), 4, "{:?}", found.findings);
     let found = verify(&read_only(whole.fs()), directory(), None, &mut |_| ()).unwrap();
     assert_eq!(found.findings.worst(), None);
+}
+
+/// What another node gets of a log: its sealed segments, staged, with the manifest under that name.
+fn received(whole: &Whole, manifest_name: &str) -> SimFileSystem {
+    let (log, _) = open(whole.fs(), options()).unwrap();
+    let manifest = log
+        .view()
+        .manifest(LogIndex(whole.small.history.last()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(manifest.segments.len(), 2);
+    let fs = SimFileSystem::new(2);
+    fs.create_dir_all(directory()).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let file = fs.open(&directory().join(name), OpenMode::CreateNew).unwrap();
+        file.write_all_at(0, &mut [std::io::IoSlice::new(bytes)]).unwrap();
+    };
+    write(manifest_name, &manifest.encode());
+    for (number, segment) in manifest.segments.iter().enumerate() {
+        let name = format!("{:020}.staged", segment.first_log_index.get());
+        write(&name, &whole.fs().bytes(&whole.store(number)));
+    }
+    fs
+}
+
+#[test]
+fn what_is_received_is_looked_at_and_only_what_is_being_installed_is_counted_on() {
+    let whole = Whole::new(File::Growing);
+    for (name, unfinished, weight) in [
+        ("manifest.incoming", Weight::Note, Weight::Mends),
+        ("manifest.installing", Weight::Mends, Weight::Fault),
+    ] {
+        let fs = received(&whole, name);
+        assert_eq!(verified(&fs).findings.worst(), Some(unfinished), "{name}");
+        let before = fs.snapshot();
+        let staged = directory().join("00000000000000000007.staged");
+        for (path, at) in [(directory().join(name), 20), (staged.clone(), 4096 + 70)] {
+            let mut bytes = fs.bytes(&path);
+            bytes[at] ^= 1;
+            fs.set_bytes(&path, &bytes);
+            let found = verified(&fs);
+            let told = found
+                .findings
+                .iter()
+                .any(|finding| finding.weight == weight && finding.path == path);
+            assert!(told, "{name}: {:?}", found.findings);
+            fs.restore(&before);
+        }
+        fs.remove(&staged).unwrap();
+        let is_missed = verified(&fs).findings.worst() == Some(Weight::Fault);
+        assert_eq!(
+            is_missed,
+            name == "manifest.installing",
+            "what is not there yet is to come"
+        );
+    }
 }
 
 fn walked(fs: &SimFileSystem, start: Start) -> (Vec<StoredFrame>, Option<FramesError>) {

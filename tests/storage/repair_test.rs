@@ -1,11 +1,10 @@
 //! A damaged segment is taken out, written anew from another node's entries, and put back, with a crash at every step.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use annals::{
     storage::{
-        AppendError, CutError, Last, Log, LogOptions, ReadEntriesError, ReadError, Rebuilt, RepairError,
-        Repaired,
+        AppendError, CutError, Last, Log, LogOptions, ReadEntriesError, ReadError, RepairError, Repaired,
         entry::{Entry, Payload},
         fs::FileSystem,
     },
@@ -15,15 +14,9 @@ use bytes::Bytes;
 
 use crate::{
     history::{History, batch, directory, open, options, read_all, stamped},
-    support::sim_fs::{Fault, Leaves, On, SimFileSystem, Snapshot},
+    stage::{FiveSegments, store},
+    support::sim_fs::{Fault, Leaves, On, SimFileSystem},
 };
-
-/// A log of five segments of three entries.
-struct Repairable {
-    fs: SimFileSystem,
-    snapshot: Snapshot,
-    history: History,
-}
 
 /// A segment holds an entry or two.
 fn small() -> LogOptions {
@@ -31,10 +24,6 @@ fn small() -> LogOptions {
         segment_bytes: 200,
         ..options()
     }
-}
-
-fn store(first: u64) -> PathBuf {
-    directory().join(format!("{first:020}.store"))
 }
 
 fn payload(number: u64) -> Payload {
@@ -52,28 +41,7 @@ fn payload(number: u64) -> Payload {
     }
 }
 
-impl Repairable {
-    fn new() -> Self {
-        let fs = SimFileSystem::new(1);
-        let (mut log, _) = open(&fs, options()).unwrap();
-        let mut history = History::new();
-        for number in 1..=15 {
-            if number % 3 == 1 {
-                log.roll().unwrap();
-            }
-            history.append_to(&mut log, 1 + number / 6, 1000 + number, payload(number));
-            log.sync().unwrap();
-        }
-        log.mark().unwrap();
-        drop(log);
-        let snapshot = fs.snapshot();
-        Self {
-            fs,
-            snapshot,
-            history,
-        }
-    }
-
+impl FiveSegments {
     /// Opens the log anew, with a bit of a store flipped.
     fn damaged(&self, first: u64, byte: usize) -> Log {
         self.fs.restore(&self.snapshot);
@@ -81,21 +49,6 @@ impl Repairable {
         bytes[byte] ^= 1 << (byte % 8);
         self.fs.set_bytes(&store(first), &bytes);
         self.open()
-    }
-
-    fn open(&self) -> Log {
-        open(&self.fs, options()).unwrap().0
-    }
-
-    /// What another node has of the gap, up to `more` entries behind a last segment's.
-    fn rebuilt(&self, log: &Log, first: u64) -> Result<Rebuilt, RepairError> {
-        let gap = log.state().gap(LogIndex(first))?;
-        let (Last::Exactly(last) | Last::AtLeast(last)) = gap.last();
-        let mut rebuild = log.state().rebuild(gap)?;
-        while rebuild.next() <= last {
-            rebuild.append(self.history.entry(rebuild.next().get()))?;
-        }
-        rebuild.finish()
     }
 
     /// Everything but the records of the segment can be read; those are said to be damaged.
@@ -138,7 +91,7 @@ impl Repairable {
 
 #[test]
 fn a_scrub_finds_every_byte_that_matters_segment_by_segment() {
-    let log = Repairable::new();
+    let log = FiveSegments::of(payload);
     let sound = log.open();
     for first in [1, 4, 7, 10] {
         let mut read = 0;
@@ -178,7 +131,7 @@ fn a_scrub_finds_every_byte_that_matters_segment_by_segment() {
 
 #[test]
 fn a_segment_that_lacks_its_end_is_found_by_a_scrub_of_it_alone() {
-    let log = Repairable::new();
+    let log = FiveSegments::of(payload);
     let good = log.fs.bytes(&store(7));
     let ends_early = good.len() - 64 - 80;
     for cut in [4096, ends_early / 8 * 8] {
@@ -194,7 +147,7 @@ fn a_segment_that_lacks_its_end_is_found_by_a_scrub_of_it_alone() {
 
 #[test]
 fn a_quarantined_segment_is_read_around_and_comes_back_repaired() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     for first in [1, 4, 10] {
         for (byte, reopened) in [(5, false), (110, false), (4100, false), (4200, true), (110, true)] {
             let mut log = repairable.damaged(first, byte);
@@ -251,7 +204,7 @@ fn a_quarantined_segment_is_read_around_and_comes_back_repaired() {
 /// Its sound records are served until its successor is there.
 #[test]
 fn a_damaged_segment_can_be_repaired_without_being_taken_out_first() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let mut log = repairable.damaged(7, 4300);
     let rebuilt = repairable.rebuilt(&log, 7).unwrap();
     let old_view = log.view();
@@ -264,7 +217,7 @@ fn a_damaged_segment_can_be_repaired_without_being_taken_out_first() {
 
 #[test]
 fn entries_that_were_not_there_are_refused() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let log = repairable.damaged(7, 4300);
     let rebuild = || {
         log.state()
@@ -329,7 +282,7 @@ fn entries_that_were_not_there_are_refused() {
 /// Nothing says how long what is missing is; a segment is no longer than positions in it can tell.
 #[test]
 fn segments_that_are_missing_in_the_middle_are_found_given_to_nobody_and_come_back_as_several() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     repairable.fs.remove(&store(4)).unwrap();
     repairable.fs.remove(&store(7)).unwrap();
     let mut log = open(&repairable.fs, small()).unwrap().0;
@@ -356,7 +309,7 @@ fn segments_that_are_missing_in_the_middle_are_found_given_to_nobody_and_come_ba
 
 #[test]
 fn a_last_segment_may_come_back_as_several_whatever_fails_meanwhile() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let reopened = |seed| {
         repairable.fs.crash(seed);
         open(&repairable.fs, small()).unwrap()
@@ -391,7 +344,7 @@ fn a_last_segment_may_come_back_as_several_whatever_fails_meanwhile() {
 
 #[test]
 fn the_active_segment_is_not_taken_out_and_what_no_longer_fits_is_not_put_in() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let mut log = repairable.damaged(7, 4300);
     let refused = log.quarantine(LogIndex(13)).unwrap_err();
     assert!(matches!(refused, CutError::NoSegment { .. }), "{refused}");
@@ -415,7 +368,7 @@ fn the_active_segment_is_not_taken_out_and_what_no_longer_fits_is_not_put_in() {
 
 #[test]
 fn a_segment_whose_header_is_lost_begins_with_what_the_one_before_it_leads_to() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let mut log = repairable.damaged(7, 100);
     let mut before = repairable.fs.bytes(&store(4));
     let rebuilt = repairable.rebuilt(&log, 7).unwrap();
@@ -435,7 +388,7 @@ fn a_segment_whose_header_is_lost_begins_with_what_the_one_before_it_leads_to() 
 /// The end was acknowledged: a log that goes on without it has forgotten it.
 #[test]
 fn a_last_segment_that_is_damaged_or_taken_out_keeps_the_log_from_writing_until_it_is_repaired() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let size = repairable.fs.bytes(&store(13)).len();
     for byte in [4096, 4200, size - 150] {
         for quarantined in [false, true] {
@@ -507,7 +460,7 @@ fn a_log_of_which_nothing_but_a_quarantined_segment_is_left_is_no_new_log() {
 
 #[test]
 fn a_hole_is_trimmed_and_truncated_like_any_segment_and_does_not_come_back() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let mut log = repairable.damaged(4, 4200);
     log.quarantine(LogIndex(4)).unwrap();
     let below = repairable.history.checkpoint(6).next_offset();
@@ -530,7 +483,7 @@ fn a_hole_is_trimmed_and_truncated_like_any_segment_and_does_not_come_back() {
 
 #[test]
 fn a_quarantine_and_a_repair_that_are_cut_short_anywhere_lose_nothing() {
-    let repairable = Repairable::new();
+    let repairable = FiveSegments::of(payload);
     let mut repaired_logs = 0;
     for first in [1, 7, 13] {
         for nth in 1.. {

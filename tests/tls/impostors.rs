@@ -330,6 +330,35 @@ async fn a_node_that_was_removed_is_told_so_and_nothing_else_and_comes_back_as_a
     cluster.stop().await;
 }
 
+/// What it had open when it was removed went on: it could forward batches for as long as nobody closed the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_has_open_ends_when_it_is_removed() {
+    let (mut cluster, credentials) = secured().await;
+    let leader = cluster.until_led().await;
+    let gone = cluster.follower(leader);
+    let (id, name) = (cluster.id(gone), cluster.name(gone).to_owned());
+    cluster.kill(gone).await;
+    let caller = Peer::certified_as(&name, &credentials, &cluster, leader).await;
+    let proposals = caller.says(id, stream::pending());
+    let opened = in_time("a stream", caller.client.clone().propose(proposals)).await;
+    let mut answers = opened.unwrap().into_inner();
+    let (reply, removed) = Reply::channel();
+    let change = MemberChange::Remove { node: id };
+    let posted = cluster
+        .node(leader)
+        .refs
+        .raft
+        .post(ChangeMember { change, reply });
+    assert!(posted.is_ok());
+    in_time("its removal", removed).await.unwrap();
+    let ended = in_time("the end of the stream", answers.message())
+        .await
+        .unwrap_err();
+    assert_eq!(ended.code(), Code::PermissionDenied, "{ended}");
+    assert!(ended.message().contains("is no member"), "{ended}");
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_leaves_is_in_the_audit_trail() {
     let (mut cluster, credentials) = secured().await;

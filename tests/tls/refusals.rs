@@ -88,6 +88,38 @@ async fn of_a_connection_that_ends_unannounced_is_said_that_it_was_closed() {
     assert_eq!(error.to_string(), "the connection was closed");
 }
 
+/// Whoever is connected is told that the connection is over, and not cut off: that could be anybody's doing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_ends_its_connections_as_tls_wants_it() {
+    let stage = Stage::new().await;
+    let address = stage.node.addresses.rpc;
+    let mut streams = Vec::new();
+    for (holder, first) in [(client("app"), &[][..]), (node("node-7"), PEER)] {
+        let speaker = Speaker::new(
+            Some(stage.sign(&holder)),
+            &stage.credentials.authority.certificate,
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let mut config = speaker.config();
+        if first == PEER {
+            config.alpn_protocols = vec![b"annals-peer".to_vec()];
+        }
+        let connector = TlsConnector::from(Arc::new(config));
+        let host = ServerName::try_from("localhost").unwrap();
+        let mut stream = connector.connect(host, stream).await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
+        stream.read_exact(&mut [0; 9]).await.unwrap();
+        streams.push(stream);
+    }
+    stage.stop().await;
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        let ended = in_time("the end", stream.read_to_end(&mut rest)).await;
+        ended.expect("an end that was announced");
+    }
+}
+
 /// In an hour.
 fn later() -> Terms {
     Terms {

@@ -12,7 +12,7 @@ use crate::{
 use super::super::error::CliError;
 
 /// The cluster, as the first node shows it that answers.
-pub(super) async fn get_cluster(client: &Client) -> Result<proto::GetClusterResponse, CliError> {
+pub(in crate::cli) async fn get_cluster(client: &Client) -> Result<proto::GetClusterResponse, CliError> {
     client.connect().await?;
     Ok(client.servers().await?)
 }

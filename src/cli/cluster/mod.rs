@@ -1,8 +1,8 @@
 //! `annals cluster`: who belongs to the cluster, how each node is, and how to change that.
 
-mod call;
+pub(super) mod call;
 mod change;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::{self, Write},

@@ -9,13 +9,20 @@ use serde::Serialize;
 
 use crate::proto::annals::v1::{GetClusterResponse, Presence, Role, Server};
 
-use super::super::output::{write_json, write_table};
+use super::super::{
+    output::{write_json, write_table},
+    style::{Style, Tone},
+};
 
 /// What is not known.
 const UNKNOWN: &str = "-";
 
 /// The cluster in a few words, and a line for each node.
 pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
+    write_styled_status(out, cluster, Style::of_stdout())
+}
+
+fn write_styled_status(out: &mut impl Write, cluster: &GetClusterResponse, style: Style) -> io::Result<()> {
     let header = cluster.header.clone().unwrap_or_default();
     if let Some(removed) = removed(cluster) {
         writeln!(out, "removed  {removed}")?;
@@ -67,11 +74,11 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
             [
                 server.name.clone(),
                 or_unknown(&server.address),
-                role(server).to_owned(),
+                painted_role(server, style),
                 number(server.term),
                 number(server.applied),
                 number(server.lag),
-                reachable(server).to_owned(),
+                painted_reachable(server, style),
                 contact(server),
                 or_unknown(&server.version),
             ]
@@ -84,7 +91,8 @@ pub(super) fn write_status(out: &mut impl Write, cluster: &GetClusterResponse) -
             (_, true) => "does not serve",
             (_, false) => "does not answer",
         };
-        writeln!(out, "\n{} {what}: {}", server.name, server.problem)?;
+        let said = style.paint(Tone::Bad, what);
+        writeln!(out, "\n{} {said}: {}", server.name, server.problem)?;
     }
     Ok(())
 }
@@ -207,7 +215,7 @@ impl<'a> From<&'a Server> for JsonServer<'a> {
 }
 
 /// What a node is in the cluster.
-pub(super) fn role(server: &Server) -> &'static str {
+pub(in crate::cli) fn role(server: &Server) -> &'static str {
     match server.role() {
         Role::Leader => "leader",
         Role::Follower => "follower",
@@ -224,6 +232,22 @@ fn reachable(server: &Server) -> &'static str {
         (false, true) if server.role() == Role::Outsider => "yes",
         (false, true) => "by gossip",
         (false, false) => "no",
+    }
+}
+
+/// The leader stands out.
+pub(in crate::cli) fn painted_role(server: &Server, style: Style) -> String {
+    match server.role() {
+        Role::Leader => style.paint(Tone::Good, role(server)),
+        _ => role(server).to_owned(),
+    }
+}
+
+/// So does who is not there.
+pub(in crate::cli) fn painted_reachable(server: &Server, style: Style) -> String {
+    match reachable(server) {
+        "no" => style.paint(Tone::Bad, "no"),
+        said => said.to_owned(),
     }
 }
 
@@ -289,6 +313,10 @@ mod tests {
         String::from_utf8(out).expect("it is text")
     }
 
+    fn plain_status(out: &mut Vec<u8>, cluster: &GetClusterResponse) -> io::Result<()> {
+        write_styled_status(out, cluster, Style::plain())
+    }
+
     #[test]
     fn a_cluster_is_a_page_a_person_can_read() {
         let gone = Server {
@@ -335,7 +363,7 @@ node-10 does not serve: it was removed
 
 node-11 is not taken in: no TLS
 ";
-        assert_eq!(written(|out| write_status(out, &cluster)), wanted);
+        assert_eq!(written(|out| plain_status(out, &cluster)), wanted);
     }
 
     #[test]
@@ -348,7 +376,7 @@ node-11 is not taken in: no TLS
 cluster  annals, of which this node is not one yet
 waiting  waiting for node-1, not seen yet
 ";
-        assert_eq!(written(|out| write_status(out, &waiting)), wanted);
+        assert_eq!(written(|out| plain_status(out, &waiting)), wanted);
     }
 
     #[test]
@@ -357,7 +385,7 @@ waiting  waiting for node-1, not seen yet
             removed_at: Some(12),
             ..cluster(vec![server("node-0", Role::Leader)])
         };
-        let text = written(|out| write_status(out, &removed));
+        let text = written(|out| plain_status(out, &removed));
         assert!(
             text.starts_with(
                 "removed  this node was removed from the cluster, at entry 12 of the log: who belongs is shown as of then"

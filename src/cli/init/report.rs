@@ -39,6 +39,8 @@ pub(super) struct Report {
     environment: BTreeMap<&'static str, String>,
     /// The same commands, with that environment.
     try_with_environment: Vec<String>,
+    /// What gives all that a name, for the client that produces and consumes.
+    context: String,
     /// What to try as the client that may do everything.
     try_as_admin: Vec<String>,
     /// What makes new certificates before these expire.
@@ -118,6 +120,7 @@ impl Report {
                 format!("echo hello | {program} produce"),
                 format!("{program} consume"),
             ],
+            context: format!("{program} context add {} --addr {all}{app}", plan.cluster),
             try_as_admin: vec![format!("{program} cluster status --addr {all}{admin}")],
             renew: format!(
                 "{program} certs renew --all --expires-within 30d --dir {}",
@@ -164,6 +167,9 @@ impl Report {
         let mut with_environment = vec![format!("export{variables}")];
         with_environment.extend_from_slice(&self.try_with_environment);
         write_lines(out, "The same, said once:", &with_environment)?;
+        let by_name = [vec![self.context.clone()], self.try_with_environment.clone()].concat();
+        let title = "Or, for good: the line that follows makes a context (`annals context --help`):";
+        write_lines(out, title, &by_name)?;
         write_lines(out, &format!("As {admin}:"), &self.try_as_admin)?;
         let renew = "The certificates are valid for a year; from a timer, this renews them in time:";
         write_lines(out, renew, std::slice::from_ref(&self.renew))

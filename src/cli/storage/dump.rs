@@ -180,14 +180,6 @@ impl Dump<'_> {
     }
 }
 
-/// Whether the bytes are no records.
-fn is_undecodable(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Protocol(ProtocolError::Undecodable { .. })
-    )
-}
-
 fn kind_word(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::Records => "records",
@@ -252,4 +244,11 @@ impl From<&StoredFrame> for JsonFrame {
             expected_offset: stamp.expected_offset.map(Offset::get),
         }
     }
+}
+/// Whether it is about bytes that are no records.
+fn is_undecodable(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Protocol(ProtocolError::Undecodable { .. })
+    )
 }

@@ -23,6 +23,7 @@ use super::{
 use crate::cli::{
     error::CliError,
     output::{Format, time_text, write_json, write_table},
+    style::Style,
 };
 
 /// What is not known.
@@ -125,7 +126,7 @@ fn write_log(out: &mut impl Write, log: &LogSummary) -> io::Result<()> {
     }
     write_segments(out, &log.segments)?;
     for finding in log.findings.iter() {
-        write_finding(out, finding)?;
+        write_finding(out, finding, Style::of_stdout())?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) enum StorageCommand {
     #[command(after_long_help = "\
 Examples:
   annals storage verify /var/lib/annals
-  annals storage verify /var/lib/annals -o json | jq -r '.nodes[].findings[] | select(.weight == \"fault\").path'")]
+  annals storage verify /var/lib/annals -o json | jq -r '.nodes[].findings[].path'")]
     Verify(Look),
     /// Show what is there: whose it is, its segments, what was promised and committed, who the members are
     ///

@@ -18,6 +18,7 @@ use crate::cli::{
     error::CliError,
     output::{Format, write_json},
     progress::Progress,
+    style::{Style, Tone},
 };
 
 pub(super) fn run(look: &Look) -> Result<(), CliError> {
@@ -38,7 +39,7 @@ pub(super) fn run(look: &Look) -> Result<(), CliError> {
     drop(progress);
     let mut out = io::stdout().lock();
     match look.output {
-        Format::Text => write_text(&mut out, &verified),
+        Format::Text => write_text(&mut out, &verified, Style::of_stdout()),
         Format::Json => write_json(&mut out, &Report::new(&verified)),
     }
     .map_err(CliError::from_write)?;
@@ -72,7 +73,7 @@ pub(super) fn weight_word(weight: Weight) -> &'static str {
     }
 }
 
-fn write_text(out: &mut impl Write, verified: &[(&IdleDataDir, Verified)]) -> io::Result<()> {
+fn write_text(out: &mut impl Write, verified: &[(&IdleDataDir, Verified)], style: Style) -> io::Result<()> {
     for (number, (node, verified)) in verified.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -95,15 +96,15 @@ fn write_text(out: &mut impl Write, verified: &[(&IdleDataDir, Verified)]) -> io
             _ => writeln!(out)?,
         }
         for finding in verified.findings.iter() {
-            write_finding(out, finding)?;
+            write_finding(out, finding, style)?;
         }
         if verified.findings.untold() > 0 {
             writeln!(out, "\nand {} findings more", verified.findings.untold())?;
         }
         let result = match verified.findings.worst() {
-            None | Some(Weight::Note) => "whole",
-            Some(Weight::Mends) => "whole, once the node has started",
-            Some(Weight::Fault) => "not whole",
+            None | Some(Weight::Note) => style.paint(Tone::Good, "whole"),
+            Some(Weight::Mends) => style.paint(Tone::Warn, "whole, once the node has started"),
+            Some(Weight::Fault) => style.paint(Tone::Bad, "not whole"),
         };
         let gap = if verified.findings.count() > 0 { "\n" } else { "" };
         writeln!(out, "{gap}result {result}")?;
@@ -111,13 +112,14 @@ fn write_text(out: &mut impl Write, verified: &[(&IdleDataDir, Verified)]) -> io
     Ok(())
 }
 
-pub(super) fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
-    write!(
-        out,
-        "\n{:6} {}",
-        weight_word(finding.weight),
-        finding.path.display()
-    )?;
+pub(super) fn write_finding(out: &mut impl Write, finding: &Finding, style: Style) -> io::Result<()> {
+    let word = format!("{:6}", weight_word(finding.weight));
+    let word = match finding.weight {
+        Weight::Note => word,
+        Weight::Mends => style.paint(Tone::Warn, &word),
+        Weight::Fault => style.paint(Tone::Bad, &word),
+    };
+    write!(out, "\n{word} {}", finding.path.display())?;
     if let Some(position) = finding.position {
         write!(out, ", position {position}")?;
     }

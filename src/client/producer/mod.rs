@@ -62,6 +62,7 @@ impl ProducerBuilder {
                 epoch: 0,
                 sequence: 0,
                 is_made_up: true,
+                is_of_several: false,
             },
         }
     }
@@ -110,6 +111,12 @@ impl ProducerBuilder {
     /// ([`Reason::Fenced`](super::Reason::Fenced)) as soon as it has seen this. Sequences begin at 0 in each.
     pub fn epoch(mut self, epoch: u32) -> Self {
         self.stamp.epoch = epoch;
+        self
+    }
+
+    /// Its batches are those of several who know nothing of each other.
+    pub(super) fn of_several(mut self) -> Self {
+        self.stamp.is_of_several = true;
         self
     }
 

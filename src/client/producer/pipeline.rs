@@ -19,6 +19,7 @@ use std::{
 use futures::{StreamExt, TryFutureExt};
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 
 use crate::{
     client::{
@@ -56,6 +57,8 @@ pub(super) struct Stamp {
     pub(super) sequence: u64,
     /// Whether the id was made up for this producer, so that another may take its place.
     pub(super) is_made_up: bool,
+    /// Whether requests have nothing to do with each other: one that is not well-formed does not stop those behind it.
+    pub(super) is_of_several: bool,
 }
 
 /// An id that nobody else has.
@@ -156,6 +159,10 @@ impl Pipeline {
                     Err(_) => self.out_of_reach = leader.id(),
                 },
                 Err(error) if self.is_forgotten(&error) => self.begin_anew(),
+                Err(error) if self.is_of_first_alone(&error) => {
+                    self.refuse_first(error);
+                    self.begin_anew();
+                }
                 Err(error) => {
                     if self.pending.is_empty() && error.disposition() == Disposition::Retry {
                         // With nothing to send there is no hurry, and no reason to give up.
@@ -201,6 +208,22 @@ impl Pipeline {
             && self.pending.front().is_some_and(|pending| pending.sequence > 0)
     }
 
+    /// Whether only the first request is to blame, and the others belong to somebody else. Nothing of it can be stored, nor of what was sent
+    /// behind it, whose numbers follow on none that is.
+    fn is_of_first_alone(&self, error: &Error) -> bool {
+        let blames_it = error
+            .refusal()
+            .is_some_and(|refusal| refusal.code == Code::InvalidArgument);
+        blames_it && self.stamp.is_of_several && self.stamp.is_made_up && self.handed_before == 0
+    }
+
+    fn refuse_first(&mut self, error: Error) {
+        if let Some(Pending { batch, .. }) = self.pending.pop_front() {
+            self.pending_bytes -= batch.records.len();
+            batch.settle(&self.batcher, Err(error));
+        }
+    }
+
     /// Becomes a producer that has sent nothing yet. What was sent behind the refused request is refused as it was.
     fn begin_anew(&mut self) {
         self.stamp = Stamp {
@@ -208,6 +231,7 @@ impl Pipeline {
             epoch: 0,
             sequence: 0,
             is_made_up: true,
+            ..self.stamp
         };
         for pending in &mut self.pending {
             pending.sequence = self.stamp.sequence;
@@ -420,6 +444,7 @@ mod tests {
             epoch: 0,
             sequence: 0,
             is_made_up: true,
+            is_of_several: false,
         };
         let second = Duration::from_secs(1);
         let mut pipeline = Pipeline::new(router, batcher.clone(), stamp, Arc::default(), second);

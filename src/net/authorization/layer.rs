@@ -17,8 +17,8 @@ use super::{
     Authorization,
     audit::AuditCounts,
     gate::{Call, Gate, Moment},
-    guard::Guarded,
 };
+use crate::net::guard::Guarded;
 
 /// Puts the gate in front of a server's services.
 #[derive(Clone, Debug)]
@@ -111,5 +111,6 @@ async fn go_on<E>(
             response = &mut answered => break response?,
         }
     };
-    Ok(response.map(|body| Body::new(Guarded::new(body, gate, call, changes))))
+    let check = move || gate.admit(&call, Moment::OtherPolicy).map_err(Status::from);
+    Ok(response.map(|body| Body::new(Guarded::new(body, changes, check))))
 }

@@ -7,7 +7,6 @@
 
 mod audit;
 mod gate;
-mod guard;
 mod layer;
 mod methods;
 

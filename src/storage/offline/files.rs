@@ -167,6 +167,16 @@ impl LogFiles {
     }
 }
 
+/// The bytes of a file, at most so many.
+pub(super) fn read_small(file_system: &dyn FileSystem, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = file_system.open(path, OpenMode::Read)?;
+    let size = usize::try_from(file.size()?.min(bytes_max)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; size];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod read_only;
 
 mod files;
 mod promises;
+mod received;
 mod segment;
 
 mod frames;

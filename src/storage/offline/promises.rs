@@ -2,14 +2,13 @@
 
 use std::{io, path::Path};
 
-use super::{Findings, Weight};
+use super::{Findings, Weight, files::read_small};
 use crate::{
     storage::{
         Checkpoint, Committed, Vote,
         beginning::{self, Fault},
         commit_note,
         fs::FileSystem,
-        transfer::read_whole,
         vote::{self, Flaw, Mend},
     },
     types::{ClusterId, LogIndex, Term},
@@ -41,9 +40,12 @@ impl VoteCopies {
     }
 }
 
+/// Of a small file, whatever is there in its place: more than the largest checkpoint takes.
+const BYTES_MAX: u64 = 65 << 20;
+
 /// A file, if it is there.
 fn read(file_system: &dyn FileSystem, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match read_whole(file_system, path) {
+    match read_small(file_system, path, BYTES_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use super::{Findings, LogFiles, Weight};
+use super::{Findings, LogFiles, Weight, files::read_small};
 use crate::{
     storage::{
         Checkpoint,
@@ -11,7 +11,6 @@ use crate::{
         index::{Comparison, SealedIndex},
         segment::{FrameError, Frames, Scan, Unfit, WALK_WINDOW, read_header, written_behind},
         segment_header::{SegmentFace, SegmentHeader},
-        transfer::read_whole,
     },
     types::{ClusterId, LogIndex, Term},
 };
@@ -146,7 +145,8 @@ impl Question<'_> {
         findings: &mut Findings,
     ) -> io::Result<Option<SealedIndex>> {
         let path = self.files.index(self.first);
-        let bytes = match read_whole(self.file_system, &path) {
+        // An index that has more than its store has room for is none.
+        let bytes = match read_small(self.file_system, &path, size + 4096) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 findings.of_file(

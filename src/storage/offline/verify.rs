@@ -4,6 +4,7 @@ use std::{io, path::Path};
 
 use super::{
     Findings, LogFiles, ReadOnly, Weight, promises,
+    received::check_received,
     segment::{Question, Seen},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub fn verify(
             "the next start ends that; until then segments are not compared with one another",
         );
     }
+    check_received(file_system, &files, cluster_id, findings)?;
     let begins = promises::check_beginning(file_system, directory, cluster_id, findings)?;
     let known = promises::check_committed(file_system, directory, findings)?;
     let (mut first_offset, mut previous) = (None, None::<Seen>);

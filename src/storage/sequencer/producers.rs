@@ -19,7 +19,7 @@ pub const PRODUCERS_MAX: usize = 10_000;
 /// How many ranges of offsets are remembered of one producer; a retry of an older batch is known to be one, but not
 /// where its records are.
 ///
-/// Part of the format, as [`PRODUCERS_MAX`]. A producer whose batches are interleaved with others' uses one range for
+/// Part of the format, as `PRODUCERS_MAX`. A producer whose batches are interleaved with others' uses one range for
 /// each batch, and retries only what is unanswered; few have more than 5 requests in flight.
 pub const RANGES_MAX: usize = 16;
 

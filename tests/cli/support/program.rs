@@ -58,6 +58,8 @@ impl Program {
     fn piped(mut command: Command) -> Self {
         command
             .env_remove("ANNALS_ADDR")
+            // Whoever runs the tests may have contexts.
+            .env("ANNALS_CONFIG_DIR", "/nowhere")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -67,6 +69,12 @@ impl Program {
     /// With one more argument, which may have spaces in it.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.0.arg(arg);
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
         self
     }
 

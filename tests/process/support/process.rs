@@ -25,6 +25,8 @@ impl Line {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANNALS_")) {
             command.env_remove(name);
         }
+        // Whoever runs the tests may have contexts.
+        command.env("ANNALS_CONFIG_DIR", "/nowhere");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -39,6 +41,11 @@ impl Line {
 
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.0.args(args);
+        self
+    }
+
+    pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.0.stdin(from);
         self
     }
 

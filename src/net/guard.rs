@@ -1,9 +1,8 @@
-//! A stream that goes on only for as long as its caller may.
+//! The answers of a call that goes on only for as long as its caller may.
 
 use std::{
     mem,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,44 +12,39 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tonic::{Status, body::Body};
 
-use super::gate::{Call, Gate, Moment};
-
-/// The answers of a stream. Under each policy that comes into force the call is asked about again, also while there is nothing to
-/// send; where it may not go on, the stream ends with that, and what feeds it is dropped.
-pub(super) struct Guarded {
+/// Asks, whenever something changes, whether the call may go on, also while there is nothing to send; where it may not, it ends with
+/// that, and what feeds it is dropped.
+pub(super) struct Guarded<T, C> {
     body: Body,
-    gate: Arc<Gate>,
-    call: Call,
-    changes: watch::Receiver<u64>,
-    /// Wakes the stream when another policy comes into force; made when there is nothing to send.
+    /// Whether it may go on.
+    check: C,
+    changes: watch::Receiver<T>,
+    /// Wakes the call at the next change; made when there is nothing to send.
     woken: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Guarded {
-    /// `changes` has seen the policy that let the call in.
-    pub(super) fn new(body: Body, gate: Arc<Gate>, call: Call, changes: watch::Receiver<u64>) -> Self {
+impl<T, C: FnMut() -> Result<(), Status>> Guarded<T, C> {
+    /// `changes` has seen what the call was let in by.
+    pub(super) fn new(body: Body, changes: watch::Receiver<T>, check: C) -> Self {
         Self {
             body,
-            gate,
-            call,
+            check,
             changes,
             woken: None,
         }
     }
 
-    /// Asks again if there is another policy.
+    /// Asks again if there is a change.
     fn goes_on(&mut self) -> Result<(), Status> {
-        // The gate holds the other end.
+        // Who is asked holds the other end.
         if !self.changes.has_changed().unwrap_or(false) {
             return Ok(());
         }
         self.changes.mark_unchanged();
-        self.gate
-            .admit(&self.call, Moment::OtherPolicy)
-            .map_err(Status::from)
+        (self.check)()
     }
 
-    /// The last of the stream. What feeds it is dropped: it reads and writes no more.
+    /// The last of the call. What feeds it is dropped: it reads and writes no more.
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
         drop(mem::take(&mut self.body));
         self.woken = None;
@@ -61,13 +55,17 @@ impl Guarded {
     }
 }
 
-async fn changed(mut changes: watch::Receiver<u64>) {
+async fn changed<T>(mut changes: watch::Receiver<T>) {
     if changes.changed().await.is_err() {
         std::future::pending().await
     }
 }
 
-impl http_body::Body for Guarded {
+impl<T, C> http_body::Body for Guarded<T, C>
+where
+    T: Send + Sync + 'static,
+    C: FnMut() -> Result<(), Status> + Unpin,
+{
     type Data = Bytes;
     type Error = Status;
 

@@ -1,0 +1,225 @@
+//! Contexts: kept in their file, chosen by the rules of precedence, and named where something is wrong with what they say.
+
+use std::{fs, path::PathBuf};
+
+use crate::support::{Ended, Program, Server};
+
+/// A directory for contexts, and the server that they lead to.
+struct World {
+    directory: tempfile::TempDir,
+    server: Server,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("there is room for a directory"),
+            server: Server::start(),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("contexts.toml")
+    }
+
+    fn program(&self, args: &str) -> Program {
+        Program::new(args).env("ANNALS_CONFIG_DIR", self.directory.path())
+    }
+
+    fn run(&self, args: &str) -> Ended {
+        self.program(args).run(b"")
+    }
+
+    /// The name of the log at the server is only had by who reaches that.
+    fn reaches(&self, program: Program) -> bool {
+        let ended = program.run(b"");
+        assert!(ended.code == 0 || ended.code == 3, "{}", ended.err);
+        ended.code == 0
+    }
+}
+
+/// Nobody listens there.
+const NOWHERE: &str = "127.0.0.1:1";
+
+#[test]
+fn a_context_is_made_chosen_and_forgotten() {
+    let world = World::new();
+    let addr = world.server.addr();
+    let made = world.run(&format!("context add here --addr {addr}")).done();
+    let file = world.file();
+    let wanted = format!(
+        "context \"here\" is in {}; it is the current one\n",
+        file.display()
+    );
+    assert_eq!(made.text(), wanted);
+    world
+        .run(&format!("context add other --addr {NOWHERE},b:2"))
+        .done();
+    let list = world.run("context list").done();
+    let words: Vec<Vec<&str>> = list
+        .text()
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let (addr_text, other) = (addr.to_string(), format!("{NOWHERE},b:2"));
+    let wanted = [
+        vec!["NAME", "ADDR", "CERT"],
+        vec!["*", "here", &addr_text, "-"],
+        vec!["other", &other, "-"],
+    ];
+    assert_eq!(words, wanted);
+    assert_eq!(world.run("log describe").code, 0);
+    let used = world.run("context use other").done();
+    assert_eq!(used.text(), "context \"other\" is the current one\n");
+    let failed = world.run("log describe");
+    assert_eq!(failed.code, 3);
+    let note = format!(
+        "note: the address is from context \"other\", {}\n",
+        file.display()
+    );
+    assert!(failed.err.ends_with(&note), "{}", failed.err);
+    let forgotten = world.run("context remove other").done();
+    assert_eq!(
+        forgotten.text(),
+        "context \"other\" is forgotten; none is the current one now\n"
+    );
+    let shown = world.run("context show");
+    assert_eq!((shown.code, shown.text()), (4, ""));
+    let shown = world.run("context show here -o json").done();
+    assert_eq!(
+        shown.text(),
+        format!("{{\"name\":\"here\",\"addr\":\"{addr}\",\"ca\":null,\"cert\":null,\"key\":null}}\n")
+    );
+}
+
+#[test]
+fn an_argument_goes_before_a_named_context_that_before_the_environment_and_that_before_the_rest() {
+    let world = World::new();
+    let addr = world.server.addr();
+    world.run(&format!("context add there --addr {NOWHERE}")).done();
+    world.run(&format!("context add here --addr {addr}")).done();
+    let program = |args: &str| world.program(&format!("log describe {args}"));
+    assert!(!world.reaches(program("")), "the current one leads nowhere");
+    assert!(world.reaches(program("--context here")));
+    assert!(world.reaches(program("").env("ANNALS_CONTEXT", "here")));
+    assert!(world.reaches(program("").env("ANNALS_ADDR", addr.to_string())));
+    assert!(!world.reaches(program("--context there").env("ANNALS_ADDR", addr.to_string())));
+    assert!(
+        !world.reaches(
+            program("")
+                .env("ANNALS_CONTEXT", "here")
+                .env("ANNALS_ADDR", NOWHERE)
+        )
+    );
+    assert!(world.reaches(program(&format!("--context there --addr {addr}"))));
+    assert!(!world.reaches(program("--context there").env("ANNALS_CONTEXT", "here")));
+    // An empty name is no context: then it is the default, where nobody listens whom this test knows.
+    let none = program("")
+        .env("ANNALS_CONTEXT", "")
+        .env("ANNALS_ADDR", NOWHERE)
+        .run(b"");
+    assert!(
+        none.err.ends_with("note: the address is from ANNALS_ADDR\n"),
+        "{}",
+        none.err
+    );
+}
+
+#[test]
+fn files_of_tls_come_from_one_place_together() {
+    let world = World::new();
+    let certs = world.directory.path().join("certs");
+    Program::new("certs ca --cluster orders --dir")
+        .arg(&certs)
+        .run(b"")
+        .done();
+    Program::new("certs client me --dir").arg(&certs).run(b"").done();
+    let path = |name: &str| certs.join(name).display().to_string();
+    let (ca, cert, key) = (path("ca.pem"), path("me.pem"), path("me.key"));
+    let addr = world.server.addr();
+    world
+        .run(&format!(
+            "context add orders --addr {addr} --ca {ca} --cert {cert} --key {key}"
+        ))
+        .done();
+    let file = world.file();
+    let refused = world.run("log describe");
+    // The server speaks no TLS, so that who uses the certificates is found out.
+    assert!(refused.err.contains("no TLS with"), "{}", refused.err);
+    let notes = format!(
+        "note: the address is from context \"orders\", {0}\nnote: the certificates are from context \"orders\", {0}\n",
+        file.display()
+    );
+    assert!(refused.err.ends_with(&notes), "{}", refused.err);
+    // One that is given alone does not get those of the context.
+    fs::remove_file(&cert).expect("it is there");
+    let refused = world.run(&format!("log describe --ca {ca}"));
+    assert!(refused.err.contains("no TLS with"), "{}", refused.err);
+    let missing = world.run("log describe");
+    assert_eq!(missing.code, 4, "{}", missing.err);
+    assert!(
+        missing.err.contains("note: the certificates are from context"),
+        "{}",
+        missing.err
+    );
+    let refused = world.run(&format!(
+        "context add again --addr {addr} --ca {ca} --cert {cert} --key {key}"
+    ));
+    assert_eq!(
+        refused.code, 4,
+        "what cannot be used is not kept: {}",
+        refused.err
+    );
+}
+
+#[test]
+fn what_is_wrong_with_contexts_is_told_with_its_place_and_a_remedy() {
+    let world = World::new();
+    let file = world.file();
+    let unknown = world.run("log describe --context prod");
+    assert_eq!(unknown.code, 4);
+    let none = "hint: there is none yet; `annals context add NAME --addr HOST:PORT` makes one";
+    assert!(unknown.err.contains(none), "{}", unknown.err);
+    world.run("context add prod --addr a:1").done();
+    let unknown = world.run("log describe --context prdo");
+    let wanted = format!(
+        "error: there is no context \"prdo\" in {} (from the command line)\nhint: did you mean \"prod\"?\n",
+        file.display()
+    );
+    assert_eq!((unknown.code, unknown.err), (4, wanted));
+    let unknown = world.program("log describe").env("ANNALS_CONTEXT", "x").run(b"");
+    assert!(unknown.err.contains("(from ANNALS_CONTEXT)"), "{}", unknown.err);
+    let exists = world.run("context add prod --addr a:2");
+    assert_eq!(exists.code, 5, "{}", exists.err);
+    world.run("context add prod --addr a:2 --replace").done();
+    assert_eq!(world.run("context add ../x --addr a:2").code, 2);
+    fs::write(&file, "[contexts.a]\nadr = \"b:1\"\n").expect("it can be written");
+    let wrong = world.run("log describe");
+    let wanted = format!(
+        "error: {}:2: unknown key `adr`\nhint: did you mean `addr`?\n",
+        file.display()
+    );
+    assert_eq!((wrong.code, wrong.err), (2, wanted));
+    // Who says everything needs no contexts, and other verbs have nothing to do with them.
+    let certs = "--ca /nowhere/ca.pem";
+    let missing = world.run(&format!("log describe --addr {NOWHERE} {certs}"));
+    assert!(missing.err.contains("/nowhere/ca.pem"), "{}", missing.err);
+    world.run("config check").done();
+}
+
+#[test]
+fn the_file_is_for_its_owner_alone_and_replaced_as_a_whole() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.run("context add a --addr a:1").done();
+    let mode = fs::metadata(world.file())
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let names: Vec<_> = fs::read_dir(world.directory.path())
+        .expect("it is there")
+        .map(|entry| entry.expect("it can be listed").file_name())
+        .collect();
+    assert_eq!(names, ["contexts.toml"]);
+}

@@ -1,0 +1,85 @@
+//! Nobody is there: a client says so, soon, and says of each why.
+
+use std::time::Duration;
+
+use annals::{
+    client::{Client, Error, ErrorKind},
+    clock,
+};
+use tokio::net::TcpListener;
+
+/// How long the calls here may take.
+const WITHIN: Duration = Duration::from_millis(1500);
+
+/// An error that comes in time, of a call that reached nobody.
+fn assert_names_all(error: &Error, addresses: &[String], began: std::time::Instant) {
+    let took = clock::now() - began;
+    assert!(took < 3 * WITHIN, "{took:?}: {error}");
+    let text = error.to_string();
+    let ErrorKind::NoNode { tried, .. } = error.kind() else {
+        panic!("{error:?}")
+    };
+    assert_eq!(tried.len(), addresses.len(), "{text}");
+    for address in addresses {
+        let reason = if address.ends_with(":1") || address.ends_with(":2") {
+            "connection refused"
+        } else {
+            // It takes the connection, and says nothing.
+            "it does not"
+        };
+        assert!(text.contains(&format!("{address}: {reason}")), "{text}");
+    }
+    assert!(error.is_retryable(), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_no_node_is_reached_the_error_names_each_and_why_within_the_deadline() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [
+        "127.0.0.1:1".to_owned(),
+        silent.local_addr().unwrap().to_string(),
+        "127.0.0.1:2".to_owned(),
+    ];
+    let client = Client::builder()
+        .addresses(&addresses)
+        .within(WITHIN)
+        .build()
+        .unwrap();
+
+    let began = clock::now();
+    assert_names_all(&client.connect().await.unwrap_err(), &addresses, began);
+    let began = clock::now();
+    assert_names_all(&client.read(..).await.unwrap_err(), &addresses, began);
+    let began = clock::now();
+    let error = client.append(["never"]).await.unwrap_err();
+    assert_names_all(&error, &addresses, began);
+    assert!(error.has_no_side_effects(), "it was never sent");
+    let began = clock::now();
+    let append = client.append(["never"]).expected_offset(0);
+    assert_names_all(&append.await.unwrap_err(), &addresses, began);
+
+    let began = clock::now();
+    let producer = client.producer().build();
+    let ticket = producer.send("never").await.unwrap();
+    assert_names_all(&ticket.await.unwrap_err(), &addresses, began);
+    // It stays so, without a wait.
+    assert_names_all(&producer.send("never").await.unwrap_err(), &addresses, began);
+    assert_names_all(&producer.close().await.unwrap_err(), &addresses, began);
+
+    let began = clock::now();
+    let mut consumer = client.consumer().follow().build();
+    assert_names_all(&consumer.next().await.unwrap().unwrap_err(), &addresses, began);
+    assert!(consumer.next().await.is_none(), "nothing comes behind an error");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_when_the_client_is_made() {
+    let error = Client::builder().address("host:port").build().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("\"host:port\" is no address: write host:port"),
+        "{error}"
+    );
+    assert!(Client::builder().build().unwrap_err().has_no_side_effects());
+}
