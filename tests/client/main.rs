@@ -8,6 +8,7 @@ mod support;
 mod passage;
 
 mod appends;
+mod cursors;
 mod dead;
 mod features;
 mod leaders;
