@@ -8,6 +8,7 @@ mod options;
 pub mod admission;
 pub mod authorization;
 pub mod cluster;
+pub mod cluster_json;
 pub mod codec;
 pub mod context;
 pub mod deadline;
