@@ -1,4 +1,5 @@
-//! Where a connection goes once it is accepted: the first byte tells peers from clients.
+//! Where a connection goes once it is accepted: the first byte tells peers from clients, and what a client says next, or has agreed on
+//! with TLS, HTTP/1.1 from HTTP/2.
 //!
 //! Peers and clients share the port and nothing else. Nobody is waited for in the accept loop; who says nothing is let go
 //! after a while. A client has its place among `connections_max` from the beginning. When all of them are taken, some more
@@ -20,6 +21,7 @@ use super::{
     connection::{Connection, GREETING_WITHIN, Greeting},
     connections::{Connections, Full, Slot},
     handshakes::{Handshakes, TLS_FIRST_BYTE},
+    protocol::{Protocol, Said, spoken_on},
 };
 use crate::{
     consensus::links::FIRST_BYTE,
@@ -43,7 +45,7 @@ pub struct Closed;
 /// What is on the other side of the door.
 #[derive(Clone, Debug)]
 pub struct Entrance {
-    clients: Side,
+    clients: Clients,
     connections: Arc<Connections>,
     /// `None` when this node has no peers: then everybody is a client.
     peers: Option<Peers>,
@@ -75,6 +77,23 @@ pub struct Side {
     pub runtime: Handle,
 }
 
+/// The servers of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Of HTTP/2.
+    pub http2: Side,
+    /// Of HTTP/1.1.
+    pub http1: Side,
+}
+
+/// A connection that is to be served, and who is at its other end, where that is known, and how to end it.
+struct Guided {
+    stream: Stream,
+    said: Said,
+    greeting: Greeting,
+    known: Option<(Guest, CancellationToken)>,
+}
+
 #[derive(Clone, Debug)]
 struct Peers {
     side: Side,
@@ -86,7 +105,7 @@ impl Entrance {
     /// To `clients`, counted by `connections`, until `draining`, and to `peers`; by TLS, where the node has it.
     #[must_use]
     pub fn new(
-        clients: Side,
+        clients: Clients,
         connections: Arc<Connections>,
         peers: Option<Side>,
         tls: Option<NodeTls>,
@@ -127,19 +146,6 @@ impl Entrance {
             true => Err(None),
             false => self.connections.take(from).map_err(Some),
         };
-        if self.peers.is_none() && self.handshakes.is_none() {
-            return match slot {
-                Ok(slot) => {
-                    self.clients
-                        .take(Stream::Plain(stream), slot, Duration::ZERO, None)
-                        .await
-                }
-                Err(full) => {
-                    self.turn_away(from, full);
-                    Ok(())
-                }
-            };
-        }
         let unknown = match (&slot, &self.peers) {
             (Ok(_), _) => None,
             (Err(full), peers) => {
@@ -210,8 +216,8 @@ impl Entrance {
         let Some(handshakes) = &self.handshakes else {
             return match self.place_of_peer(peers, from) {
                 Some(slot) => {
-                    let stream = Stream::Plain(stream);
-                    peers.side.take(stream, slot, began.elapsed(), None).await
+                    let guided = Guided::unknown(Stream::Plain(stream), began);
+                    peers.side.take(guided, slot).await
                 }
                 None => Ok(()),
             };
@@ -221,7 +227,10 @@ impl Entrance {
             return Ok(());
         };
         match self.place_of_peer(peers, from) {
-            Some(slot) => peers.side.take_proven(&handshakes.tls, proven, slot, began).await,
+            Some(slot) => {
+                let guided = Guided::proven(proven, &handshakes.tls, &peers.side.kill, began);
+                peers.side.take(guided, slot).await
+            }
             None => Ok(()),
         }
     }
@@ -243,8 +252,8 @@ impl Entrance {
         began: Instant,
     ) -> Result<(), Closed> {
         let Some(handshakes) = &self.handshakes else {
-            let stream = Stream::Plain(stream);
-            return self.clients.take(stream, slot, began.elapsed(), None).await;
+            let guided = Guided::unknown(Stream::Plain(stream), began);
+            return self.by_protocol(guided, slot, began).await;
         };
         if first != TLS_FIRST_BYTE {
             handshakes.refuse_plain(stream, from).await;
@@ -252,12 +261,36 @@ impl Entrance {
         }
         let within = self.patience.client.saturating_sub(began.elapsed());
         match handshakes.client(stream, from, within).await {
-            Some(proven) if !self.draining.is_cancelled() => {
-                self.clients
-                    .take_proven(&handshakes.tls, proven, slot, began)
-                    .await
+            Some(proven) => {
+                let guided = Guided::proven(proven, &handshakes.tls, &self.clients.http2.kill, began);
+                self.by_protocol(guided, slot, began).await
             }
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a client to the server of what it speaks.
+    async fn by_protocol(&self, mut guided: Guided, slot: Slot, began: Instant) -> Result<(), Closed> {
+        let within = self.patience.client.saturating_sub(began.elapsed());
+        let spoken = tokio::select! {
+            spoken = spoken_on(&mut guided.stream, within) => spoken,
+            // It was silent until now, and nobody vouches for it any more, or nobody serves.
+            () = killed(&guided.known, &self.clients.http2.kill) => return Ok(()),
+        };
+        // Or it was silent, or closed again.
+        let Ok((protocol, said)) = spoken else {
+            return Ok(());
+        };
+        if self.draining.is_cancelled() {
+            return Ok(());
+        }
+        guided.said = said;
+        match protocol {
+            Protocol::Http2 => self.clients.http2.take(guided, slot).await,
+            Protocol::Http1 => {
+                guided.greeting = Greeting::HTTP;
+                self.clients.http1.take(guided, slot).await
+            }
         }
     }
 
@@ -269,41 +302,50 @@ impl Entrance {
     }
 }
 
-impl Side {
-    /// Takes a connection whose other end is known, for as long as somebody vouches for them.
-    async fn take_proven(
-        &self,
-        tls: &NodeTls,
-        proven: Proven,
-        slot: Slot,
-        began: Instant,
-    ) -> Result<(), Closed> {
-        let kill = self.kill.child_token();
-        let guest = tls.watch(&proven, Usage::Client, kill.clone());
-        let known = Some((guest, kill));
-        self.take(proven.stream, slot, began.elapsed(), known).await
+async fn killed(known: &Option<(Guest, CancellationToken)>, all: &CancellationToken) {
+    match known {
+        Some((_, kill)) => kill.cancelled().await,
+        None => all.cancelled().await,
+    }
+}
+
+impl Guided {
+    /// Nobody is asked who is at the other end.
+    fn unknown(stream: Stream, began: Instant) -> Self {
+        Self {
+            stream,
+            said: Said::default(),
+            greeting: Greeting::HTTP2.after(began.elapsed()),
+            known: None,
+        }
     }
 
-    /// Takes a connection; who is at its other end, where that is known, and how to end it.
-    async fn take(
-        &self,
-        stream: Stream,
-        slot: Slot,
-        spent: Duration,
-        known: Option<(Guest, CancellationToken)>,
-    ) -> Result<(), Closed> {
-        let connection = self.connection(stream, slot, spent, known);
+    /// Its other end is known, and is let go when nobody vouches for them any more, or when `kill` is cancelled.
+    fn proven(proven: Proven, tls: &NodeTls, kill: &CancellationToken, began: Instant) -> Self {
+        let kill = kill.child_token();
+        let guest = tls.watch(&proven, Usage::Client, kill.clone());
+        Self {
+            known: Some((guest, kill)),
+            ..Self::unknown(proven.stream, began)
+        }
+    }
+}
+
+impl Side {
+    /// Takes a connection.
+    async fn take(&self, guided: Guided, slot: Slot) -> Result<(), Closed> {
+        let connection = self.connection(guided, slot);
         self.accepted.send(connection).await.map_err(|_| Closed)
     }
 
     /// The connection, with its reads, writes and timers woken by the runtime that drives it.
-    fn connection(
-        &self,
-        stream: Stream,
-        slot: Slot,
-        spent: Duration,
-        known: Option<(Guest, CancellationToken)>,
-    ) -> io::Result<Connection> {
+    fn connection(&self, guided: Guided, slot: Slot) -> io::Result<Connection> {
+        let Guided {
+            stream,
+            said,
+            greeting,
+            known,
+        } = guided;
         let is_there = Handle::current().id() == self.runtime.id();
         let stream = if is_there {
             stream
@@ -315,8 +357,7 @@ impl Side {
             None => (None, self.kill.clone()),
         };
         let _inside = self.runtime.enter();
-        let greeting = Greeting::HTTP2.after(spent);
-        Ok(Connection::new(stream, guest, slot, &kill, greeting))
+        Ok(Connection::new(stream, guest, slot, &kill, greeting).having_said(said))
     }
 }
 
@@ -330,6 +371,7 @@ mod tests {
     struct Stage {
         entrance: Entrance,
         clients: mpsc::Receiver<io::Result<Connection>>,
+        http1: mpsc::Receiver<io::Result<Connection>>,
         peers: mpsc::Receiver<io::Result<Connection>>,
         draining: CancellationToken,
         stop: CancellationToken,
@@ -355,7 +397,9 @@ mod tests {
                     incoming,
                 )
             };
-            let ((clients, clients_incoming), (peers, peers_incoming)) = (side(), side());
+            let ((http2, clients_incoming), (http1, http1_incoming), (peers, peers_incoming)) =
+                (side(), side(), side());
+            let clients = Clients { http2, http1 };
             let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
             let draining = CancellationToken::new();
@@ -367,6 +411,7 @@ mod tests {
             Self {
                 entrance,
                 clients: clients_incoming,
+                http1: http1_incoming,
                 peers: peers_incoming,
                 draining,
                 stop: CancellationToken::new(),
@@ -436,7 +481,22 @@ mod tests {
         })
         .await;
         let _client = stage.enter(b"x").await;
-        next(&mut stage.clients).await;
+        next(&mut stage.http1).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_client_says_tells_http_1_from_http_2_and_is_not_lost() {
+        let mut stage = Stage::new(4).await;
+        let mut slow = stage.enter(b"P").await;
+        slow.write_all(b"OST / HTTP/1.1").await.unwrap();
+        let mut said = [0; 14];
+        let mut connection = next(&mut stage.http1).await;
+        connection.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"POST / HTTP/1.");
+        assert!(closed(stage.enter(b"PR").await).await, "it never said which");
+        assert!(stage.clients.try_recv().is_err());
+        drop(connection);
+        assert_eq!(stage.entrance.connections.open(), 0);
     }
 
     /// A node's TLS, with files that need not be kept.
@@ -488,7 +548,7 @@ mod tests {
     async fn peers_get_in_when_clients_have_taken_every_place() {
         let mut stage = Stage::new(1).await;
         let _client = stage.enter(b"x").await;
-        let _held = next(&mut stage.clients).await;
+        let _held = next(&mut stage.http1).await;
         assert!(closed(stage.enter(b"x").await).await);
         assert_eq!(stage.entrance.connections.refused(), 1);
         assert!(closed(stage.enter(b"").await).await, "it had its time");
@@ -507,7 +567,7 @@ mod tests {
         assert!(closed(stage.enter(b"x").await).await);
         let _peer = stage.enter(&[FIRST_BYTE]).await;
         next(&mut stage.peers).await;
-        assert!(stage.clients.try_recv().is_err());
+        assert!(stage.http1.try_recv().is_err());
         assert_eq!(stage.entrance.connections.refused(), 0, "they were not too many");
     }
 

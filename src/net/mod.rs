@@ -1,7 +1,7 @@
 //! The node as clients see it: listeners, services, and the one mapping from errors to statuses.
 //!
-//! `services` hold the calls, one file per proto service; `produce` and `consume` hold what they do. Both stand on one
-//! [`context::Context`]. `server` puts the services behind a listener, `listener` accepts connections.
+//! `services` hold the calls, one file per proto service, and `http` the routes, one file for each family; `produce` and `consume` hold what
+//! they do. All stand on one [`context::Context`]. `server` puts the services behind a listener, `listener` accepts connections.
 
 mod options;
 
@@ -13,6 +13,7 @@ pub mod codec;
 pub mod context;
 pub mod deadline;
 pub mod port;
+mod protocol;
 pub mod receive;
 pub mod status;
 pub mod vitals;
@@ -22,6 +23,8 @@ pub mod produce;
 pub mod consume;
 
 pub mod services;
+
+pub mod http;
 
 mod acquaintance;
 pub mod admin;

@@ -30,6 +30,7 @@ pub use identity::{NodeNames, Unwelcome};
 pub use material::Material;
 pub use node::{NodeTls, Reloaded, Status};
 pub use open::{Guest, Outcast};
+pub use server::{HTTP1_PROTOCOL, HTTP2_PROTOCOL};
 pub use stream::{Fate, Stream};
 
 use std::sync::Arc;

@@ -14,6 +14,30 @@ use tokio::sync::watch;
 use tonic::{Status, body::Body};
 
 use super::gate::{Call, Gate, Moment};
+use crate::net::status::Refusal;
+
+/// How a stream ends whose caller may not go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Farewell {
+    /// By the trailers of gRPC.
+    Trailers,
+    /// By a last piece of its body.
+    Piece(fn(Refusal) -> Bytes),
+}
+
+impl Farewell {
+    fn frame(self, refusal: Refusal) -> Frame<Bytes> {
+        match self {
+            Self::Trailers => {
+                let mut trailers = HeaderMap::new();
+                // It is made of our own texts; were it refused, the stream would end without a word.
+                drop(Status::from(refusal).add_header(&mut trailers));
+                Frame::trailers(trailers)
+            }
+            Self::Piece(told) => Frame::data(told(refusal)),
+        }
+    }
+}
 
 /// The answers of a stream. Under each policy that comes into force the call is asked about again, also while there is nothing to
 /// send; where it may not go on, the stream ends with that, and what feeds it is dropped.
@@ -22,42 +46,45 @@ pub(super) struct Guarded {
     gate: Arc<Gate>,
     call: Call,
     changes: watch::Receiver<u64>,
+    farewell: Farewell,
     /// Wakes the stream when another policy comes into force; made when there is nothing to send.
     woken: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Guarded {
     /// `changes` has seen the policy that let the call in.
-    pub(super) fn new(body: Body, gate: Arc<Gate>, call: Call, changes: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        gate: Arc<Gate>,
+        call: Call,
+        changes: watch::Receiver<u64>,
+        farewell: Farewell,
+    ) -> Self {
         Self {
             body,
             gate,
             call,
             changes,
+            farewell,
             woken: None,
         }
     }
 
     /// Asks again if there is another policy.
-    fn goes_on(&mut self) -> Result<(), Status> {
+    fn goes_on(&mut self) -> Result<(), Refusal> {
         // The gate holds the other end.
         if !self.changes.has_changed().unwrap_or(false) {
             return Ok(());
         }
         self.changes.mark_unchanged();
-        self.gate
-            .admit(&self.call, Moment::OtherPolicy)
-            .map_err(Status::from)
+        self.gate.admit(&self.call, Moment::OtherPolicy)
     }
 
     /// The last of the stream. What feeds it is dropped: it reads and writes no more.
-    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+    fn end(&mut self, refusal: Refusal) -> Frame<Bytes> {
         drop(mem::take(&mut self.body));
         self.woken = None;
-        let mut trailers = HeaderMap::new();
-        // It is made of our own texts; were it refused, the stream would end without a word.
-        drop(status.add_header(&mut trailers));
-        Frame::trailers(trailers)
+        self.farewell.frame(refusal)
     }
 }
 
@@ -76,8 +103,8 @@ impl http_body::Body for Guarded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            if let Err(status) = self.goes_on() {
-                return Poll::Ready(Some(Ok(self.end(&status))));
+            if let Err(refusal) = self.goes_on() {
+                return Poll::Ready(Some(Ok(self.end(refusal))));
             }
             if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
                 return Poll::Ready(frame);
