@@ -17,3 +17,4 @@ mod matrix;
 mod raw;
 mod reloads;
 mod roles;
+mod routes;
