@@ -47,7 +47,7 @@ impl Drop for Encrypted {
                 (socket, Session::Server(session))
             }
         };
-        let Some(tcp) = &socket.0 else { return };
+        let Some(tcp) = &socket.tcp else { return };
         session.send_close_notify();
         while session.wants_write() {
             // A connection that is lost, or full, has heard all that it will.
@@ -149,6 +149,15 @@ impl Stream {
         match self {
             Self::Plain(_) => Fate::default(),
             Self::Tls(encrypted) => encrypted.fate.clone(),
+        }
+    }
+
+    /// The protocol that both sides agreed on; `None` where they did not, or nothing is encrypted.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(encrypted) => encrypted.stream.get_ref().1.alpn_protocol(),
         }
     }
 
