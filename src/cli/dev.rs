@@ -152,6 +152,7 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "  {program} consume{addr}")?;
         writeln!(f, "  {program} consume{addr} --from latest --follow")?;
         writeln!(f, "  {program} log describe{addr}")?;
+        writeln!(f, "  curl 'http://{rpc}/v1/records?encoding=text'")?;
         writeln!(f, "  curl 'http://{admin}/readyz?verbose'")?;
         writeln!(f)?;
         match self.keeps_data {

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::{connections::Slot, held::Held};
+use super::{connections::Slot, held::Held, protocol::Said};
 use crate::{
     certs::Caller,
     tls::{Guest, Stream},
@@ -34,9 +34,12 @@ const NOWHERE: TcpConnectInfo = TcpConnectInfo {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
+    /// What was read of it before it came here.
+    said: Said,
     /// Who is at the other end, where that was asked; they are let go when nobody vouches for them any more.
     guest: Option<Guest>,
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
+    killed: CancellationToken,
     /// `None` once it is over.
     greeting: Option<AwaitedGreeting>,
     held: Held,
@@ -51,7 +54,7 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// The preface of HTTP/2. Once it is here, the server asks silent clients for a sign of life.
+    /// The preface of HTTP/2, whatever was read of it before. Once it is here, the server asks silent clients for a sign of life.
     pub const HTTP2: Self = Self {
         bytes: 24,
         within: GREETING_WITHIN,
@@ -98,8 +101,23 @@ impl Connection {
                 timer: Box::pin(sleep(greeting.within)),
             }),
             kill: Box::pin(kill.clone().cancelled_owned()),
+            killed: kill.clone(),
+            said: Said::default(),
             _slot: slot,
         }
+    }
+
+    /// The same, of which that much was read already.
+    #[must_use]
+    pub fn having_said(mut self, said: Said) -> Self {
+        self.said = said;
+        self
+    }
+
+    /// Cancelled when it is closed from outside.
+    #[must_use]
+    pub fn killed(&self) -> CancellationToken {
+        self.killed.clone()
     }
 }
 
@@ -143,7 +161,15 @@ impl AsyncRead for Connection {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = match self.said.bytes() {
+            [] => Pin::new(&mut self.stream).poll_read(cx, buf),
+            said => {
+                let count = said.len().min(buf.remaining());
+                buf.put_slice(&said[..count]);
+                self.said.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        };
         if let Some(greeting) = &mut self.greeting {
             greeting.bytes_left = greeting.bytes_left.saturating_sub(buf.filled().len() - before);
             if greeting.bytes_left == 0 {

@@ -1,4 +1,5 @@
-//! Where a connection goes once it is accepted: the first byte tells peers from clients.
+//! Where a connection goes once it is accepted: the first byte tells peers from clients, and what a client says next, or has agreed on
+//! with TLS, HTTP/1.1 from HTTP/2.
 //!
 //! Peers and clients share the port and nothing else. Nobody is waited for in the accept loop; who says nothing is let go
 //! after a while. A client has its place among `connections_max` from the beginning. When all of them are taken, some more
@@ -21,6 +22,7 @@ use super::{
     connections::{Connections, Full, Slot},
     farewell,
     handshakes::{Handshakes, PEER_WITHIN, TLS_FIRST_BYTE},
+    protocol::{Protocol, Said, spoken_on},
     refusals::Refusals,
 };
 use crate::{
@@ -48,7 +50,7 @@ pub struct Closed;
 /// What is on the other side of the door.
 #[derive(Clone, Debug)]
 pub struct Entrance {
-    clients: Side,
+    clients: Clients,
     connections: Arc<Connections>,
     /// `None` when this node has no peers: then everybody is a client.
     peers: Option<Peers>,
@@ -90,6 +92,23 @@ pub struct PeerSides {
     pub appends: Side,
 }
 
+/// The servers of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Of HTTP/2.
+    pub http2: Side,
+    /// Of HTTP/1.1.
+    pub http1: Side,
+}
+
+/// A connection that is to be served, and who is at its other end, where that is known, and how to end it.
+struct Guided {
+    stream: Stream,
+    said: Said,
+    greeting: Greeting,
+    known: Option<(Guest, CancellationToken)>,
+}
+
 #[derive(Clone, Debug)]
 struct Peers {
     sides: PeerSides,
@@ -102,7 +121,7 @@ impl Entrance {
     /// told of there.
     #[must_use]
     pub fn new(
-        clients: Side,
+        clients: Clients,
         connections: Arc<Connections>,
         peers: Option<PeerSides>,
         (tls, refused): (Option<NodeTls>, Refusals),
@@ -145,19 +164,6 @@ impl Entrance {
             true => Err(None),
             false => self.connections.take(from).map_err(Some),
         };
-        if self.peers.is_none() && self.handshakes.is_none() {
-            return match slot {
-                Ok(slot) => {
-                    self.clients
-                        .take(Stream::Plain(stream), slot, Duration::ZERO, None)
-                        .await
-                }
-                Err(full) => {
-                    self.turn_away(from, full);
-                    Ok(())
-                }
-            };
-        }
         let unknown = match (&slot, &self.peers) {
             (Ok(_), _) => None,
             (Err(full), peers) => {
@@ -240,7 +246,10 @@ impl Entrance {
             return Ok(());
         };
         match self.place_of_peer(peers, from) {
-            Some(slot) => side.take_proven(&handshakes.tls, proven, slot, began).await,
+            Some(slot) => {
+                let guided = Guided::proven(proven, &handshakes.tls, &side.kill, began);
+                side.take(guided, slot).await
+            }
             None => Ok(()),
         }
     }
@@ -267,7 +276,7 @@ impl Entrance {
             farewell::say(stream, NO_TLS).await;
             return Ok(());
         }
-        side.take(Stream::Plain(stream), slot, began.elapsed(), None)
+        side.take(Guided::unknown(Stream::Plain(stream), began), slot)
             .await
     }
 
@@ -288,8 +297,8 @@ impl Entrance {
         began: Instant,
     ) -> Result<(), Closed> {
         let Some(handshakes) = &self.handshakes else {
-            let stream = Stream::Plain(stream);
-            return self.clients.take(stream, slot, began.elapsed(), None).await;
+            let guided = Guided::unknown(Stream::Plain(stream), began);
+            return self.by_protocol(guided, slot, began).await;
         };
         if first != TLS_FIRST_BYTE {
             handshakes.refuse_plain(stream, from).await;
@@ -297,12 +306,36 @@ impl Entrance {
         }
         let within = self.patience.client.saturating_sub(began.elapsed());
         match handshakes.client(stream, from, within).await {
-            Some(proven) if !self.draining.is_cancelled() => {
-                self.clients
-                    .take_proven(&handshakes.tls, proven, slot, began)
-                    .await
+            Some(proven) => {
+                let guided = Guided::proven(proven, &handshakes.tls, &self.clients.http2.kill, began);
+                self.by_protocol(guided, slot, began).await
             }
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a client to the server of what it speaks.
+    async fn by_protocol(&self, mut guided: Guided, slot: Slot, began: Instant) -> Result<(), Closed> {
+        let within = self.patience.client.saturating_sub(began.elapsed());
+        let spoken = tokio::select! {
+            spoken = spoken_on(&mut guided.stream, within) => spoken,
+            // It was silent until now, and nobody vouches for it any more, or nobody serves.
+            () = killed(&guided.known, &self.clients.http2.kill) => return Ok(()),
+        };
+        // Or it was silent, or closed again.
+        let Ok((protocol, said)) = spoken else {
+            return Ok(());
+        };
+        if self.draining.is_cancelled() {
+            return Ok(());
+        }
+        guided.said = said;
+        match protocol {
+            Protocol::Http2 => self.clients.http2.take(guided, slot).await,
+            Protocol::Http1 => {
+                guided.greeting = Greeting::HTTP;
+                self.clients.http1.take(guided, slot).await
+            }
         }
     }
 
@@ -314,41 +347,50 @@ impl Entrance {
     }
 }
 
-impl Side {
-    /// Takes a connection whose other end is known, for as long as somebody vouches for them.
-    async fn take_proven(
-        &self,
-        tls: &NodeTls,
-        proven: Proven,
-        slot: Slot,
-        began: Instant,
-    ) -> Result<(), Closed> {
-        let kill = self.kill.child_token();
-        let guest = tls.watch(&proven, Usage::Client, kill.clone());
-        let known = Some((guest, kill));
-        self.take(proven.stream, slot, began.elapsed(), known).await
+async fn killed(known: &Option<(Guest, CancellationToken)>, all: &CancellationToken) {
+    match known {
+        Some((_, kill)) => kill.cancelled().await,
+        None => all.cancelled().await,
+    }
+}
+
+impl Guided {
+    /// Nobody is asked who is at the other end.
+    fn unknown(stream: Stream, began: Instant) -> Self {
+        Self {
+            stream,
+            said: Said::default(),
+            greeting: Greeting::HTTP2.after(began.elapsed()),
+            known: None,
+        }
     }
 
-    /// Takes a connection; who is at its other end, where that is known, and how to end it.
-    async fn take(
-        &self,
-        stream: Stream,
-        slot: Slot,
-        spent: Duration,
-        known: Option<(Guest, CancellationToken)>,
-    ) -> Result<(), Closed> {
-        let connection = self.connection(stream, slot, spent, known);
+    /// Its other end is known, and is let go when nobody vouches for them any more, or when `kill` is cancelled.
+    fn proven(proven: Proven, tls: &NodeTls, kill: &CancellationToken, began: Instant) -> Self {
+        let kill = kill.child_token();
+        let guest = tls.watch(&proven, Usage::Client, kill.clone());
+        Self {
+            known: Some((guest, kill)),
+            ..Self::unknown(proven.stream, began)
+        }
+    }
+}
+
+impl Side {
+    /// Takes a connection.
+    async fn take(&self, guided: Guided, slot: Slot) -> Result<(), Closed> {
+        let connection = self.connection(guided, slot);
         self.accepted.send(connection).await.map_err(|_| Closed)
     }
 
     /// The connection, with its reads, writes and timers woken by the runtime that drives it.
-    fn connection(
-        &self,
-        stream: Stream,
-        slot: Slot,
-        spent: Duration,
-        known: Option<(Guest, CancellationToken)>,
-    ) -> io::Result<Connection> {
+    fn connection(&self, guided: Guided, slot: Slot) -> io::Result<Connection> {
+        let Guided {
+            stream,
+            said,
+            greeting,
+            known,
+        } = guided;
         let is_there = Handle::current().id() == self.runtime.id();
         let stream = if is_there {
             stream
@@ -360,9 +402,8 @@ impl Side {
             None => (None, self.kill.clone()),
         };
         let _inside = self.runtime.enter();
-        // What peers say who come to append is as long, and has a deadline of its own.
-        let greeting = Greeting::HTTP2.after(spent);
-        Ok(Connection::new(stream, guest, slot, &kill, greeting))
+        // What peers say who come to append is as long as what HTTP/2 begins with, and has a deadline of its own.
+        Ok(Connection::new(stream, guest, slot, &kill, greeting).having_said(said))
     }
 }
 
@@ -377,6 +418,7 @@ mod tests {
     struct Stage {
         entrance: Entrance,
         clients: mpsc::Receiver<io::Result<Connection>>,
+        http1: mpsc::Receiver<io::Result<Connection>>,
         peers: mpsc::Receiver<io::Result<Connection>>,
         appends: mpsc::Receiver<io::Result<Connection>>,
         draining: CancellationToken,
@@ -403,8 +445,9 @@ mod tests {
                     incoming,
                 )
             };
-            let ((clients, clients_incoming), (calls, peers_incoming)) = (side(), side());
-            let (appends, appends_incoming) = side();
+            let ((http2, clients_incoming), (http1, http1_incoming)) = (side(), side());
+            let ((calls, peers_incoming), (appends, appends_incoming)) = (side(), side());
+            let clients = Clients { http2, http1 };
             let peers = PeerSides { calls, appends };
             let connections = Arc::new(Connections::new(connections_max, connections_max));
             let log = Logger::root(Discard, o!());
@@ -425,6 +468,7 @@ mod tests {
             Self {
                 entrance,
                 clients: clients_incoming,
+                http1: http1_incoming,
                 peers: peers_incoming,
                 appends: appends_incoming,
                 draining,
@@ -502,7 +546,22 @@ mod tests {
         })
         .await;
         let _client = stage.enter(b"x").await;
-        next(&mut stage.clients).await;
+        next(&mut stage.http1).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_client_says_tells_http_1_from_http_2_and_is_not_lost() {
+        let mut stage = Stage::new(4).await;
+        let mut slow = stage.enter(b"P").await;
+        slow.write_all(b"OST / HTTP/1.1").await.unwrap();
+        let mut said = [0; 14];
+        let mut connection = next(&mut stage.http1).await;
+        connection.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"POST / HTTP/1.");
+        assert!(closed(stage.enter(b"PR").await).await, "it never said which");
+        assert!(stage.clients.try_recv().is_err());
+        drop(connection);
+        assert_eq!(stage.entrance.connections.open(), 0);
     }
 
     #[tokio::test]
@@ -561,7 +620,7 @@ mod tests {
     async fn peers_get_in_when_clients_have_taken_every_place() {
         let mut stage = Stage::new(1).await;
         let _client = stage.enter(b"x").await;
-        let _held = next(&mut stage.clients).await;
+        let _held = next(&mut stage.http1).await;
         assert!(closed(stage.enter(b"x").await).await);
         assert_eq!(stage.entrance.connections.refused(), 1);
         assert!(closed(stage.enter(b"").await).await, "it had its time");
@@ -580,7 +639,7 @@ mod tests {
         assert!(closed(stage.enter(b"x").await).await);
         let _peer = stage.enter(&[FIRST_BYTE, b'P']).await;
         next(&mut stage.peers).await;
-        assert!(stage.clients.try_recv().is_err());
+        assert!(stage.http1.try_recv().is_err());
         assert_eq!(stage.entrance.connections.refused(), 0, "they were not too many");
     }
 

@@ -16,14 +16,14 @@ use tonic::{Status, body::Body};
 /// that, and what feeds it is dropped.
 pub(super) struct Guarded<T, C> {
     body: Body,
-    /// Whether it may go on.
+    /// Whether it may go on; its last words, where it may not.
     check: C,
     changes: watch::Receiver<T>,
     /// Wakes the call at the next change; made when there is nothing to send.
     woken: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl<T, C: FnMut() -> Result<(), Status>> Guarded<T, C> {
+impl<T, C: FnMut() -> Result<(), Frame<Bytes>>> Guarded<T, C> {
     /// `changes` has seen what the call was let in by.
     pub(super) fn new(body: Body, changes: watch::Receiver<T>, check: C) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl<T, C: FnMut() -> Result<(), Status>> Guarded<T, C> {
     }
 
     /// Asks again if there is a change.
-    fn goes_on(&mut self) -> Result<(), Status> {
+    fn goes_on(&mut self) -> Result<(), Frame<Bytes>> {
         // Who is asked holds the other end.
         if !self.changes.has_changed().unwrap_or(false) {
             return Ok(());
@@ -44,15 +44,19 @@ impl<T, C: FnMut() -> Result<(), Status>> Guarded<T, C> {
         (self.check)()
     }
 
-    /// The last of the call. What feeds it is dropped: it reads and writes no more.
-    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+    /// It is over. What feeds it is dropped: it reads and writes no more.
+    fn end(&mut self) {
         drop(mem::take(&mut self.body));
         self.woken = None;
-        let mut trailers = HeaderMap::new();
-        // It is made of our own texts; were it refused, the stream would end without a word.
-        drop(status.add_header(&mut trailers));
-        Frame::trailers(trailers)
     }
+}
+
+/// The last words of a call by gRPC.
+pub(super) fn trailers(status: &Status) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    // It is made of our own texts; were it refused, the stream would end without a word.
+    drop(status.add_header(&mut trailers));
+    Frame::trailers(trailers)
 }
 
 async fn changed<T>(mut changes: watch::Receiver<T>) {
@@ -64,7 +68,7 @@ async fn changed<T>(mut changes: watch::Receiver<T>) {
 impl<T, C> http_body::Body for Guarded<T, C>
 where
     T: Send + Sync + 'static,
-    C: FnMut() -> Result<(), Status> + Unpin,
+    C: FnMut() -> Result<(), Frame<Bytes>> + Unpin,
 {
     type Data = Bytes;
     type Error = Status;
@@ -74,8 +78,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            if let Err(status) = self.goes_on() {
-                return Poll::Ready(Some(Ok(self.end(&status))));
+            if let Err(last) = self.goes_on() {
+                self.end();
+                return Poll::Ready(Some(Ok(last)));
             }
             if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
                 return Poll::Ready(frame);

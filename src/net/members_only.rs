@@ -14,7 +14,7 @@ use tower::Service;
 use super::{
     acquaintance::{Acquaintance, Asked},
     connection::Ends,
-    guard::Guarded,
+    guard::{Guarded, trailers},
     peers::{Caller, Gate},
 };
 
@@ -69,7 +69,10 @@ where
                 return Ok(response);
             };
             changes.mark_changed();
-            let check = move || gate.is_still_member(&ends, node);
+            let check = move || {
+                gate.is_still_member(&ends, node)
+                    .map_err(|status| trailers(&status))
+            };
             Ok(response.map(|body| Body::new(Guarded::new(body, changes, check))))
         })
     }

@@ -1,17 +1,19 @@
 //! The node as clients see it: listeners, services, and the one mapping from errors to statuses.
 //!
-//! `services` hold the calls, one file per proto service; `produce` and `consume` hold what they do. Both stand on one
-//! [`context::Context`]. `server` puts the services behind a listener, `listener` accepts connections.
+//! `services` hold the calls, one file per proto service, and `http` the routes, one file for each family; `produce` and `consume` hold what
+//! they do. All stand on one [`context::Context`]. `server` puts the services behind a listener, `listener` accepts connections.
 
 mod options;
 
 pub mod admission;
 pub mod authorization;
 pub mod cluster;
+pub mod cluster_json;
 pub mod codec;
 pub mod context;
 pub mod deadline;
 pub mod port;
+mod protocol;
 pub mod receive;
 pub mod status;
 pub mod vitals;
@@ -21,6 +23,8 @@ pub mod produce;
 pub mod consume;
 
 pub mod services;
+
+pub mod http;
 
 mod acquaintance;
 pub mod admin;

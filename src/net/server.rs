@@ -26,8 +26,9 @@ use super::{
     connection::Connection,
     connections::Connections,
     context::{Context, Parts},
-    entrance::{Entrance, PeerSides, Side},
+    entrance::{Clients, Entrance, PeerSides, Side},
     health,
+    http::{Http, conversation, fork::ForkLayer},
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
     receive::{ReceiveBudget, ReceiveLayer},
@@ -203,8 +204,19 @@ impl RunningServers {
             last_of_peers.unwrap_or_default(),
             log.clone(),
         );
-        let (clients, incoming) = side(runtime);
+        let (http2, incoming) = side(runtime);
+        let (http1, incoming_http1) = side(runtime);
+        let incoming = Incoming {
+            http2: incoming,
+            http1: incoming_http1,
+        };
         runtime.spawn(serve(Arc::clone(context), incoming, self.finished.clone()));
+        // One end for both.
+        let http1 = Side {
+            kill: http2.kill.clone(),
+            ..http1
+        };
+        let clients = Clients { http2, http1 };
         let peers = context.parts.peers.clone().map(|serving| {
             let (calls, calls_incoming) = side(&serving.runtime);
             let (appends, appends_incoming) = side(&serving.runtime);
@@ -227,7 +239,7 @@ impl RunningServers {
             PeerSides { calls, appends }
         });
         let (kill, kill_peers) = (
-            clients.kill.clone(),
+            clients.http2.kill.clone(),
             peers.as_ref().map(|peers| peers.calls.kill.clone()),
         );
         let draining = self.draining.clone();
@@ -328,12 +340,14 @@ fn address_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, B
     })
 }
 
+/// The connections of clients, as they come.
+struct Incoming {
+    http2: mpsc::Receiver<std::io::Result<Connection>>,
+    http1: mpsc::Receiver<std::io::Result<Connection>>,
+}
+
 /// Serves until the context drains and every connection has ended.
-async fn serve(
-    context: Arc<Context>,
-    incoming: mpsc::Receiver<std::io::Result<Connection>>,
-    finished: CancellationToken,
-) {
+async fn serve(context: Arc<Context>, incoming: Incoming, finished: CancellationToken) {
     // Whatever ends this task, who waits for it must hear of it.
     let _finished = finished.drop_guard();
     let reporter = HealthReporter::new();
@@ -356,13 +370,21 @@ async fn serve(
         &context.audit,
         &context.parts.log,
     );
-    let served = builder(&context.options)
-        // The first of all: nothing of a call that is denied is read.
+    let budget = ReceiveBudget::new(&context.options);
+    let http = Arc::new(Http::new(
+        Arc::clone(&context),
+        authorization.routes(),
+        budget.clone(),
+    ));
+    let http2 = builder(&context.options)
+        .layer(ForkLayer::new(Arc::clone(&http)))
+        // The first of all: nothing of a call that is denied is read. What the fork sends to the routes passes the same gate there.
         .layer(authorization)
-        .layer(ReceiveLayer::new(ReceiveBudget::new(&context.options)))
+        .layer(ReceiveLayer::new(budget))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled_owned())
-        .await;
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming.http2), draining.cancelled_owned());
+    let http1 = conversation::serve(http, incoming.http1);
+    let (served, ()) = tokio::join!(http2, http1);
     if let Err(error) = served {
         warn!(context.parts.log, "the rpc server ended"; "error" => %error);
     }

@@ -51,6 +51,8 @@ pub use material::Material;
 pub use node::{NodeTls, Reloaded, Status};
 #[cfg(feature = "server")]
 pub use open::{Guest, Outcast};
+#[cfg(feature = "server")]
+pub use server::{HTTP1_PROTOCOL, HTTP2_PROTOCOL};
 
 use std::sync::Arc;
 

@@ -13,8 +13,12 @@ use super::{
     verifiers::{Callers, Welcome},
 };
 
-/// The protocol of clients. HTTP/1.1 belongs here too once it is served.
-const CLIENTS_PROTOCOL: &[u8] = b"h2";
+/// The protocols of clients, the better one first.
+const CLIENTS_PROTOCOLS: [&[u8]; 2] = [HTTP2_PROTOCOL, HTTP1_PROTOCOL];
+/// HTTP/2, as TLS names it.
+pub const HTTP2_PROTOCOL: &[u8] = b"h2";
+/// HTTP/1.1, as TLS names it.
+pub const HTTP1_PROTOCOL: &[u8] = b"http/1.1";
 /// The protocol of peers: HTTP/2, between nodes.
 pub(super) const PEERS_PROTOCOL: &[u8] = b"annals-peer";
 
@@ -32,16 +36,16 @@ impl ResolvesServerCert for Only {
 ///
 /// Errors: the ciphers know none of the versions, which cannot be.
 pub(super) fn serving(material: &Material, welcome: Welcome) -> Result<Arc<ServerConfig>, Error> {
-    let protocol = match welcome {
-        Welcome::Anybody { .. } => CLIENTS_PROTOCOL,
-        Welcome::Nodes { .. } => PEERS_PROTOCOL,
+    let protocols: &[&[u8]] = match welcome {
+        Welcome::Anybody { .. } => &CLIENTS_PROTOCOLS,
+        Welcome::Nodes { .. } => &[PEERS_PROTOCOL],
     };
     let callers = Arc::new(Callers::new(material.authorities(), welcome));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(callers)
         .with_cert_resolver(Arc::new(Only(material.own())));
-    config.alpn_protocols = vec![protocol.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // See the module of TLS: no session is resumed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -152,6 +152,15 @@ impl Stream {
         }
     }
 
+    /// The protocol that both sides agreed on; `None` where they did not, or nothing is encrypted.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(encrypted) => encrypted.stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// The certificates that the other side has proved to have, its own first; none where nothing is encrypted.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {

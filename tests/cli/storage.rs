@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Ended, Program,
-    data::{files, store, write_node},
+    data::{files, store, wait_until_idle, write_node},
 };
 
 fn node() -> TempDir {
@@ -244,6 +244,7 @@ fn what_a_node_uses_is_left_alone() {
         );
     }
     drop(held);
+    wait_until_idle(node.path());
     storage("verify", node.path()).done();
 }
 

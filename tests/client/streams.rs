@@ -115,6 +115,9 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
         ready(waits && interruptions.load(Ordering::Relaxed) > 0)
     })
     .await;
+    // For longer than it would wait for the first answer.
+    let read = client.read(..).within(std::time::Duration::from_secs(2)).await;
+    assert!(read.is_err(), "nobody is there");
     for number in 0..3 {
         cluster.begin(number, Port::Same).await;
     }

@@ -8,7 +8,7 @@ use crate::support::{Line, Node, after, annals, get, lines_to_paste};
 fn every_line_of_the_banner_works_as_it_stands() {
     let (node, banner) = Node::dev(&[]);
     let lines = lines_to_paste(&banner, "Paste into another terminal:");
-    let [produce, consume, follow, describe, probe] = lines[..] else {
+    let [produce, consume, follow, describe, read, probe] = lines[..] else {
         panic!("the banner has other lines: {lines:?}");
     };
     let shell = |line: &str| Line::new("sh").args(["-c", line]);
@@ -29,9 +29,17 @@ fn every_line_of_the_banner_works_as_it_stands() {
     assert!(first.expect("it follows").starts_with("later "));
 
     // No `curl` is needed to see that what it would ask is answered.
-    let url = after(probe, "curl 'http://");
-    let (admin, path) = url.trim_end_matches('\'').split_once('/').expect("it has a path");
-    let answer = get(admin, &format!("/{path}"));
+    let ask = |line: &str| {
+        let url = after(line, "curl 'http://");
+        let (address, path) = url.trim_end_matches('\'').split_once('/').expect("it has a path");
+        get(address, &format!("/{path}"))
+    };
+    let answer = ask(read);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""text":"hello""#),
+        "{answer}"
+    );
+    let answer = ask(probe);
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.contains("[+] log ok"),
         "{answer}"

@@ -19,3 +19,4 @@ mod matrix;
 mod raw;
 mod reloads;
 mod roles;
+mod routes;

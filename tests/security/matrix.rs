@@ -1,4 +1,4 @@
-//! Every method that is served, called over real connections by everybody who should be let in, and by everybody who should not.
+//! Every method and every route that is served, called over real connections by everybody who should be let in, and by everybody who should not.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use tonic::{
 use crate::{
     appending::{APPENDER, Appender},
     raw::{Outcome, call},
-    roles::{ROLES, ROWS, Role, SAMPLE, served},
+    roles::{ROLES, ROUTE_ROWS, ROWS, Role, SAMPLE, served},
+    routes::{self, Comes},
     speaking::{Heard, PEER, Speaker, by_another_tool, signed_at},
     support::{
         certs::{Cluster, DAY, Pair, ago, client, node},
@@ -81,34 +82,44 @@ impl Stage {
         connect(&self.node.addresses.rpc.to_string(), tls)
     }
 
-    fn calling_as(&self, pair: &Pair) -> Channel {
-        self.connect(Some(&calling_as(pair, &self.believed)))
+    fn channel(&self, comes: &Comes) -> Channel {
+        match comes {
+            Comes::Plain => self.connect(None),
+            Comes::Encrypted(None) => self.connect(Some(&believing(&self.believed))),
+            Comes::Encrypted(Some(pair)) => self.connect(Some(&calling_as(pair, &self.believed))),
+        }
+    }
+
+    async fn ask(&self, comes: &Comes, route: &str) -> Outcome {
+        routes::ask(self.node.addresses.rpc, comes, &self.believed, route).await
     }
 
     /// Those who get no connection, whatever they call.
-    fn strangers(&self) -> Vec<(&'static str, Channel)> {
+    fn strangers(&self) -> Vec<(&'static str, Comes)> {
         let authority = &self.credentials.authority;
         let tomorrow = Terms {
             now: TimestampMs(annals::clock::wall().0 + 24 * 3_600_000),
             valid_for: DAY,
         };
         let producer = client("orders-api");
+        let common_name = Pair {
+            certificate: self.common_name.certificate.clone(),
+            key: self.common_name.key.clone(),
+        };
+        let with = |pair| Comes::Encrypted(Some(pair));
         vec![
-            ("plaintext", self.connect(None)),
-            ("no certificate", self.connect(Some(&believing(&self.believed)))),
+            ("plaintext", Comes::Plain),
+            ("no certificate", Comes::Encrypted(None)),
             (
                 "a certificate of an authority of the same name",
-                self.calling_as(&Cluster::new(CLUSTER).sign(&producer, DAY)),
+                with(Cluster::new(CLUSTER).sign(&producer, DAY)),
             ),
-            (
-                "an expired certificate",
-                self.calling_as(&authority.sign(&producer, DAY)),
-            ),
+            ("an expired certificate", with(authority.sign(&producer, DAY))),
             (
                 "a certificate that is not valid yet",
-                self.calling_as(&signed_at(authority, &producer, tomorrow)),
+                with(signed_at(authority, &producer, tomorrow)),
             ),
-            ("a common name alone", self.calling_as(&self.common_name)),
+            ("a common name alone", with(common_name)),
         ]
     }
 }
@@ -141,7 +152,11 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
         }
     };
 
-    for (who, channel) in stage.strangers() {
+    for (who, comes) in stage.strangers() {
+        let channel = stage.channel(&comes);
+        for (route, _) in ROUTE_ROWS {
+            note(who, route, stage.ask(&comes, route).await, Outcome::NotConnected);
+        }
         for path in served().iter().chain(&peers_methods()) {
             note(who, path, call(&channel, path).await, Outcome::NotConnected);
         }
@@ -153,7 +168,11 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
         ("another cluster's client", payments),
         ("another cluster's node", payments_node),
     ] {
-        let channel = stage.calling_as(&pair);
+        let comes = Comes::Encrypted(Some(pair));
+        let channel = stage.channel(&comes);
+        for (route, _) in ROUTE_ROWS {
+            note(who, route, stage.ask(&comes, route).await, Outcome::Denied);
+        }
         for path in served() {
             let expected = if is_health(&path) {
                 Outcome::LetIn
@@ -165,15 +184,18 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
     }
 
     for role in ROLES {
-        let channel = stage.calling_as(&pair_of(&stage.credentials, role));
+        let comes = Comes::Encrypted(Some(pair_of(&stage.credentials, role)));
+        let channel = stage.channel(&comes);
         let who = format!("{role:?}");
+        let expected = |allowed: &[Role]| match allowed.contains(&role) {
+            true => Outcome::LetIn,
+            false => Outcome::Denied,
+        };
         for (path, allowed) in ROWS {
-            let expected = if allowed.contains(&role) {
-                Outcome::LetIn
-            } else {
-                Outcome::Denied
-            };
-            note(&who, path, call(&channel, path).await, expected);
+            note(&who, path, call(&channel, path).await, expected(allowed));
+        }
+        for (route, allowed) in ROUTE_ROWS {
+            note(&who, route, stage.ask(&comes, route).await, expected(allowed));
         }
         // Methods of the peers' side, called on the clients' side, a node's own certificate included.
         for path in peers_methods() {
@@ -184,7 +206,7 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
     let everything = served().len() + peers_methods().len();
     assert_eq!(
         calls,
-        6 * everything + 2 * served().len() + ROLES.len() * everything
+        (6 + ROLES.len()) * (everything + ROUTE_ROWS.len()) + 2 * (served().len() + ROUTE_ROWS.len())
     );
     stage.node.shut_down().await;
 }

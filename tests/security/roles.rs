@@ -85,6 +85,17 @@ pub const ROWS: [(&str, &[Role]); 27] = [
     ),
 ];
 
+/// Who may ask for what by HTTP.
+pub const ROUTE_ROWS: [(&str, &[Role]); 7] = [
+    ("POST /", &[Producer]),
+    ("GET /", &[Consumer]),
+    ("POST /v1/records", &[Producer]),
+    ("GET /v1/records", &[Consumer]),
+    ("GET /v1/tail", &[Consumer]),
+    ("GET /v1/cluster", &[Producer, Consumer, Operator]),
+    ("GET /openapi.json", &[Operator]),
+];
+
 pub const SAMPLE: &str = include_str!("../../config/acl/policy.csv");
 
 /// The path of every method in the descriptors that are served.
@@ -114,6 +125,13 @@ pub fn served() -> BTreeSet<String> {
 fn every_method_that_is_served_has_a_row() {
     let rows: BTreeSet<String> = ROWS.iter().map(|(path, _)| (*path).to_owned()).collect();
     assert_eq!(rows, served());
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let rows: BTreeSet<&str> = ROUTE_ROWS.iter().map(|(name, _)| *name).collect();
+    let routes = annals::net::http::routes::ROUTES.iter();
+    assert_eq!(rows, routes.map(|route| route.method.path).collect());
 }
 
 #[tokio::test]

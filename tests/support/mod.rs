@@ -12,6 +12,7 @@ pub(crate) mod certs;
 pub(crate) mod cluster;
 pub(crate) mod exposition;
 pub(crate) mod hooked_fs;
+pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod log_checker;
 pub(crate) mod log_lines;

@@ -3,12 +3,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use annals::{
     certs::Holder,
     tls::{Files, NodeNames, NodeTls},
+};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -105,6 +111,32 @@ pub(crate) fn calling_as(pair: &Pair, authorities: &str) -> ClientTlsConfig {
 /// How nobody calls who believes these authorities.
 pub(crate) fn believing(authorities: &str) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities))
+}
+
+/// How somebody calls by rustls itself who has that certificate, or none, and believes these authorities.
+pub(crate) fn client_config(
+    own: Option<&Pair>,
+    authorities: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+        roots
+            .add(authority.expect("its PEM is good"))
+            .expect("it is an authority");
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("rustls has them")
+        .with_root_certificates(roots);
+    let Some(pair) = own else {
+        return builder.with_no_client_auth();
+    };
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("its PEM is good");
+    builder
+        .with_client_auth_cert(chain.expect("its PEM is good"), key)
+        .expect("they fit together")
 }
 
 /// The way to an address.

@@ -4,11 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use annals::certs::{Holder, Hosts, Key, Terms};
 use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
-use rustls::{
-    AlertDescription, ClientConfig, Error, RootCertStore, SupportedProtocolVersion,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use rustls::{AlertDescription, ClientConfig, Error, SupportedProtocolVersion, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use crate::support::{
     certs::{Cluster, Pair},
     node::in_time,
+    tls::client_config,
 };
 
 /// With what HTTP/2 begins: the preface, and settings without any.
@@ -53,24 +50,7 @@ impl Speaker {
     }
 
     pub(crate) fn config(&self) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(self.believes.as_bytes()) {
-            roots.add(authority.unwrap()).unwrap();
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(self.versions)
-            .unwrap()
-            .with_root_certificates(roots);
-        match &self.own {
-            None => builder.with_no_client_auth(),
-            Some(pair) => {
-                let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
-                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-                builder
-                    .with_client_auth_cert(chain.collect::<Result<_, _>>().unwrap(), key)
-                    .unwrap()
-            }
-        }
+        client_config(self.own.as_ref(), &self.believes, self.versions)
     }
 
     /// Connects, says `first` before TLS, and begins with HTTP/2.

@@ -4,13 +4,15 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::proto::annals::v1::{
-    AddServerResponse, LeaveResponse, RemoveServerResponse, ResponseHeader, Role, Server,
-    TransferLeaderResponse,
+use crate::{
+    net::cluster_json::role,
+    proto::annals::v1::{
+        AddServerResponse, LeaveResponse, RemoveServerResponse, ResponseHeader, Role, Server,
+        TransferLeaderResponse,
+    },
 };
 
 use super::super::output::write_json;
-use super::table::role;
 
 /// What a node is that belongs to the cluster no more.
 const REMOVED: &str = "removed";

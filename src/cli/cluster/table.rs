@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::proto::annals::v1::{GetClusterResponse, Presence, Role, Server};
+use crate::{
+    net::cluster_json::{JsonCluster, JsonServer, role},
+    proto::annals::v1::{GetClusterResponse, Presence, Role, Server},
+};
 
 use super::super::{
     output::{write_json, write_table},
@@ -112,25 +115,7 @@ pub(super) fn write_servers(out: &mut impl Write, cluster: &GetClusterResponse) 
 
 /// The whole, for programs.
 pub(super) fn write_status_json(out: &mut impl Write, cluster: &GetClusterResponse) -> io::Result<()> {
-    let header = cluster.header.clone().unwrap_or_default();
-    let leader = cluster
-        .servers
-        .iter()
-        .find(|server| server.role() == Role::Leader);
-    write_json(
-        out,
-        &JsonCluster {
-            cluster: &cluster.cluster_name,
-            cluster_id: &header.cluster_id,
-            term: header.term,
-            leader: leader.map(|leader| leader.name.as_str()),
-            leader_address: (!cluster.leader_address.is_empty()).then_some(&cluster.leader_address),
-            changing: cluster.changing,
-            waiting: (!cluster.waiting.is_empty()).then_some(&cluster.waiting),
-            removed_at: cluster.removed_at,
-            nodes: cluster.servers.iter().map(JsonServer::from).collect(),
-        },
-    )
+    write_json(out, &JsonCluster::of(cluster))
 }
 
 /// The nodes, for programs.
@@ -153,76 +138,6 @@ pub(super) fn removed(cluster: &GetClusterResponse) -> Option<String> {
         "this node was removed from the cluster, at entry {removed_at} of the log: who belongs is shown as of then; ask another node. \
          To let this one join anew, stop it, wipe its data directory, and start it"
     ))
-}
-
-#[derive(Serialize)]
-struct JsonCluster<'a> {
-    cluster: &'a str,
-    cluster_id: &'a str,
-    term: u64,
-    leader: Option<&'a str>,
-    leader_address: Option<&'a String>,
-    changing: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waiting: Option<&'a String>,
-    /// The node that answers was removed, by this entry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removed_at: Option<u64>,
-    nodes: Vec<JsonServer<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonServer<'a> {
-    node: &'a str,
-    /// As text: it is larger than what a JSON number keeps in most programs.
-    id: String,
-    address: &'a str,
-    role: &'static str,
-    voter: bool,
-    term: Option<u64>,
-    applied: Option<u64>,
-    matched: Option<u64>,
-    lag: Option<u64>,
-    /// By gossip.
-    reachable: bool,
-    /// It answered the node that was asked.
-    answered: bool,
-    last_contact_ms: Option<u64>,
-    version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a str>,
-}
-
-impl<'a> From<&'a Server> for JsonServer<'a> {
-    fn from(server: &'a Server) -> Self {
-        Self {
-            node: &server.name,
-            id: server.node_id.to_string(),
-            address: &server.address,
-            role: role(server),
-            voter: server.voter,
-            term: server.term,
-            applied: server.applied,
-            matched: server.matched,
-            lag: server.lag,
-            reachable: server.presence() == Presence::Reachable,
-            answered: server.answered,
-            last_contact_ms: server.last_contact_ms,
-            version: &server.version,
-            problem: (!server.problem.is_empty()).then_some(server.problem.as_str()),
-        }
-    }
-}
-
-/// What a node is in the cluster.
-pub(in crate::cli) fn role(server: &Server) -> &'static str {
-    match server.role() {
-        Role::Leader => "leader",
-        Role::Follower => "follower",
-        Role::Learner => "learner",
-        Role::Outsider => "outsider",
-        Role::Unspecified => UNKNOWN,
-    }
 }
 
 fn reachable(server: &Server) -> &'static str {

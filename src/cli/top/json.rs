@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use crate::proto::annals::v1::Presence;
+use crate::{net::cluster_json::role, proto::annals::v1::Presence};
 
-use super::{
-    super::cluster::table::role,
-    gather::{Node, Sample},
-};
+use super::gather::{Node, Sample};
 
 #[derive(Serialize)]
 pub(super) struct JsonSample<'a> {

@@ -39,6 +39,15 @@ impl Call {
         }
     }
 
+    /// Of a route, which has been found already.
+    pub(super) fn of_route(ends: Option<&Ends>, method: &'static Method) -> Self {
+        Self {
+            caller: ends.and_then(|ends| ends.caller.clone()),
+            from: ends.and_then(|ends| ends.tcp.remote_addr()),
+            method: Ok(method),
+        }
+    }
+
     pub(super) fn is_stream(&self) -> bool {
         self.method.as_ref().is_ok_and(|method| method.stream)
     }

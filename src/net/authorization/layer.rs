@@ -9,16 +9,16 @@ use std::{
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
 use slog::Logger;
-use tokio::sync::watch;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     Authorization,
     audit::AuditCounts,
+    farewell::Farewell,
     gate::{Call, Gate, Moment},
+    routes::{Admitted, RouteGate},
 };
-use crate::net::guard::Guarded;
 
 /// Puts the gate in front of a server's services.
 #[derive(Clone, Debug)]
@@ -35,6 +35,12 @@ impl AuthorizationLayer {
         Self {
             gate: authorization.map(gate),
         }
+    }
+
+    /// The same gate, with the same audit trail, for what is asked by HTTP.
+    #[must_use]
+    pub fn routes(&self) -> RouteGate {
+        RouteGate(self.gate.clone())
     }
 }
 
@@ -86,7 +92,10 @@ where
         let answered = self.inner.call(request);
         Either::Right(match changes {
             None => Either::Left(answered),
-            Some(changes) => Either::Right(Box::pin(go_on(answered, Arc::clone(gate), call, changes))),
+            Some(changes) => {
+                let admitted = Admitted::new(Arc::clone(gate), call, changes);
+                Either::Right(Box::pin(go_on(answered, admitted)))
+            }
         })
     }
 }
@@ -94,23 +103,11 @@ where
 /// A stream, for as long as its caller may.
 async fn go_on<E>(
     answered: impl Future<Output = Result<Response<Body>, E>>,
-    gate: Arc<Gate>,
-    call: Call,
-    mut changes: watch::Receiver<u64>,
+    mut admitted: Admitted,
 ) -> Result<Response<Body>, E> {
-    tokio::pin!(answered);
     // It may wait for long before it has anything to say.
-    let response = loop {
-        tokio::select! {
-            biased;
-            Ok(()) = changes.changed() => {
-                if let Err(refusal) = gate.admit(&call, Moment::OtherPolicy) {
-                    return Ok(Status::from(refusal).into_http());
-                }
-            }
-            response = &mut answered => break response?,
-        }
-    };
-    let check = move || gate.admit(&call, Moment::OtherPolicy).map_err(Status::from);
-    Ok(response.map(|body| Body::new(Guarded::new(body, changes, check))))
+    match admitted.while_allowed(answered).await {
+        Err(refusal) => Ok(Status::from(refusal).into_http()),
+        Ok(response) => Ok(response?.map(|body| admitted.guard(body, Farewell::Trailers))),
+    }
 }

@@ -1,18 +1,22 @@
 //! Whether a call may be made: one place in front of every method of clients (SEC-1).
 //!
-//! The layer stands before anything that reads a call's body. Which right a method asks for is in `methods`; a path that is not there
+//! Routes of HTTP pass the same gate, by the right that stands beside each in their table (`net/http/routes.rs`). The layer stands before anything that reads a call's body. Which right a method asks for is in `methods`; a path that is not there
 //! is denied. Who asks is what the connection proved; what they may is in the policy. A stream is asked about again whenever
 //! another policy comes into force. Peers are not asked: they are let in by who they are, and what they forward was let in where
 //! its client came.
 
 mod audit;
+mod farewell;
 mod gate;
 mod layer;
 mod methods;
+mod routes;
 
 pub use audit::AuditCounts;
+pub use farewell::Farewell;
 pub use layer::{AuthorizationLayer, AuthorizationService};
 pub use methods::{Method, Need, method_of};
+pub use routes::{Admitted, RouteGate};
 
 use std::sync::Arc;
 

@@ -11,7 +11,6 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
-use tonic::Status;
 
 use super::portion::{Limits, Room, response_bytes_max, take_portion, trimmed};
 use crate::{
@@ -118,12 +117,37 @@ impl Cursor {
         ))
     }
 
+    /// All that goes into one response of so many bytes.
+    ///
+    /// Errors: those of [`Cursor::next`], and `ReadDeadline`; only when there is nothing before them. Cancel: safe.
+    pub async fn read_once(&mut self, bytes_max: usize, deadline: Instant) -> Result<Portion, Refusal> {
+        let mut room = Room::new(bytes_max);
+        let mut batches = Vec::new();
+        loop {
+            let offset = self.next;
+            let more = timeout_at(deadline, self.next(&mut room))
+                .await
+                .unwrap_or(Err(Refusal::ReadDeadline { offset }));
+            match more {
+                Ok(Some(more)) => batches.extend(more),
+                Ok(None) => break,
+                // What was read is good. Who goes on from there hears what is wrong there.
+                Err(_) if !batches.is_empty() => break,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(Portion {
+            batches,
+            next_offset: self.next,
+        })
+    }
+
     /// All portions of `consume_chunk_bytes`, until the read or `deadline` ends; `place` is given back then.
     pub fn into_stream(
         self,
         deadline: Option<Instant>,
         place: OwnedSemaphorePermit,
-    ) -> impl Stream<Item = Result<Portion, Status>> + Send {
+    ) -> impl Stream<Item = Result<Portion, Refusal>> + Send {
         stream::try_unfold((self, place), move |(mut cursor, place)| async move {
             let options = &cursor.context.options;
             let bytes_max =

@@ -7,6 +7,7 @@
 
 mod body;
 mod prefix;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use http::Request;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower::{Layer, Service};
+
+pub use self::whole::Whole;
 
 use self::body::Received;
 use super::Options;

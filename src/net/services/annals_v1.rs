@@ -7,14 +7,14 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     net::{
         consume::{
             cursor::{Cursor, Portion, blocking_read},
-            portion::{Limits, Room, response_bytes_max},
+            portion::{Limits, response_bytes_max},
             start::{Freshness, level_or, resolve},
         },
         context::{Context, DEFAULT_LOG},
@@ -132,27 +132,10 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         let mut cursor = self
             .cursor(request, v1::ReadLevel::Linearizable, deadline)
             .await?;
-        let mut batches = Vec::new();
-        let mut room = Room::new(response_bytes_max(options.message_bytes_max));
-        loop {
-            let offset = cursor.next_offset();
-            let more = timeout_at(deadline, cursor.next(&mut room))
-                .await
-                .unwrap_or(Err(Refusal::ReadDeadline { offset }));
-            match more {
-                Ok(Some(more)) => batches.extend(more.into_iter().map(to_proto)),
-                Ok(None) => break,
-                // What was read is good. Who goes on from there hears what is wrong there.
-                Err(_) if !batches.is_empty() => break,
-                Err(refusal) => return Err(refusal.into()),
-            }
-        }
-        let next_offset = cursor.next_offset().get();
-        Ok(Response::new(v1::ConsumeResponse {
-            header: Some(self.context.header()),
-            batches,
-            next_offset,
-        }))
+        let portion = cursor
+            .read_once(response_bytes_max(options.message_bytes_max), deadline)
+            .await?;
+        Ok(Response::new(respond(&self.context, portion)))
     }
 
     type ConsumeStreamStream = BoxStream<'static, Result<v1::ConsumeResponse, Status>>;
@@ -170,7 +153,8 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         let context = Arc::clone(&self.context);
         let responses = cursor
             .into_stream(stream_deadline, place)
-            .map_ok(move |portion| respond(&context, portion));
+            .map_ok(move |portion| respond(&context, portion))
+            .map_err(Status::from);
         Ok(Response::new(responses.boxed()))
     }
 

@@ -8,8 +8,8 @@ use std::{
     vec,
 };
 
-use futures::{Stream, StreamExt, stream::BoxStream};
-use tokio::time::timeout_at;
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -49,22 +49,35 @@ impl LogV1 {
     pub fn new(context: Arc<Context>) -> Self {
         Self { context }
     }
+}
 
-    async fn read_one(&self, offset: Offset) -> Result<v1::Record, Refusal> {
-        let context = &self.context;
-        let limits = Limits {
-            records_left: Some(1),
-            ..Limits::default()
-        };
-        let start = resolve(context, Some(Position::Offset(offset.get())), false).await?;
-        let mut cursor = Cursor::new(Arc::clone(context), start, limits, false);
-        let batches = cursor
-            .next(&mut Room::new(context.options.consume_chunk_bytes))
-            .await?
-            .unwrap_or_default();
-        let record = batches.into_iter().flat_map(BatchRecords::of).next();
-        record.ok_or_else(|| out_of_range(context, offset))
-    }
+/// The record at an offset, as every record acknowledged before shows it.
+///
+/// Errors: `OutOfRange`, `ReadDeadline`, and what the committer says. Cancel: safe.
+pub(in crate::net) async fn record_at(
+    context: &Arc<Context>,
+    offset: Offset,
+    deadline: Instant,
+) -> Result<v1::Record, Refusal> {
+    Freshness::LINEARIZABLE.reach(context, deadline).await?;
+    timeout_at(deadline, read_one(context, offset))
+        .await
+        .map_err(|_| Refusal::ReadDeadline { offset })?
+}
+
+async fn read_one(context: &Arc<Context>, offset: Offset) -> Result<v1::Record, Refusal> {
+    let limits = Limits {
+        records_left: Some(1),
+        ..Limits::default()
+    };
+    let start = resolve(context, Some(Position::Offset(offset.get())), false).await?;
+    let mut cursor = Cursor::new(Arc::clone(context), start, limits, false);
+    let batches = cursor
+        .next(&mut Room::new(context.options.consume_chunk_bytes))
+        .await?
+        .unwrap_or_default();
+    let record = batches.into_iter().flat_map(BatchRecords::of).next();
+    record.ok_or_else(|| out_of_range(context, offset))
 }
 
 #[tonic::async_trait]
@@ -87,10 +100,7 @@ impl v1::log_server::Log for LogV1 {
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
         let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
         let offset = Offset(request.into_inner().offset);
-        Freshness::LINEARIZABLE.reach(&self.context, deadline).await?;
-        let record = timeout_at(deadline, self.read_one(offset))
-            .await
-            .map_err(|_| Refusal::ReadDeadline { offset })??;
+        let record = record_at(&self.context, offset, deadline).await?;
         Ok(Response::new(v1::ConsumeResponse { record: Some(record) }))
     }
 
@@ -106,7 +116,7 @@ impl v1::log_server::Log for LogV1 {
         let start = resolve(&self.context, Some(Position::Offset(offset)), true).await?;
         let cursor = Cursor::new(Arc::clone(&self.context), start, Limits::default(), true);
         Ok(Response::new(RecordStream::new(
-            cursor.into_stream(deadline, place).boxed(),
+            cursor.into_stream(deadline, place).map_err(Status::from).boxed(),
         )))
     }
 

@@ -186,8 +186,8 @@ fn check_ends(
         ),
         Some(_) | None => {}
     }
-    // Of a segment that cannot be told nobody knows where it ends.
-    let Some(last) = last.filter(|last| last.face.is_some() && last.last_seen < known) else {
+    // Of a segment that is damaged, which was told, nobody knows where it ends.
+    let Some(last) = last.filter(|last| last.behind.is_some() && last.last_seen < known) else {
         return;
     };
     let what = format!(

@@ -10,7 +10,7 @@ use std::{
 use annals::{
     storage::{
         Log, LogOptions, Vote, VoteFile,
-        data_dir::DataDir,
+        data_dir::{DataDir, IdleDataDir},
         entry::{Batch, Entry, Payload},
         fs::RealFileSystem,
     },
@@ -18,6 +18,8 @@ use annals::{
 };
 use bytes::Bytes;
 use prost::Message;
+
+use super::wait_until;
 
 /// A data directory with two segments: records 0..4 in the first, 4..6 in the second, a batch of two each.
 pub fn write_node(directory: &Path, name: &str) {
@@ -48,6 +50,15 @@ pub fn write_node(directory: &Path, name: &str) {
         log.sync().expect("it can be synced");
     }
     log.mark().expect("it can be written");
+    drop((log, vote, data));
+    wait_until_idle(directory);
+}
+
+/// Waits until nobody holds the directory: a process that another test has just started does, until it is the program.
+pub fn wait_until_idle(directory: &Path) {
+    wait_until("nobody uses it", || {
+        IdleDataDir::open(&RealFileSystem, directory).is_ok()
+    });
 }
 
 /// Two records each, with the values a and b of the entry.

@@ -1,0 +1,110 @@
+//! Connections of HTTP/1.1, each with a task: one request after the other, each head and each silence within its time.
+//!
+//! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or reads as
+//! the standard says, and then it is the last of its connection.
+
+use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, transport::server::Connected};
+
+use super::{Http, pace::Paced};
+use crate::net::{Options, connection::Connection};
+
+/// The head of a request: as for HTTP/2. A proxy adds some headers, a person some more.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+/// What is read ahead of a body that nobody has asked for yet, and what is gathered to be sent.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// For how long a connection is listened to that is over for this side: what arrives at a closed one would take back the answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The most that is listened to.
+const FAREWELL_BYTES: u64 = 16 << 20;
+
+/// Serves connections until the context drains, and answers what they have asked.
+pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Connection>>) {
+    let draining = http.context().draining.clone();
+    let conversations = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = draining.cancelled() => break,
+            accepted = incoming.recv() => accepted,
+        };
+        match accepted {
+            Some(Ok(connection)) => {
+                conversations.spawn(converse(Arc::clone(&http), connection));
+            }
+            // It was lost on its way here.
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    conversations.close();
+    conversations.wait().await;
+}
+
+async fn converse(http: Arc<Http>, connection: Connection) {
+    let killed = connection.killed();
+    let draining = http.context().draining.clone();
+    // Whatever it was, there is nobody to tell: a client that is there has been answered.
+    drop(killed.run_until_cancelled(talk(http, connection, draining)).await);
+}
+
+/// Answers until the client has no more questions.
+async fn talk(http: Arc<Http>, connection: Connection, draining: CancellationToken) -> io::Result<()> {
+    let ends = connection.connect_info();
+    let options = &http.context().options;
+    let (bounds, within) = (bounds(options), options.request_timeout);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let http = Arc::clone(&http);
+        request.extensions_mut().insert(ends.clone());
+        Box::pin(async move { Ok::<_, Infallible>(http.answer(request.map(Body::new)).await) })
+    });
+    let io = TokioIo::new(Paced::new(connection, within));
+    let mut conversation = bounds.serve_connection(io, service);
+    let mut asked_to_go = false;
+    loop {
+        let over = poll_fn(|cx| conversation.poll_without_shutdown(cx));
+        tokio::select! {
+            // Why it ended, the client has been told where it can be.
+            _over = over => break,
+            () = draining.cancelled(), if !asked_to_go => {
+                asked_to_go = true;
+                std::pin::Pin::new(&mut conversation).graceful_shutdown();
+            }
+        }
+    }
+    say_farewell(conversation.into_parts().io.into_inner()).await
+}
+
+fn bounds(options: &Options) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // From when the answer before it was sent: a silent connection ends with it too.
+        .header_read_timeout(options.keepalive_interval)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+}
+
+/// Closes this side, and waits a moment for the other.
+async fn say_farewell(mut stream: Paced<Connection>) -> io::Result<()> {
+    let farewell = async {
+        stream.shutdown().await?;
+        let mut rest = stream.take(FAREWELL_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+        Ok(())
+    };
+    timeout(FAREWELL, farewell).await.unwrap_or(Ok(()))
+}
