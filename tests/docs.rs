@@ -29,7 +29,7 @@ use bytes::Bytes;
 use support::sim_fs::{CallKind, SimFileSystem};
 
 /// Every document.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -37,6 +37,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/flows.md",
     "docs/invariants.md",
     "docs/operations.md",
+    "docs/testing.md",
     "docs/adr/README.md",
 ];
 
