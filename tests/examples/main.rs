@@ -14,4 +14,5 @@ mod one_process;
 mod go;
 mod outside;
 mod python;
+mod rust;
 mod stories;
