@@ -77,7 +77,16 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ),
     (
         "testing",
-        &["storage", "consensus", "actors", "net", "node", "tls", "proto"],
+        &[
+            "client",
+            "storage",
+            "consensus",
+            "actors",
+            "net",
+            "node",
+            "tls",
+            "proto",
+        ],
     ),
     ("main", &["cli", "config", "telemetry"]),
 ];

@@ -17,6 +17,8 @@ async fn a_node_that_was_killed_and_one_that_was_stopped_have_everything_when_th
     assert_ne!(cluster.leader().await, leader);
     cluster.produce(["two"]).await;
     cluster.restart(leader).await;
+    let client = cluster.client();
+    assert_eq!(client.append(["by the client"]).await.unwrap().start.get(), 2);
 
     let other = cluster.follower(leader);
     let ending = cluster.shut_down(other).await;
@@ -27,7 +29,10 @@ async fn a_node_that_was_killed_and_one_that_was_stopped_have_everything_when_th
     for number in 0..3 {
         cluster.restart(number).await;
         cluster.caught_up(number).await;
-        assert_eq!(values(cluster.records(number).await), ["one", "two", "three"]);
+        assert_eq!(
+            values(cluster.records(number).await),
+            ["one", "two", "by the client", "three"]
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use tonic_types::StatusExt;
 
 use super::{Place, TestCluster, TestNode, until};
 use crate::{
+    client::Client,
     proto::annals::v1::{
         ConsumeRequest, DescribeLogRequest, ReadLevel, ResponseHeader, Start, start::Position,
     },
@@ -64,6 +65,15 @@ impl TestCluster {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let running = self.running().into_iter();
         running.map(|number| self.address(number)).collect()
+    }
+
+    /// A client of the cluster, which finds a node that was started again elsewhere by those that run on. For clusters without TLS.
+    ///
+    /// Panics: no node runs.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let client = Client::builder().addresses(self.addresses()).build();
+        client.expect("there is an address, and it is one")
     }
 
     /// The numbers of those that run.
