@@ -1,13 +1,15 @@
 //! A checkpoint that is read is one that a log goes on from: it comes back the same from its bytes, and whatever is placed
-//! behind it takes the offsets that follow, or none; a batch in doubt is answered as the sequencer said it would be.
+//! behind it, batches and commands, takes the offsets that follow, or none; a batch in doubt is answered as the sequencer said it would be.
 //!
-//! Input: how long the checkpoint is, the checkpoint, batches to place behind it.
+//! Input: how long the checkpoint is, the checkpoint, entries to place behind it.
 
 #![no_main]
 
 use annals::{
     storage::{
         Checkpoint,
+        control::Control,
+        cursors::CursorCommand,
         entry::{Batch, Entry, Outcome, Payload, ProducerStamp},
     },
     types::{LogIndex, Offset, TimestampMs},
@@ -25,7 +27,16 @@ struct Placed {
     expected_offset: Option<u64>,
     record_count: u32,
     term_rises: bool,
-    is_control: Option<u64>,
+    control: Option<Command>,
+}
+
+/// What a control entry holds. Names are few, so that they meet again.
+#[derive(Arbitrary, Debug)]
+enum Command {
+    Trim(u64),
+    Take(u8),
+    Commit { name: u8, epoch: u8, offset: u8 },
+    Delete(u8),
 }
 
 fuzz_target!(init: seeds::plant("checkpoint", seeds()), |input: &[u8]| {
@@ -89,7 +100,6 @@ fn entry(checkpoint: &Checkpoint, placed: &Placed) -> Entry {
         record_count: placed.record_count.max(1),
         records: Bytes::new(),
     };
-    let trim = |below: u64| [&[1], &below.to_le_bytes()[..]].concat().into();
     let last = checkpoint.last_term();
     Entry {
         log_index: checkpoint.last_log_index().plus(1),
@@ -100,7 +110,22 @@ fn entry(checkpoint: &Checkpoint, placed: &Placed) -> Entry {
         },
         timestamp: TimestampMs(0),
         payload: placed
-            .is_control
-            .map_or(Payload::Records(batch), |below| Payload::Control(trim(below))),
+            .control
+            .as_ref()
+            .map_or(Payload::Records(batch), |command| Payload::Control(control(command).encode())),
+    }
+}
+
+fn control(command: &Command) -> Control {
+    let name = |number: u8| format!("cursor-{}", number % 8).parse().expect("it is a name");
+    match *command {
+        Command::Trim(below) => Control::Trim { below: Offset(below) },
+        Command::Take(of) => Control::Cursor(CursorCommand::Take { name: name(of) }),
+        Command::Delete(of) => Control::Cursor(CursorCommand::Delete { name: name(of) }),
+        Command::Commit { name: of, epoch, offset } => Control::Cursor(CursorCommand::Commit {
+            name: name(of),
+            epoch: LogIndex(u64::from(epoch)),
+            offset: Offset(u64::from(offset)),
+        }),
     }
 }
