@@ -2,7 +2,7 @@
 //!
 //! The client is [`client`], which the feature `client` brings without any of the server.
 //!
-//! Dependencies point one way: `storage` <- `actors` <- `net` <- `node` <- `cli`. `types`, `error`, `invariant`, `clock` and
+//! Dependencies point one way: `storage` <- `actors` <- `net` <- `node` <- `cli`, and `testing` stands on `node`. `types`, `error`, `invariant`, `clock` and
 //! `record_set` are below all, `certs` and `acl` stand on them alone, `tls` on `certs`, and `client` on `tls`. `tests/architecture.rs` holds it.
 
 pub mod types;
@@ -44,3 +44,6 @@ pub mod node;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use support::sim_fs::{CallKind, SimFileSystem};
 
 /// Every document.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -37,7 +37,10 @@ const DOCUMENTS: [&str; 8] = [
     "docs/flows.md",
     "docs/invariants.md",
     "docs/operations.md",
+    "docs/testing.md",
     "docs/adr/README.md",
+    "examples/python/README.md",
+    "examples/go/README.md",
 ];
 
 fn root() -> &'static Path {
@@ -220,7 +223,15 @@ fn a_command_that_does_not_work_is_found() {
 /// A path as documents write it, if it is one below the root.
 fn as_path(word: &str) -> Option<PathBuf> {
     let folders = [
-        "src/", "tests/", "docs/", "config/", "proto/", "deploy/", "benches/", ".ci/",
+        "src/",
+        "tests/",
+        "docs/",
+        "config/",
+        "proto/",
+        "deploy/",
+        "benches/",
+        "examples/",
+        ".ci/",
     ];
     let files = [
         "build.rs",

@@ -40,7 +40,7 @@ pub struct ClusterSetup {
     /// When a learner becomes a voter.
     pub voters: VoterRules,
     /// Links that tests cut.
-    #[cfg(feature = "fault-injection")]
+    #[cfg(feature = "testing")]
     pub faults: crate::actors::replicator::faults::LinkFaults,
 }
 
@@ -120,7 +120,7 @@ impl ClusterParts {
             tls: options.tls.clone(),
             ..setup
         };
-        #[cfg(feature = "fault-injection")]
+        #[cfg(feature = "testing")]
         let setup = ReplicatorSetup {
             faults: options.cluster.faults.clone(),
             ..setup

@@ -218,7 +218,7 @@ fn cluster_setup(config: &Config, gossip_keys: Option<GossipKeys>) -> ClusterSet
             voters_max: cluster.voters_max as usize,
             stable_for: STABLE_FOR,
         },
-        #[cfg(feature = "fault-injection")]
+        #[cfg(feature = "testing")]
         faults: crate::actors::replicator::faults::LinkFaults::new(),
     }
 }

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use annals::testing::endpoint;
 use annals::{
     certs::Holder,
+    testing::Certificates,
     tls::{Files, NodeNames, NodeTls},
 };
 use rustls::{
@@ -17,7 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tempfile::TempDir;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use super::certs::{Cluster, DAY, Pair, client, node};
 
@@ -35,6 +37,16 @@ pub(crate) struct Credentials {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials")
+    }
+}
+
+impl Certificates for Credentials {
+    fn of_node(&self, name: &str) -> NodeTls {
+        self.node(name)
+    }
+
+    fn of_client(&self, name: &str) -> ClientTlsConfig {
+        self.client(name)
     }
 }
 
@@ -137,16 +149,6 @@ pub(crate) fn client_config(
     builder
         .with_client_auth_cert(chain.expect("its PEM is good"), key)
         .expect("they fit together")
-}
-
-/// The way to an address.
-pub(crate) fn endpoint(address: &str, tls: Option<&ClientTlsConfig>) -> Endpoint {
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).expect("an address makes an URL");
-    match tls {
-        Some(tls) => endpoint.tls_config(tls.clone()).expect("its PEM is good"),
-        None => endpoint,
-    }
 }
 
 /// A connection that is made when it is used first.

@@ -12,7 +12,7 @@ use tokio_util::{
 };
 use tonic::{Code, Response, Status, body::Body};
 
-#[cfg(feature = "fault-injection")]
+#[cfg(feature = "testing")]
 use super::faults::LinkFaults;
 use super::io::{Cuts, PeerIo};
 use crate::{
@@ -89,7 +89,7 @@ pub(super) struct Dialer {
     pub(super) directory: Directory,
     pub(super) connect_within: Duration,
     pub(super) tls: Option<NodeTls>,
-    #[cfg(feature = "fault-injection")]
+    #[cfg(feature = "testing")]
     pub(super) faults: LinkFaults,
 }
 
@@ -379,14 +379,14 @@ impl Dialer {
         Ok((PeerIo::new(proven.stream, Some(guest), kill, cuts), fate))
     }
 
-    #[cfg(feature = "fault-injection")]
+    #[cfg(feature = "testing")]
     async fn cuts(&self, target: NodeId) -> io::Result<Cuts> {
         let mut cuts = Cuts::new(self.faults.of(self.identity.node_id(), target));
         std::future::poll_fn(|cx| cuts.poll_pass(cx)).await?;
         Ok(cuts)
     }
 
-    #[cfg(not(feature = "fault-injection"))]
+    #[cfg(not(feature = "testing"))]
     #[expect(clippy::unused_async, reason = "as its counterpart for tests")]
     async fn cuts(&self, _: NodeId) -> io::Result<Cuts> {
         Ok(Cuts)

@@ -1,4 +1,4 @@
-//! Links that tests cut and heal: built only with the feature `fault-injection`.
+//! Links that tests cut and heal: built only with the feature `testing`.
 //!
 //! A link is a direction of asking: the connections that node `from` keeps to node `to`, with the answers on them. Cutting
 //! both directions parts two nodes.
@@ -62,6 +62,12 @@ impl LinkFaults {
         for cut in links.values() {
             cut.send_replace(None);
         }
+    }
+
+    /// How what `from` asks of `to` is cut; `None`: it is not.
+    #[must_use]
+    pub fn cut_of(&self, from: NodeId, to: NodeId) -> Option<Cut> {
+        self.with(from, to, |link| *link.borrow())
     }
 
     /// What is done to the link, now and later.

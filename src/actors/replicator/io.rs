@@ -9,16 +9,16 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-#[cfg(feature = "fault-injection")]
+#[cfg(feature = "testing")]
 pub(super) use super::faults::Cuts;
 use crate::tls::{Guest, Stream};
 
 /// Nothing cuts links outside tests.
-#[cfg(not(feature = "fault-injection"))]
+#[cfg(not(feature = "testing"))]
 #[derive(Debug)]
 pub(super) struct Cuts;
 
-#[cfg(not(feature = "fault-injection"))]
+#[cfg(not(feature = "testing"))]
 impl Cuts {
     #[expect(clippy::unused_self, reason = "as its counterpart for tests")]
     fn poll_pass(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,7 +11,7 @@
 
 mod child;
 mod dial;
-#[cfg(feature = "fault-injection")]
+#[cfg(feature = "testing")]
 pub mod faults;
 mod io;
 mod link;
@@ -77,7 +77,7 @@ pub struct ReplicatorSetup {
     /// Who peers are, and who this node is to them; `None` where nothing is encrypted and nobody is asked.
     pub tls: Option<NodeTls>,
     /// Links that tests cut.
-    #[cfg(feature = "fault-injection")]
+    #[cfg(feature = "testing")]
     pub faults: faults::LinkFaults,
     /// Where to write what happens.
     pub logger: Logger,
@@ -94,7 +94,7 @@ impl ReplicatorSetup {
             connect_within: Duration::from_secs(2),
             rest: (Duration::from_millis(100), Duration::from_secs(5)),
             tls: None,
-            #[cfg(feature = "fault-injection")]
+            #[cfg(feature = "testing")]
             faults: faults::LinkFaults::new(),
             logger,
         }
@@ -106,7 +106,7 @@ impl ReplicatorSetup {
             directory: self.directory.clone(),
             connect_within: self.connect_within,
             tls: self.tls.clone(),
-            #[cfg(feature = "fault-injection")]
+            #[cfg(feature = "testing")]
             faults: self.faults.clone(),
         }
     }
@@ -176,7 +176,7 @@ impl Actor for ReplicatorActor {
         for lane in Lane::ALL {
             self.dial(lane, ctx);
         }
-        #[cfg(feature = "fault-injection")]
+        #[cfg(feature = "testing")]
         self.follow_faults(ctx);
     }
 }
@@ -465,7 +465,7 @@ impl ReplicatorActor {
     }
 
     /// A link that was healed is tried at once.
-    #[cfg(feature = "fault-injection")]
+    #[cfg(feature = "testing")]
     fn follow_faults(&self, ctx: &mut Context<Self>) {
         let link = self
             .setup
