@@ -179,6 +179,8 @@ mod tests {
             (Code::Unavailable, "SHUTTING_DOWN", Exit::CannotConnect),
             (Code::FailedPrecondition, "REMOVED", Exit::Refused),
             (Code::InvalidArgument, "RECORD_TOO_LARGE", Exit::Failed),
+            (Code::NotFound, "UNKNOWN_CURSOR", Exit::NotFound),
+            (Code::ResourceExhausted, "CURSORS_FULL", Exit::Failed),
             (Code::ResourceExhausted, "OVERLOADED", Exit::Failed),
             (Code::ResourceExhausted, "STORAGE_FULL", Exit::Failed),
             (Code::Unknown, "OUTCOME_UNKNOWN", Exit::Failed),
