@@ -113,6 +113,7 @@ mod tests {
                 "ReadEntries",
                 "ReadIndex",
                 "Propose",
+                "ChangeCursor",
                 "Leave"
             ]
         );
