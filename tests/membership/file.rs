@@ -50,6 +50,8 @@ async fn peers_that_were_not_seen_again_yet_stay_in_the_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_ignored_with_a_warning_and_written_anew() {
     let [first, second, third] = three().await;
+    // What it is still writing when it is killed would be written over the rubbish.
+    remembers(&third, &[&first, &second]).await;
     let place = third.place.clone().at_port_of(&third);
     third.kill();
     fs::write(place.peers_file(), "annals peers 1\nrubbish\n").unwrap();
