@@ -68,7 +68,8 @@ impl Node {
         let is_whole = |text: &str| text.contains("\nCtrl-C").then(|| text.to_owned());
         let banner = process.out.wait_for("the banner is printed", is_whole);
         let rpc = after(&banner, "  address  ");
-        let admin = after(&banner, "'http://")
+        let asks_whether_ready = banner.lines().find(|line| line.contains("/readyz"));
+        let admin = after(asks_whether_ready.unwrap_or_default(), "'http://")
             .split('/')
             .next()
             .unwrap_or_default()
