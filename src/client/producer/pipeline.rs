@@ -187,6 +187,8 @@ impl Pipeline {
 
     /// Tells everybody who waits. Of what was handed to a connection, nobody knows.
     fn fail(&mut self, error: &Error) {
+        // First, so that whoever is told here finds that nothing more is taken.
+        self.batcher.fail(error);
         let handed = self.handed.max(self.handed_before);
         // A refusal in a stream is about its first request, of which nothing is stored then; the others may be.
         for (i, pending) in self.pending.drain(..).enumerate() {
@@ -195,7 +197,6 @@ impl Pipeline {
                 .batch
                 .settle(&self.batcher, Err(error.clone().in_doubt(in_doubt)));
         }
-        self.batcher.fail(error);
         self.is_over = true;
     }
 
