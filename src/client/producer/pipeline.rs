@@ -253,6 +253,7 @@ impl Pipeline {
             .map_ok(|responses| responses.map(|response| response.map_err(Error::from)))
             .try_flatten_stream();
         let mut responses = pin!(responses);
+        let mut silence = pin!(place.connection.silence());
         let mut watch = time::interval(WATCH_INTERVAL);
         let mut move_to: Option<Arc<Node>> = None;
         let mut reaches: Option<Reaches> = None;
@@ -289,6 +290,7 @@ impl Pipeline {
                     reaches = None;
                     move_to = reached;
                 }
+                error = &mut silence => return Err(error),
                 _ = watch.tick() => {
                     self.check_answers_come(place)?;
                     is_silent = self.handed > 0 && !std::mem::take(&mut has_answered);
