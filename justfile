@@ -40,6 +40,10 @@ proof-elections:
 proof-hostile:
     .ci/proof-hostile
 
+# Clients of three real nodes that are killed, stopped, frozen and cut off: pauses, and nothing else; see the script for its arguments.
+proof-client *ARGS:
+    .ci/proof-client {{ ARGS }}
+
 # Any bytes for whatever reads bytes, ten minutes a target; see the script for its arguments.
 fuzz *ARGS:
     .ci/fuzz {{ ARGS }}

@@ -130,7 +130,11 @@ impl Router {
             Twice::Nothing | Twice::Same => tries.share(left),
             Twice::Differs => left,
         };
-        let answered = time::timeout(within, call(connection.clone(), within)).await;
+        let answered = tokio::select! {
+            answered = time::timeout(within, call(connection.clone(), within)) => answered,
+            // Another node may answer; but what must not be done twice may yet be answered by this one.
+            error = connection.silence(), if twice != Twice::Differs => return Err(error),
+        };
         match answered {
             Ok(Ok(answer)) => {
                 self.heard(node, answer.header().as_ref())?;

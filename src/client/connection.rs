@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use http::uri::{PathAndQuery, Uri};
 use hyper_util::rt::TokioIo;
 use prost::Message;
-use tokio::{net::TcpStream, time};
+use tokio::{net::TcpStream, sync::watch, time};
 use tonic::{
     Request, Response, Status, Streaming,
     client::Grpc,
@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     fate: SharedFate,
     /// Somebody has lost it.
     broken: Arc<AtomicBool>,
+    /// Its node answers nobody.
+    silent: Arc<watch::Sender<bool>>,
 }
 
 /// Of the connection that is open at present.
@@ -121,12 +123,29 @@ impl Connection {
             address: address.clone(),
             fate,
             broken: Arc::default(),
+            silent: Arc::default(),
         })
     }
 
     /// Nobody should use it any more.
     pub(super) fn give_up(&self) {
         self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Its node did not answer what any node answers at once: nobody should wait for it any more.
+    pub(super) fn fall_silent(&self) {
+        self.give_up();
+        self.silent.send_replace(true);
+    }
+
+    /// Ends when its node has fallen silent: a machine that is gone, or stands still, says nothing to those who wait.
+    ///
+    /// Cancel: safe.
+    pub(crate) async fn silence(&self) -> Error {
+        let mut silent = self.silent.subscribe();
+        // The other end is in `self`.
+        drop(silent.wait_for(|silent| *silent).await);
+        Error::lost("it does not answer")
     }
 
     /// Whether somebody has lost it.

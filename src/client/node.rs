@@ -187,6 +187,12 @@ impl Node {
         self.set_up();
     }
 
+    /// It does not answer over that connection, to nobody: who waits there hears so, and the next call opens another one.
+    pub(super) fn fell_silent(&self, connection: &Connection, error: &Error) {
+        connection.fall_silent();
+        self.set_down(error);
+    }
+
     /// The connection was lost: the next call opens another one.
     pub(super) fn lost(&self, connection: &Connection, error: &Error) {
         connection.give_up();

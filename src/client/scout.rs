@@ -103,7 +103,11 @@ async fn ask_once(
     connection: &Connection,
 ) -> Result<GetClusterResponse, Error> {
     let asked = time::timeout(ANSWER_WITHIN, connection.get_cluster(true)).await;
-    let answer = asked.unwrap_or_else(|_| Err(Error::lost("it does not answer")));
+    let Ok(answer) = asked else {
+        let error = Error::lost("it does not answer");
+        node.fell_silent(connection, &error);
+        return Err(error);
+    };
     match &answer {
         Ok(cluster) => {
             router.heard(node, cluster.header.as_ref())?;

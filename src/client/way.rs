@@ -116,7 +116,11 @@ impl Way {
         let within = self.tries.share(self.within);
         let entered = time::timeout(within, async {
             let connection = self.tries.connect(node).await?;
-            match connection.describe_log().await {
+            let described = tokio::select! {
+                described = connection.describe_log() => described,
+                error = connection.silence() => Err(error),
+            };
+            match described {
                 Ok(log) => Ok((connection, Some(log))),
                 Err(error) if error.reason() == Some(Reason::AclDenied) => Ok((connection, None)),
                 Err(error) => {

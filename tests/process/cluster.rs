@@ -1,14 +1,9 @@
 //! Three nodes as one cluster: in one process by `annals dev --nodes 3`, and as three processes from the files in
 //! config/cluster/, on other ports.
 
-use std::{
-    io::Write,
-    net::{TcpListener, UdpSocket},
-    path::Path,
-    process::ChildStdin,
-};
+use std::{io::Write, net::TcpListener, path::Path, process::ChildStdin};
 
-use crate::support::{DEADLINE, Node, Process, after, annals, get, line_with};
+use crate::support::{DEADLINE, Node, Process, after, annals, free_ports, get, line_with};
 
 /// The output of a command, as soon as it is what is waited for.
 fn until(what: &str, args: &[&str], holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
@@ -147,19 +142,6 @@ impl Cluster {
         });
         self.at(whole["leader"].as_str().expect("it has a name"))
     }
-}
-
-/// Ports that are free for connections and packets, all different.
-fn free_ports(count: usize) -> Vec<u16> {
-    let both = std::iter::from_fn(|| {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
-        let tcp = TcpListener::bind(udp.local_addr().expect("it is bound")).ok();
-        Some(tcp.map(|tcp| (udp, tcp)))
-    });
-    let held: Vec<_> = both.flatten().take(count).collect();
-    held.iter()
-        .map(|(udp, _)| udp.local_addr().expect("it is bound").port())
-        .collect()
 }
 
 /// The file of that node, with its data in `directory` and on these ports.

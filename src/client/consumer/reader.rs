@@ -213,9 +213,13 @@ impl Reader {
             tokio::select! {
                 response = responses.next() => response,
                 () = self.is_left_behind(place) => return Err(self.no_answer(place, "it is behind the others")),
+                error = place.connection.silence() => return Err(error),
             }
         } else {
-            let response = time::timeout(self.within, responses.next()).await;
+            let response = tokio::select! {
+                response = time::timeout(self.within, responses.next()) => response,
+                error = place.connection.silence() => return Err(error),
+            };
             response.map_err(|_| self.no_answer(place, "it sends no more"))?
         };
         response

@@ -44,8 +44,9 @@ const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// whose offsets nobody knows any longer.
 const IN_FLIGHT_REQUESTS_MAX: usize = 16;
 
-/// How often it is checked that answers still come, and who leads.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is checked that answers still come, and who leads: well within the second or two that an election takes, which is what a
+/// producer waits for at best.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Who the records are from.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,7 @@ struct Pending {
 enum Ended {
     /// All is acknowledged, and nothing more comes.
     Done,
-    /// Nothing is under way on it, and this one leads.
+    /// This one leads, and nothing is under way on the stream, or it is silent: as a leader's is that was cut off from the others.
     Moves(Arc<Node>),
 }
 
@@ -186,6 +187,8 @@ impl Pipeline {
 
     /// Tells everybody who waits. Of what was handed to a connection, nobody knows.
     fn fail(&mut self, error: &Error) {
+        // First, so that whoever is told here finds that nothing more is taken.
+        self.batcher.fail(error);
         let handed = self.handed.max(self.handed_before);
         // A refusal in a stream is about its first request, of which nothing is stored then; the others may be.
         for (i, pending) in self.pending.drain(..).enumerate() {
@@ -194,7 +197,6 @@ impl Pipeline {
                 .batch
                 .settle(&self.batcher, Err(error.clone().in_doubt(in_doubt)));
         }
-        self.batcher.fail(error);
         self.is_over = true;
     }
 
@@ -251,11 +253,15 @@ impl Pipeline {
             .map_ok(|responses| responses.map(|response| response.map_err(Error::from)))
             .try_flatten_stream();
         let mut responses = pin!(responses);
+        let mut silence = pin!(place.connection.silence());
         let mut watch = time::interval(WATCH_INTERVAL);
         let mut move_to: Option<Arc<Node>> = None;
         let mut reaches: Option<Reaches> = None;
+        // Since the last look, and before it.
+        let (mut has_answered, mut is_silent) = (false, false);
         while !(self.source_ended && self.pending.is_empty()) {
-            if self.handed == 0
+            // What is under way there may yet be answered; what is not, is sent again, and stored once.
+            if (self.handed == 0 || is_silent)
                 && let Some(leader) = move_to.take()
             {
                 return Ok(Ended::Moves(leader));
@@ -268,6 +274,7 @@ impl Pipeline {
                     let response = response.map_err(|error| place.connection.explain(error))?;
                     self.way.heard(&place.node, response.header.as_ref())?;
                     self.acknowledge(response)?;
+                    (has_answered, is_silent) = (true, false);
                     if reaches.is_none() {
                         reaches = self.look_for_leader(place);
                     }
@@ -283,8 +290,13 @@ impl Pipeline {
                     reaches = None;
                     move_to = reached;
                 }
+                error = &mut silence => return Err(error),
                 _ = watch.tick() => {
                     self.check_answers_come(place)?;
+                    is_silent = self.handed > 0 && !std::mem::take(&mut has_answered);
+                    if is_silent {
+                        self.way.router().doubt();
+                    }
                     self.out_of_reach = 0;
                     if reaches.is_none() {
                         reaches = self.look_for_leader(place);
