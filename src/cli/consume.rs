@@ -47,8 +47,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// called key_base64 or value_base64 instead.
 ///
 /// With `--cursor NAME` it goes on where the last one with that cursor stopped: it takes the cursor, and commits what it has written
-/// out, each second and at the end. Each record is written at least once: what was written in the last second before a crash is
-/// written again by the next one. Of two with one name the newer goes on; the older stops, with exit code 5, when it would
+/// out, each second and when there is no more to read. Each record is written at least once: what was written in the last second
+/// before a crash, or a signal that ends it, is written again by the next one. Of two with one name the newer goes on; the older stops, with exit code 5, when it would
 /// commit next. What becomes of the output behind this program is not its business: a reader that dies may have lost what is committed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\

@@ -151,3 +151,30 @@ fn a_follower_goes_on_where_the_node_left_off() {
         ended.err
     );
 }
+
+#[test]
+fn a_node_whose_log_is_gone_does_not_start_as_the_voter_it_was() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let node = Node::agent(&data, "127.0.0.1:0");
+    node.wait_until_ready();
+    annals()
+        .args(["produce", "--addr", &node.rpc])
+        .run_with("one\n")
+        .done();
+    let begun = data.join("begun");
+    let deadline = annals::clock::now() + DEADLINE;
+    while !begun.exists() {
+        assert!(annals::clock::now() < deadline, "its first life leaves no note");
+    }
+    node.process.kill();
+    let (logs, elsewhere) = (data.join("logs"), temp.path().join("logs"));
+    std::fs::rename(&logs, &elsewhere).unwrap();
+    let config = configuration(&data, "127.0.0.1:0");
+    let agent = || annals().arg("agent").arg("--config").arg(&config);
+    let ended = agent().run();
+    assert!(ended.refused(78).contains("this node has a log"));
+    std::fs::remove_dir_all(&logs).unwrap_or_default();
+    std::fs::rename(&elsewhere, &logs).unwrap();
+    assert_eq!(high_watermark(&Node::agent(&data, "127.0.0.1:0").rpc), 1);
+}

@@ -54,6 +54,19 @@ pub enum DataDirError {
         /// The directory that is not empty.
         logs: PathBuf,
     },
+    /// The log has begun, and is not there.
+    #[error(
+        "{} is missing or empty, but this node has a log ({} says so): what it acknowledged and promised is not here; put the \
+         directory back (is a volume not mounted?), or start this node anew with an empty data directory",
+        path.display(),
+        begun.display()
+    )]
+    LogGone {
+        /// Where the log should be.
+        path: PathBuf,
+        /// The note that it has begun.
+        begun: PathBuf,
+    },
     /// The directory was made by a newer version of Annals.
     #[error(
         "{} has format {found}, this program knows formats up to {FORMAT_VERSION}; start the newer program",
@@ -114,6 +127,7 @@ impl DataDirError {
             Self::InUse { .. }
             | Self::IdentityDamaged { .. }
             | Self::IdentityMissing { .. }
+            | Self::LogGone { .. }
             | Self::NewerFormat { .. }
             | Self::Io { .. } => Disposition::Escalate,
         }

@@ -3,16 +3,19 @@
 //! ```text
 //! data/
 //!   LOCK                 held while the process runs
+//!   begun                the log has begun: from now on nothing starts here without it
 //!   identity             written once, and once more when the node gets its cluster
 //!   peers                whom the node gossiped with last: a cache of the membership's, not looked at here
 //!   logs/<name>/         one directory for each log
 //! ```
 
+mod begun;
 mod error;
 mod identity;
 mod idle;
 mod lock;
 
+pub use begun::note as note_begun;
 pub use error::DataDirError;
 pub use identity::{FORMAT_VERSION, Identity, NODE_NAME_BYTES_MAX};
 pub use idle::IdleDataDir;
@@ -80,7 +83,10 @@ impl DataDir {
         let stored = identity::load(fs.as_ref(), path)?;
         let is_new = stored.is_none();
         let identity = match stored {
-            Some(identity) => identity,
+            Some(identity) => {
+                begun::look(fs.as_ref(), path)?;
+                identity
+            }
             None => {
                 refuse_orphaned_logs(fs.as_ref(), path)?;
                 let identity = make(node_name);
@@ -193,6 +199,37 @@ mod tests {
 
     fn open(path: &Path, node_name: &str) -> Result<DataDir, DataDirError> {
         DataDir::open(Arc::new(RealFileSystem), path, node_name)
+    }
+
+    #[test]
+    fn a_log_that_has_begun_must_be_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path();
+        let log = open(path, "node").unwrap().log_dir("default").unwrap();
+        drop(open(path, "node").expect("it was cut short before it wrote anything"));
+        fs::write(log.join("vote"), "a promise").unwrap();
+        drop(open(path, "node").expect("its log is there"));
+        let gone = temp.path().join("gone");
+        fs::rename(path.join("logs"), &gone).unwrap();
+        for _ in 0..2 {
+            let error = open(path, "node").unwrap_err();
+            assert!(matches!(error, DataDirError::LogGone { .. }), "{error}");
+            // Nor when the directory is made again.
+            fs::create_dir_all(&log).unwrap();
+        }
+        fs::remove_dir_all(path.join("logs")).unwrap();
+        fs::rename(&gone, path.join("logs")).unwrap();
+        drop(open(path, "node").expect("it is back"));
+    }
+
+    #[test]
+    fn a_log_that_was_noted_in_its_first_life_must_be_there_too() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(open(temp.path(), "node").unwrap());
+        note_begun(&RealFileSystem, temp.path()).unwrap();
+        note_begun(&RealFileSystem, temp.path()).unwrap();
+        let error = open(temp.path(), "node").unwrap_err();
+        assert!(error.to_string().contains("logs/default"), "{error}");
     }
 
     #[test]

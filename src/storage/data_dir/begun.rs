@@ -1,0 +1,63 @@
+//! The note that a node's log has begun, beside its identity: what tells a node that has not written yet from one whose log is gone.
+//!
+//! Without it a node whose `logs` were lost and whose identity was not would come back as the voter it was, with nothing of what it
+//! had acknowledged and none of its promises.
+
+use std::{io, io::IoSlice, path::Path};
+
+use super::DataDirError;
+use crate::storage::fs::{FileSystem, OpenMode};
+
+/// The note: a file, of which only the name counts.
+pub(in crate::storage) const FILE_NAME: &str = "begun";
+
+/// For people who find it.
+const TEXT: &[u8] = b"This node's log has begun: without the directory `logs` the node does not start. To start it anew, empty all of \
+    the data directory.\n";
+
+/// Looks whether the log is where it was, and takes note of it where there is one. The directory is that of a node with an
+/// identity.
+///
+/// Errors: `LogGone`; what the system says.
+pub(super) fn look(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
+    let logs = directory.join("logs").join("default");
+    let holds_something = match fs.list(&logs) {
+        Ok(names) => !names.is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(DataDirError::io("list", &logs)(error)),
+    };
+    match (is_noted(fs, directory)?, holds_something) {
+        (true, false) => Err(DataDirError::LogGone {
+            path: logs,
+            begun: directory.join(FILE_NAME),
+        }),
+        (false, true) => note(fs, directory),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+/// Whether the log of that node has begun.
+///
+/// Errors: what the system says.
+pub(in crate::storage) fn is_noted(fs: &dyn FileSystem, directory: &Path) -> Result<bool, DataDirError> {
+    let names = fs.list(directory).map_err(DataDirError::io("list", directory))?;
+    Ok(names.iter().any(|name| name == FILE_NAME))
+}
+
+/// Notes it; durable when the call returns. The same again is fine.
+///
+/// Errors: what the system says. Blocking.
+pub fn note(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
+    let path = directory.join(FILE_NAME);
+    let file = match fs.open(&path, OpenMode::CreateNew) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(DataDirError::io("create", &path)(error)),
+    };
+    // A note that a power loss left empty says as much.
+    file.write_all_at(0, &mut [IoSlice::new(TEXT)])
+        .and_then(|()| file.sync_data())
+        .map_err(DataDirError::io("write", &path))?;
+    fs.sync_dir(directory)
+        .map_err(DataDirError::io("sync", directory))
+}
