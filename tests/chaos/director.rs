@@ -9,6 +9,7 @@ use std::{
 
 use annals::clock;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::time::interval;
 
 use crate::{
     clients::Clients,
@@ -17,7 +18,10 @@ use crate::{
     nodes::{COUNT, Leadership, Nodes},
     pauses::Pauses,
     pulse::Kind,
-    support::{log_checker::Recorder, node::until},
+    support::{
+        log_checker::Recorder,
+        node::{in_time, until},
+    },
 };
 
 /// So much comes back to each client before what was done to the nodes is undone, and before the next thing is done to them: a
@@ -26,6 +30,10 @@ const PROGRESS: Range<usize> = 5..40;
 
 /// Faults that every run has: a death and a cut.
 const FAULTS_MIN: usize = 2;
+
+/// How often nodes and clients are looked at: to ask is a connection each time, and those of the last minute are all remembered by the
+/// system, and looked through at each door.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// As the table of pauses says it.
 const NOTHING: &str = "nothing";
@@ -243,9 +251,15 @@ impl Director {
 
     /// Panics at once when an error reaches a user.
     async fn until(&self, what: &str, holds: impl Fn(&Nodes, &Clients) -> bool) {
-        until(what, async || {
+        let look = async || {
             self.clients.assert_untroubled();
             holds(&self.nodes, &self.clients)
+        };
+        let mut looks = interval(LOOK_EVERY);
+        in_time(what, async {
+            while !look().await {
+                looks.tick().await;
+            }
         })
         .await;
     }
