@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
+use tokio::runtime::Handle;
 
 use super::{
     Raft,
@@ -27,6 +28,8 @@ pub(super) struct Gather {
     raft: Raft,
     shared: Arc<Shared>,
     waiting: Mutex<Queue>,
+    /// Where consensus runs.
+    runtime: Handle,
 }
 
 type Waiting = (Proposal, OnComplete<WriteResult>);
@@ -51,6 +54,7 @@ impl Gather {
             raft,
             shared,
             waiting: Mutex::default(),
+            runtime: Handle::current(),
         });
         tokio::spawn(empty_at_each_sync(Arc::downgrade(&gather)));
         gather
@@ -82,8 +86,15 @@ impl Gather {
     /// openraft's queue has room for more than ever wait, so this is done at once, but for the runtime's own budget of a task,
     /// which must not count here. When consensus has ended the proposal is dropped.
     fn send(&self, (proposal, then): Waiting) {
-        let write = self.raft.client_write_ff(proposal, Some(then));
-        let _sent = tokio::task::unconstrained(write).now_or_never();
+        let raft = self.raft.clone();
+        let write =
+            async move { tokio::task::unconstrained(raft.client_write_ff(proposal, Some(then))).await };
+        let mut write = Box::pin(write);
+        if (&mut write).now_or_never().is_none() {
+            // Consensus is ending, and this waits for that. Dropped half-way, it would leave openraft waiting for nobody: the next who
+            // asks why consensus has ended would panic.
+            self.runtime.spawn(async move { drop(write.await) });
+        }
     }
 }
 
