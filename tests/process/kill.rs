@@ -174,6 +174,8 @@ fn a_node_whose_log_is_gone_does_not_start_as_the_voter_it_was() {
     let agent = || annals().arg("agent").arg("--config").arg(&config);
     let ended = agent().run();
     assert!(ended.refused(78).contains("this node has a log"));
+    let verified = annals().args(["storage", "verify"]).arg(&data).run();
+    assert_eq!(verified.status.code(), Some(9), "{verified:?}");
     std::fs::remove_dir_all(&logs).unwrap_or_default();
     std::fs::rename(&elsewhere, &logs).unwrap();
     assert_eq!(high_watermark(&Node::agent(&data, "127.0.0.1:0").rpc), 1);

@@ -3,13 +3,16 @@
 //! Without it a node whose `logs` were lost and whose identity was not would come back as the voter it was, with nothing of what it
 //! had acknowledged and none of its promises.
 
-use std::{io, io::IoSlice, path::Path};
+use std::{
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+};
 
 use super::DataDirError;
 use crate::storage::fs::{FileSystem, OpenMode};
 
 /// The note: a file, of which only the name counts.
-pub(in crate::storage) const FILE_NAME: &str = "begun";
+const FILE_NAME: &str = "begun";
 
 /// For people who find it.
 const TEXT: &[u8] = b"This node's log has begun: without the directory `logs` the node does not start. To start it anew, empty all of \
@@ -20,28 +23,38 @@ const TEXT: &[u8] = b"This node's log has begun: without the directory `logs` th
 ///
 /// Errors: `LogGone`; what the system says.
 pub(super) fn look(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
-    let logs = directory.join("logs").join("default");
-    let holds_something = match fs.list(&logs) {
-        Ok(names) => !names.is_empty(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(DataDirError::io("list", &logs)(error)),
-    };
-    match (is_noted(fs, directory)?, holds_something) {
-        (true, false) => Err(DataDirError::LogGone {
-            path: logs,
-            begun: directory.join(FILE_NAME),
-        }),
-        (false, true) => note(fs, directory),
-        (true, true) | (false, false) => Ok(()),
+    if has_log(fs, directory)? {
+        note(fs, directory)
+    } else {
+        refuse_gone(fs, directory)
     }
 }
 
-/// Whether the log of that node has begun.
+/// Looks whether the log is where it was, and changes nothing.
 ///
-/// Errors: what the system says.
-pub(in crate::storage) fn is_noted(fs: &dyn FileSystem, directory: &Path) -> Result<bool, DataDirError> {
+/// Errors: as [`look`].
+pub(in crate::storage) fn refuse_gone(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
     let names = fs.list(directory).map_err(DataDirError::io("list", directory))?;
-    Ok(names.iter().any(|name| name == FILE_NAME))
+    if !names.iter().any(|name| name == FILE_NAME) || has_log(fs, directory)? {
+        return Ok(());
+    }
+    Err(DataDirError::LogGone {
+        path: log_of(directory),
+        begun: directory.join(FILE_NAME),
+    })
+}
+
+fn has_log(fs: &dyn FileSystem, directory: &Path) -> Result<bool, DataDirError> {
+    let logs = log_of(directory);
+    match fs.list(&logs) {
+        Ok(names) => Ok(!names.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(DataDirError::io("list", &logs)(error)),
+    }
+}
+
+fn log_of(directory: &Path) -> PathBuf {
+    directory.join("logs").join("default")
 }
 
 /// Notes it; durable when the call returns. The same again is fine.

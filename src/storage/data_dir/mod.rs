@@ -16,6 +16,7 @@ mod idle;
 mod lock;
 
 pub use begun::note as note_begun;
+pub(in crate::storage) use begun::refuse_gone;
 pub use error::DataDirError;
 pub use identity::{FORMAT_VERSION, Identity, NODE_NAME_BYTES_MAX};
 pub use idle::IdleDataDir;

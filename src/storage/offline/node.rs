@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Findings, LogFiles, ReadOnly, Verified, Weight, verify};
-use crate::storage::data_dir::{DataDirError, IdleDataDir};
+use crate::storage::data_dir::{DataDirError, IdleDataDir, refuse_gone};
 
 /// Whether all that a data directory holds is whole, as [`verify`] tells it of the log, and the identity.
 ///
@@ -16,6 +16,16 @@ pub fn verify_node(
     let mut findings = Findings::default();
     let cluster_id = check_identity(file_system, data, &mut findings)?;
     let directory = data.log_path();
+    match refuse_gone(file_system, data.path()) {
+        Ok(()) => {}
+        Err(DataDirError::LogGone { path, .. }) => findings.of_file(
+            Weight::Fault,
+            &path,
+            "it is missing or empty, and the file `begun` says that this node has a log",
+            "the node does not start: put the directory back, or start it anew with an empty data directory",
+        ),
+        Err(error) => return Err(io::Error::other(crate::error::causes(&error))),
+    }
     let mut verified = match verify(file_system, &directory, cluster_id, progress) {
         // A node that has never started its log has none.
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_no_log(file_system, data) => {
