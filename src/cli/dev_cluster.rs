@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     thread,
+    time::Duration,
 };
 
 use crate::{
@@ -19,6 +20,9 @@ use super::{
     argument::shell_quoted, cluster, connect::FIRST_ANSWER_WITHIN, error::CliError, exit::Exit, place::Place,
     runtime,
 };
+
+/// A cluster that was just founded has settled within a tenth of that.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tries to find a port that is free for packets and for connections.
 const PORT_TRIES: usize = 64;
@@ -135,7 +139,7 @@ fn table(addresses: &[Addresses]) -> String {
         return String::new();
     };
     // The runtime of this thread is at work already.
-    let asked = thread::spawn(move || runtime::block_on(cluster::status_text(&client)));
+    let asked = thread::spawn(move || runtime::block_on(cluster::status_text(&client, SETTLES_WITHIN)));
     asked.join().ok().and_then(Result::ok).unwrap_or_default()
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
 use tonic::Request;
 
 use crate::{client::Client, proto::annals::v1 as proto};
@@ -167,9 +168,22 @@ fn print(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> 
     write(&mut io::stdout().lock()).map_err(CliError::from_write)
 }
 
-/// What `annals cluster status` prints.
-pub(super) async fn status_text(client: &Client) -> Result<String, CliError> {
-    let cluster = call::get_cluster(client).await?;
+/// What `annals cluster status` prints, once nothing is being changed, or at the latest after `within`.
+///
+/// Cancel: safe. Errors: no node answers.
+pub(super) async fn status_text(client: &Client, within: Duration) -> Result<String, CliError> {
+    let mut cluster = call::get_cluster(client).await?;
+    let mut views = client.watch();
+    let settled = async {
+        while cluster.changing {
+            match views.next().await {
+                Some(Ok(view)) => cluster = view,
+                // What is known is shown.
+                Some(Err(_)) | None => return,
+            }
+        }
+    };
+    drop(timeout(within, settled).await);
     let mut text = Vec::new();
     table::write_status(&mut text, &cluster).map_err(CliError::from_write)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
