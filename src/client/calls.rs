@@ -96,16 +96,15 @@ impl Router {
         loop {
             let error = match self.try_call(&tries, &node, twice, &call).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if twice == Twice::Nothing => error.of_a_read(),
                 Err(error) => error,
             };
-            in_doubt |= !error.has_no_side_effects();
+            in_doubt |= twice != Twice::Nothing && !error.has_no_side_effects();
             if twice == Twice::Differs && in_doubt {
                 return Err(tries.given_up(error).in_doubt(true));
             }
             let next = tries.next(need, &node, error).await;
             node = next.map_err(|error| match twice {
-                Twice::Nothing => error.of_a_read(),
+                Twice::Nothing => error.without_effects(),
                 Twice::Same | Twice::Differs => error.in_doubt(in_doubt),
             })?;
         }
@@ -137,7 +136,9 @@ impl Router {
         };
         match answered {
             Ok(Ok(answer)) => {
-                self.heard(node, answer.header().as_ref())?;
+                // What another cluster has done is done.
+                self.heard(node, answer.header().as_ref())
+                    .map_err(|error| error.in_doubt(true))?;
                 Ok(answer)
             }
             Ok(Err(error)) => {

@@ -19,10 +19,18 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Arc<ErrorKind>,
-    /// An earlier try of the same call may have been done, whatever became of the last one.
-    in_doubt: bool,
-    /// Of a call that does nothing but read.
-    of_a_read: bool,
+    effects: Effects,
+}
+
+/// What is known of what the call has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effects {
+    /// What the kind says: there was but one try.
+    AsTold,
+    /// An earlier try may have been done, whatever became of the last one.
+    Possible,
+    /// It does nothing but read, or nothing of it was ever sent.
+    Impossible,
 }
 
 /// What happened.
@@ -215,8 +223,7 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
         Self {
             kind: Arc::new(kind),
-            in_doubt: false,
-            of_a_read: false,
+            effects: Effects::AsTold,
         }
     }
 
@@ -228,16 +235,14 @@ impl Error {
 
     /// A try of the same call before may have been done.
     pub(crate) fn in_doubt(self, in_doubt: bool) -> Self {
-        Self {
-            in_doubt: self.in_doubt || in_doubt,
-            ..self
-        }
+        let effects = if in_doubt { Effects::Possible } else { self.effects };
+        Self { effects, ..self }
     }
 
-    /// Nothing was to be done, so nothing was.
-    pub(crate) fn of_a_read(self) -> Self {
+    /// Nothing was to be done, or nothing of it was sent, so nothing was done.
+    pub(crate) fn without_effects(self) -> Self {
         Self {
-            of_a_read: true,
+            effects: Effects::Impossible,
             ..self
         }
     }
@@ -293,7 +298,11 @@ impl Error {
             | ErrorKind::Ended => false,
             ErrorKind::Refused(refusal) => refusal.has_no_side_effects(),
         };
-        self.of_a_read || (of_the_last_try && !self.in_doubt)
+        match self.effects {
+            Effects::AsTold => of_the_last_try,
+            Effects::Possible => false,
+            Effects::Impossible => true,
+        }
     }
 
     /// What is to be done about it by a stream that is held open across broken connections.

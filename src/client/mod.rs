@@ -223,7 +223,7 @@ impl Client {
             };
             match tries.next_at_once(Need::Any, &node, &error) {
                 Some(next) => node = next,
-                None => return Err(tries.unreached(Duration::ZERO, error)),
+                None => return Err(tries.unreached(Duration::ZERO, error).without_effects()),
             }
         }
     }

@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time;
+
 use crate::{clock, proto::annals::v1::ResponseHeader};
 
 use super::{
     address::Address,
-    connection::Connection,
+    connection::{Connection, NOT_IN_TIME, cannot_connect},
     credentials::Credentials,
     error::{Error, Tried},
 };
@@ -153,24 +155,27 @@ impl Node {
         });
     }
 
-    /// The connection to it, opened when there is none. Who waits while another one tries hears what came of that.
+    /// The connection to it, opened when there is none. Who waits while another one tries hears what came of that, or that it takes
+    /// too long.
     ///
-    /// Errors: those of `Connection::open`. Cancel: safe.
+    /// Errors: those of `Connection::open`; nothing of a call was sent. Cancel: safe.
     pub(crate) async fn connection(
         &self,
         tls: Option<&Credentials>,
         within: Duration,
     ) -> Result<Connection, Error> {
         let asked = clock::now();
-        let mut slot = self.slot.lock().await;
+        let free = time::timeout(within, self.slot.lock()).await;
+        let mut slot = free.map_err(|_| cannot_connect(&self.address, NOT_IN_TIME))?;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_broken()) {
             return Ok(connection.clone());
         }
         *slot = None;
         if let Some(down) = self.down().filter(|down| down.at > asked) {
-            return Err(down.error);
+            return Err(down.error.without_effects());
         }
-        match Connection::open(&self.address, tls, within).await {
+        let left = within.saturating_sub(clock::now() - asked);
+        match Connection::open(&self.address, tls, left).await {
             Ok(connection) => {
                 *slot = Some(connection.clone());
                 Ok(connection)

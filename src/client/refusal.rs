@@ -1,8 +1,8 @@
 //! What a node answers when it says no.
 
-use std::{collections::HashMap, error::Error as StdError, fmt, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, fmt, iter, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt;
 
 use crate::{error::causes, proto::annals::v1::Failure};
@@ -178,7 +178,12 @@ impl From<Status> for Error {
             return Self::new(ErrorKind::WantsTls);
         }
         if info.is_none() && is_broken_connection(status.code()) {
-            return Self::lost(root_cause(&status));
+            let lost = Self::lost(root_cause(&status));
+            return if was_never_sent(&status) {
+                lost.without_effects()
+            } else {
+                lost
+            };
         }
         Self::new(ErrorKind::Refused(Refusal {
             code: status.code(),
@@ -196,6 +201,14 @@ fn is_broken_connection(code: Code) -> bool {
         code,
         Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded
     )
+}
+
+/// Whether the call found no connection, so that nothing of it has left this side.
+fn was_never_sent(status: &Status) -> bool {
+    let mut causes = iter::successors(status.source(), |cause| (*cause).source());
+    causes.any(|cause| {
+        cause.is::<ConnectError>() || cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
+    })
 }
 
 /// The innermost message, which is the one that names what happened.

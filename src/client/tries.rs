@@ -193,7 +193,8 @@ impl Tries {
         let kind = match self.failed.as_slice() {
             [] => return error,
             [Tried { .. }] if waited.is_zero() => return error,
-            [Tried { address, reason }] => ErrorKind::NoAnswer {
+            // It was reached, and says nothing.
+            [Tried { address, reason }] if !error.has_no_side_effects() => ErrorKind::NoAnswer {
                 address: address.clone(),
                 waited,
                 reason: reason.clone(),

@@ -8,6 +8,8 @@ use annals::{
 };
 use tokio::net::TcpListener;
 
+use crate::support::node::{Place, TestNode, until};
+
 /// How long the calls here may take.
 const WITHIN: Duration = Duration::from_millis(1500);
 
@@ -70,6 +72,61 @@ async fn when_no_node_is_reached_the_error_names_each_and_why_within_the_deadlin
     let mut consumer = client.consumer().follow().build();
     assert_names_all(&consumer.next().await.unwrap().unwrap_err(), &addresses, began);
     assert!(consumer.next().await.is_none(), "nothing comes behind an error");
+}
+
+/// What each kind of write is told, where it is to end soon.
+async fn write_errors(client: &Client) -> [Error; 4] {
+    let producer = client.producer().build();
+    let ticket = producer.send("a").await.unwrap();
+    [
+        client.append(["a"]).await.unwrap_err(),
+        client.append(["a"]).expected_offset(0).await.unwrap_err(),
+        client.trim(1_u64).await.unwrap_err(),
+        ticket.await.unwrap_err(),
+    ]
+}
+
+/// It was "no answer from 127.0.0.1:1", and that the records might be stored, where the connection had been refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_was_never_sent_it_is_known_that_it_was_not_done() {
+    let soon = |address: String| {
+        let client = Client::builder().address(address).only_these_addresses();
+        client.within(Duration::from_millis(300)).build().unwrap()
+    };
+    let assert_not_done = |error: Error, address: &str| {
+        let refused = format!("{address}: connection refused");
+        assert!(matches!(error.kind(), ErrorKind::NoNode { .. }), "{error:?}");
+        assert!(error.to_string().ends_with(&refused), "{error}");
+        assert!(error.has_no_side_effects() && error.is_retryable(), "{error:?}");
+    };
+    for error in write_errors(&soon("127.0.0.1:1".to_owned())).await {
+        assert_not_done(error, "127.0.0.1:1");
+    }
+
+    // Over a connection that was there before, which finds out only now that its node is gone.
+    let node = TestNode::start(&Place::real()).await;
+    let address = node.addresses.rpc.to_string();
+    let client = soon(address.clone());
+    client.connect().await.unwrap();
+    node.shut_down().await;
+    until("the connection to be lost", async || {
+        client.describe().await.is_err()
+    })
+    .await;
+    for error in write_errors(&client).await {
+        assert_not_done(error, &address);
+    }
+
+    // Who takes the connection and says nothing may have done it all; but a producer asks for the log first.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let [append, conditional, trim, ticket] = write_errors(&soon(address)).await;
+    assert!(!conditional.has_no_side_effects(), "{conditional:?}");
+    assert!(!trim.has_no_side_effects(), "{trim:?}");
+    assert!(
+        append.has_no_side_effects() && ticket.has_no_side_effects(),
+        "{ticket:?}"
+    );
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Reader {
         };
         if let Err(error) = result {
             // Whoever has gone meanwhile needs no word.
-            drop(batches.send(Err(error.of_a_read())).await);
+            drop(batches.send(Err(error.without_effects())).await);
         }
     }
 

@@ -247,7 +247,7 @@ impl Batcher {
         self.room.close();
         for batch in left {
             // Of these nothing was sent.
-            batch.settle(self, Err(error.clone()));
+            batch.settle(self, Err(error.clone().without_effects()));
         }
     }
 

@@ -192,10 +192,13 @@ impl Pipeline {
         let handed = self.handed.max(self.handed_before);
         // A refusal in a stream is about its first request, of which nothing is stored then; the others may be.
         for (i, pending) in self.pending.drain(..).enumerate() {
-            let in_doubt = i < handed && !(i == 0 && self.handed_before == 0 && error.refusal().is_some());
-            pending
-                .batch
-                .settle(&self.batcher, Err(error.clone().in_doubt(in_doubt)));
+            let is_refused = i == 0 && self.handed_before == 0 && error.refusal().is_some();
+            let error = if i < handed {
+                error.clone().in_doubt(!is_refused)
+            } else {
+                error.clone().without_effects()
+            };
+            pending.batch.settle(&self.batcher, Err(error));
         }
         self.is_over = true;
     }
