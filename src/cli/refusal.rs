@@ -13,6 +13,7 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         | ErrorKind::NoNode { .. }
         | ErrorKind::NoAnswer { .. }
         | ErrorKind::Lost { .. } => Exit::CannotConnect,
+        ErrorKind::AheadOfAll { .. } => Exit::NotFound,
         ErrorKind::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
         ErrorKind::WantsTls => Exit::Refused,
         ErrorKind::Tls { .. } => Exit::CannotConnect,
@@ -51,7 +52,8 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
         ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses => {
             "give --addr the address of a node, as host:port"
         }
-        ErrorKind::Closed | ErrorKind::Ended => return None,
+        // What can be done is said with it.
+        ErrorKind::AheadOfAll { .. } | ErrorKind::Closed | ErrorKind::Ended => return None,
     };
     Some(hint.to_owned())
 }

@@ -94,7 +94,7 @@ impl Router {
         let mut node = tries.first(need);
         let mut in_doubt = false;
         loop {
-            let error = match self.try_call(&tries, &node, twice, &call).await {
+            let error = match self.try_call(&tries, &node, need, twice, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -114,6 +114,7 @@ impl Router {
         &self,
         tries: &Tries,
         node: &Arc<Node>,
+        need: Need,
         twice: Twice,
         call: &impl Fn(Connection, Duration) -> F,
     ) -> Result<T, Error>
@@ -151,7 +152,9 @@ impl Router {
                     waited: in_tenths(within),
                     reason: "it does not answer".to_owned(),
                 });
-                if within >= SILENT_FOR {
+                // Nor is one silent that waits for what it lacks, as it was asked to.
+                let waits = matches!(need, Need::Below(offset) if !node.has(offset));
+                if within >= SILENT_FOR && !waits {
                     node.lost(&connection, &error);
                 }
                 Err(error)

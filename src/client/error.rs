@@ -64,6 +64,19 @@ pub enum ErrorKind {
         /// Each of them, and what was the matter with its last try.
         tried: Vec<Tried>,
     },
+    /// Nodes were reached, and none of them came to have everything below the offset that was asked for (`min_offset`).
+    #[error(
+        "no node has every record below offset {min_offset}: of those that were reached {address} has the most, up to offset \
+         {high_watermark}. If that offset is one of this log, try again once it is appended; else ask for {high_watermark} at most"
+    )]
+    AheadOfAll {
+        /// What was asked for.
+        min_offset: u64,
+        /// The first offset that is not readable yet, at the node that is the furthest.
+        high_watermark: u64,
+        /// Where that is.
+        address: String,
+    },
     /// No TLS came about with a node, or it does not let this client in.
     #[error("no TLS with {address}: {failure}")]
     Tls {
@@ -273,7 +286,10 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::NoNode { .. } | ErrorKind::NoAnswer { .. } | ErrorKind::Ended => true,
+            ErrorKind::NoNode { .. }
+            | ErrorKind::NoAnswer { .. }
+            | ErrorKind::AheadOfAll { .. }
+            | ErrorKind::Ended => true,
             _ => self.disposition() == Disposition::Retry,
         }
     }
@@ -287,6 +303,7 @@ impl Error {
             | ErrorKind::NoAddresses
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
+            | ErrorKind::AheadOfAll { .. }
             | ErrorKind::Tls { .. }
             | ErrorKind::WantsTls
             | ErrorKind::TlsFiles(_)
@@ -321,7 +338,10 @@ impl Error {
             ErrorKind::OtherLog { change, .. } => change.disposition(),
             ErrorKind::Protocol(error) => error.disposition(),
             // Time was given to it, and is over.
-            ErrorKind::NoAnswer { .. } | ErrorKind::NoNode { .. } | ErrorKind::Ended => Disposition::Escalate,
+            ErrorKind::NoAnswer { .. }
+            | ErrorKind::NoNode { .. }
+            | ErrorKind::AheadOfAll { .. }
+            | ErrorKind::Ended => Disposition::Escalate,
         }
     }
 }

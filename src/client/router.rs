@@ -19,6 +19,7 @@ use super::{
     address::Address,
     error::{Error, ErrorKind, LogChange},
     node::Node,
+    refusal::Reason,
     scout,
     settings::Settings,
 };
@@ -292,6 +293,24 @@ impl Router {
     /// Why none of them is reached: each with what was the matter.
     pub(super) fn all_down(&self) -> Vec<super::error::Tried> {
         self.ways().iter().filter_map(|node| node.tried()).collect()
+    }
+
+    /// What to say of a read that wants everything below `min_offset`: where nodes are there and lack that, the time went by for it.
+    pub(super) fn explained(&self, error: Error, min_offset: u64) -> Error {
+        let may_have_waited = match error.kind() {
+            ErrorKind::NoNode { .. } | ErrorKind::NoAnswer { .. } => true,
+            _ => error.reason() == Some(Reason::DeadlineExceeded),
+        };
+        let ways = self.ways().into_iter();
+        let reached = ways.filter(|node| node.id() != 0 && !node.is_down());
+        match reached.max_by_key(|node| node.high_watermark()) {
+            Some(best) if may_have_waited && !best.has(min_offset) => Error::new(ErrorKind::AheadOfAll {
+                min_offset,
+                high_watermark: best.high_watermark(),
+                address: best.address.to_string(),
+            }),
+            _ => error,
+        }
     }
 
     /// The node that leads, where it is known, is reached, and is not the one of that id.

@@ -106,7 +106,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Reads where everything below this offset is: one's own writes, when it is the offset behind the last of them.
+    /// Reads where everything below this offset is: one's own writes, when it is the offset behind the last of them. Who follows waits
+    /// for it; who reads to the end, for the time of [`ConsumerBuilder::within`].
     pub fn min_offset(mut self, offset: impl Into<Offset>) -> Self {
         self.span.min_offset = offset.into().get();
         self

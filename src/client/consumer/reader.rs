@@ -90,6 +90,7 @@ impl Reader {
             () = batches.closed() => return,
         };
         if let Err(error) = result {
+            let error = self.way.router().explained(error, self.span.min_offset);
             // Whoever has gone meanwhile needs no word.
             drop(batches.send(Err(error.without_effects())).await);
         }
@@ -198,10 +199,17 @@ impl Reader {
     }
 
     async fn open_stream(&self, place: &Place) -> Result<Streaming<ConsumeResponse>, Error> {
-        let lost = |_| Error::lost("it does not answer");
-        time::timeout(self.within, place.connection.consume_stream(self.request()))
-            .await
-            .map_err(lost)?
+        let left = self.way.tries.backoff.left().unwrap_or(self.within);
+        let opened = place.connection.consume_stream(self.request());
+        let opened = time::timeout(left.min(self.within), opened).await;
+        opened.unwrap_or_else(|_| {
+            // Who has to wait for records that it lacks is there.
+            Err(if place.node.has(self.span.min_offset) {
+                Error::lost("it does not answer")
+            } else {
+                self.no_answer(place, "it waits for records that it lacks")
+            })
+        })
     }
 
     async fn next(
