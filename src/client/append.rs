@@ -5,12 +5,13 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use tokio::time;
 
-use crate::{proto::raw::annals::v1 as raw, types::Offset};
+use crate::{clock, proto::raw::annals::v1 as raw, types::Offset};
 
 use super::{
     Shared,
@@ -87,9 +88,13 @@ impl Append {
 
     async fn run_conditional(self, expected: u64) -> Result<Range<Offset>, Error> {
         let conditional = &self.client.conditional;
-        let _turn = conditional.turn.lock().await;
+        let within = self.within.unwrap_or_else(|| self.client.within());
+        let until = clock::now() + within;
+        let _turn = time::timeout(within, conditional.turn.lock())
+            .await
+            .map_err(|_| Shared::not_its_turn(within))?;
         let mut stamp = conditional.take();
-        let appended = match self.try_conditional(expected, stamp).await {
+        let appended = match self.try_conditional(expected, stamp, until).await {
             // It was silent for so long that others took its place.
             Err(error)
                 if error.reason() == Some(Reason::UnknownProducer)
@@ -97,7 +102,7 @@ impl Append {
                     && error.has_no_side_effects() =>
             {
                 stamp = Conditional::default().take();
-                self.try_conditional(expected, stamp).await
+                self.try_conditional(expected, stamp, until).await
             }
             other => other,
         };
@@ -113,7 +118,12 @@ impl Append {
         appended
     }
 
-    async fn try_conditional(&self, expected: u64, stamp: Stamp) -> Result<Range<Offset>, Error> {
+    async fn try_conditional(
+        &self,
+        expected: u64,
+        stamp: Stamp,
+        until: Instant,
+    ) -> Result<Range<Offset>, Error> {
         let request = raw::ProduceRequest {
             log: String::new(),
             records: Some(self.records.clone()),
@@ -125,7 +135,7 @@ impl Append {
             expected_offset: Some(expected),
         };
         // With its stamp it is stored once, however often it is sent.
-        let within = self.within.unwrap_or_else(|| self.client.within());
+        let within = until.saturating_duration_since(clock::now());
         let router = &self.client.router;
         let produced = router
             .call(Need::Leader, within, Twice::Same, |connection, _| {

@@ -182,6 +182,16 @@ impl Shared {
         }
     }
 
+    /// Those before it took all of its time; nothing of it was sent.
+    fn not_its_turn(within: Duration) -> Error {
+        Error::new(ErrorKind::NoAnswer {
+            address: "the leader".to_owned(),
+            waited: in_tenths(within),
+            reason: "the appends with a condition before this one are not answered".to_owned(),
+        })
+        .without_effects()
+    }
+
     /// The producer goes on trying, so it may be stored yet.
     fn not_acknowledged(&self, within: Duration) -> Error {
         let (tried, waited) = (self.router.all_down(), in_tenths(within));

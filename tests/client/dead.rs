@@ -6,6 +6,10 @@ use annals::{
     client::{Client, Error, ErrorKind},
     clock,
 };
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::net::TcpListener;
 
 use crate::support::node::{Place, TestNode, until};
@@ -127,6 +131,29 @@ async fn of_what_was_never_sent_it_is_known_that_it_was_not_done() {
         append.has_no_side_effects() && ticket.has_no_side_effects(),
         "{ticket:?}"
     );
+}
+
+/// A read that could have been answered was given up after two thirds of its time, when the next pause would not have fitted in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_reaches_nobody_is_not_given_up_before_its_time() {
+    let client = Client::builder()
+        .address("127.0.0.1:1")
+        .within(WITHIN)
+        .build()
+        .unwrap();
+    let producer = client.producer().build();
+    // All at once, each with its own time.
+    let calls: [BoxFuture<'_, Error>; 4] = [
+        async { client.describe().await.unwrap_err() }.boxed(),
+        async { client.append(["a"]).await.unwrap_err() }.boxed(),
+        async { client.append(["a"]).expected_offset(0).await.unwrap_err() }.boxed(),
+        async { producer.send("a").await.unwrap().await.unwrap_err() }.boxed(),
+    ];
+    let began = clock::now();
+    let times = calls.map(|call| call.map(|error| (clock::now() - began, error)));
+    for (took, error) in join_all(times).await {
+        assert!(took > WITHIN * 4 / 5 && took < 3 * WITHIN, "{took:?}: {error}");
+    }
 }
 
 #[tokio::test]
