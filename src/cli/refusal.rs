@@ -9,6 +9,7 @@ use super::{exit::Exit, security};
 /// The exit code that tells it to a script.
 pub(super) fn exit_of(error: &Error) -> Exit {
     match error.kind() {
+        ErrorKind::ProducerFailed { cause } => exit_of(cause),
         ErrorKind::CannotConnect { .. }
         | ErrorKind::NoNode { .. }
         | ErrorKind::NoAnswer { .. }
@@ -23,6 +24,7 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         ErrorKind::TlsFiles(_)
         | ErrorKind::OtherLog { .. }
         | ErrorKind::Protocol(_)
+        | ErrorKind::RecordTooLarge { .. }
         | ErrorKind::Closed
         | ErrorKind::Ended => Exit::Failed,
     }
@@ -31,6 +33,7 @@ pub(super) fn exit_of(error: &Error) -> Exit {
 /// What to do next, when that is known.
 pub(super) fn hint_of(error: &Error) -> Option<String> {
     let hint = match error.kind() {
+        ErrorKind::ProducerFailed { cause } => return hint_of(cause),
         ErrorKind::CannotConnect { .. } | ErrorKind::NoNode { .. } => {
             "is a node running there? `annals dev` starts one; --addr names another"
         }
@@ -53,7 +56,10 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
             "give --addr the address of a node, as host:port"
         }
         // What can be done is said with it.
-        ErrorKind::AheadOfAll { .. } | ErrorKind::Closed | ErrorKind::Ended => return None,
+        ErrorKind::AheadOfAll { .. }
+        | ErrorKind::RecordTooLarge { .. }
+        | ErrorKind::Closed
+        | ErrorKind::Ended => return None,
     };
     Some(hint.to_owned())
 }

@@ -17,7 +17,7 @@ use super::{
     Shared,
     calls::Twice,
     error::{Error, ProtocolError},
-    producer::new_producer_id,
+    producer::{new_producer_id, request_size},
     refusal::Reason,
     router::Need,
 };
@@ -87,6 +87,9 @@ impl Append {
     }
 
     async fn run_conditional(self, expected: u64) -> Result<Range<Offset>, Error> {
+        if let Some(bytes_max) = self.client.router.request_bytes_max() {
+            request_size(self.records.len(), bytes_max)?;
+        }
         let conditional = &self.client.conditional;
         let within = self.within.unwrap_or_else(|| self.client.within());
         let until = clock::now() + within;

@@ -122,6 +122,25 @@ pub enum ErrorKind {
     /// The node answered something that its API does not allow.
     #[error("the node broke the protocol: {0}")]
     Protocol(ProtocolError),
+    /// The records of one request, of which a single one may be all, are more than nodes take at once. They were not sent.
+    #[error(
+        "the records have {bytes} bytes, and a request may have {bytes_max}: send fewer together, or smaller ones, or raise \
+         log.batch_bytes_max on every node"
+    )]
+    RecordTooLarge {
+        /// Their encoded size.
+        bytes: usize,
+        /// What a request may have, by the word of a node.
+        bytes_max: usize,
+    },
+    /// The producer has failed before, and takes nothing more.
+    #[error(
+        "the producer takes nothing more since it failed: {cause}; make a new one, or resume it by its id"
+    )]
+    ProducerFailed {
+        /// What the tickets were told.
+        cause: Error,
+    },
     /// The producer was closed, and takes nothing more.
     #[error("the producer is closed")]
     Closed,
@@ -275,10 +294,22 @@ impl Error {
         }
     }
 
-    /// Why the node said no, if it did.
+    /// Why the node said no, if it did, or would have said so, had this side not known before.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        self.refusal().map(Refusal::reason)
+        match self.kind() {
+            ErrorKind::Refused(refusal) => Some(refusal.reason()),
+            ErrorKind::RecordTooLarge { .. } => Some(Reason::RecordTooLarge),
+            _ => None,
+        }
+    }
+
+    /// Of a producer that has failed, why it did; of nothing it is known that it was done.
+    pub(crate) fn into_cause(self) -> Self {
+        match self.kind() {
+            ErrorKind::ProducerFailed { cause } => cause.clone().without_effects(),
+            _ => self,
+        }
     }
 
     /// Whether the same call can succeed later as it is. Whether it may then be done twice, says
@@ -308,6 +339,8 @@ impl Error {
             | ErrorKind::WantsTls
             | ErrorKind::TlsFiles(_)
             | ErrorKind::OtherLog { .. }
+            | ErrorKind::RecordTooLarge { .. }
+            | ErrorKind::ProducerFailed { .. }
             | ErrorKind::Closed => true,
             ErrorKind::NoAnswer { .. }
             | ErrorKind::Lost { .. }
@@ -334,6 +367,8 @@ impl Error {
             | ErrorKind::NoAddresses
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)
+            | ErrorKind::RecordTooLarge { .. }
+            | ErrorKind::ProducerFailed { .. }
             | ErrorKind::Closed => Disposition::Reject,
             ErrorKind::OtherLog { change, .. } => change.disposition(),
             ErrorKind::Protocol(error) => error.disposition(),

@@ -170,8 +170,9 @@ impl Shared {
         within: Option<Duration>,
     ) -> Result<Range<Offset>, Error> {
         let appended = async {
-            let ticket = self.producer().send_encoded(records, count).await?;
-            ticket.await
+            // Another append may just have failed, and the next one gets another producer.
+            let sent = self.producer().send_encoded(records, count).await;
+            sent.map_err(Error::into_cause)?.await
         };
         match within {
             None => appended.await,

@@ -51,6 +51,8 @@ pub(crate) struct Router {
     cluster_id: Mutex<String>,
     /// All offsets below it were heard of.
     reached: AtomicU64,
+    /// What a request's records may have, by the word of the node that was asked last; 0: none has said so.
+    request_bytes_max: AtomicUsize,
     /// Where in the list of those given the next try begins.
     turn: AtomicUsize,
     /// Calls were made since the scout looked last.
@@ -77,6 +79,7 @@ impl Router {
             leadership: Mutex::default(),
             cluster_id: Mutex::default(),
             reached: AtomicU64::new(0),
+            request_bytes_max: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             used: AtomicBool::new(false),
             look: Arc::default(),
@@ -92,6 +95,16 @@ impl Router {
     /// The offset that everything below of was heard to be there.
     pub(super) fn reached(&self) -> u64 {
         self.reached.load(Ordering::Relaxed)
+    }
+
+    /// What a request's records may have; `None`: no node has said so.
+    pub(super) fn request_bytes_max(&self) -> Option<usize> {
+        Some(self.request_bytes_max.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// A node has said what it takes.
+    pub(super) fn set_request_bytes_max(&self, bytes: usize) {
+        self.request_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether calls were made since this was asked last.

@@ -68,8 +68,13 @@ async fn when_no_node_is_reached_the_error_names_each_and_why_within_the_deadlin
     let producer = client.producer().build();
     let ticket = producer.send("never").await.unwrap();
     assert_names_all(&ticket.await.unwrap_err(), &addresses, began);
-    // It stays so, without a wait.
-    assert_names_all(&producer.send("never").await.unwrap_err(), &addresses, began);
+    // It stays so, without a wait, and says that it is not about this record.
+    let again = producer.send("never").await.unwrap_err();
+    let ErrorKind::ProducerFailed { cause } = again.kind() else {
+        panic!("{again:?}")
+    };
+    assert_names_all(cause, &addresses, began);
+    assert!(again.has_no_side_effects() && !again.is_retryable(), "{again:?}");
     assert_names_all(&producer.close().await.unwrap_err(), &addresses, began);
 
     let began = clock::now();
