@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use crate::{
     error::Disposition,
     tls::{MaterialError, TlsFailure},
+    types::NoCursorName,
 };
 
 use super::{
@@ -48,6 +49,9 @@ pub enum ErrorKind {
     /// The client was given no address at all.
     #[error("no address of a node was given")]
     NoAddresses,
+    /// A text is no name of a cursor. Nobody was asked.
+    #[error("{0}")]
+    NoCursorName(NoCursorName),
     /// No connection came about.
     #[error("cannot connect to {address}: {reason}")]
     CannotConnect {
@@ -332,6 +336,7 @@ impl Error {
         let of_the_last_try = match self.kind() {
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoCursorName(_)
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
             | ErrorKind::AheadOfAll { .. }
@@ -365,6 +370,7 @@ impl Error {
             ErrorKind::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoCursorName(_)
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)
             | ErrorKind::RecordTooLarge { .. }

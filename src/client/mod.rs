@@ -341,7 +341,7 @@ impl Client {
         ConsumerBuilder::new(Arc::clone(&self.0.router))
     }
 
-    /// A cursor: a consumer's place, kept in the log under a name. Nobody is asked yet; nodes refuse what is no name.
+    /// A cursor: a consumer's place, kept in the log under a name. Nobody is asked yet; a text that is no name is refused by its calls.
     pub fn cursor(&self, name: impl Into<String>) -> Cursor {
         Cursor::new(Arc::clone(&self.0.router), name.into())
     }
