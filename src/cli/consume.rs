@@ -12,7 +12,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    client::{Client, ConsumerBuilder, Position},
+    client::{Client, ConsumerBuilder, Interruption, Position},
     clock,
     proto::raw::annals::v1::Batch,
     storage::cursors::CursorName,
@@ -111,7 +111,12 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
         .from(args.from)
         .count(args.count.unwrap_or(0))
         // On standard error, for whoever wonders why nothing comes; nobody has to read it.
-        .on_interruption(|error| drop(writeln!(io::stderr(), "note: {error}; trying again")));
+        .on_interruption(|interruption| {
+            drop(match interruption {
+                Interruption::Began(error) => writeln!(io::stderr(), "note: {error}; trying again"),
+                ended => writeln!(io::stderr(), "note: {ended}"),
+            });
+        });
     if args.follow {
         consumer = consumer.follow();
     }

@@ -20,7 +20,10 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         ErrorKind::Tls { .. } => Exit::CannotConnect,
         ErrorKind::TlsFiles(error) if error.is_missing() => Exit::NotFound,
         ErrorKind::Refused(refusal) => exit_of_refusal(refusal),
-        ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses | ErrorKind::NoCursorName(_) => Exit::Usage,
+        ErrorKind::NoAddress { .. }
+        | ErrorKind::NoAddresses
+        | ErrorKind::NoTime { .. }
+        | ErrorKind::NoCursorName(_) => Exit::Usage,
         ErrorKind::TlsFiles(_)
         | ErrorKind::OtherLog { .. }
         | ErrorKind::Protocol(_)
@@ -58,6 +61,7 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
         // What can be done is said with it.
         ErrorKind::AheadOfAll { .. }
         | ErrorKind::RecordTooLarge { .. }
+        | ErrorKind::NoTime { .. }
         | ErrorKind::NoCursorName(_)
         | ErrorKind::Closed
         | ErrorKind::Ended => return None,

@@ -20,6 +20,7 @@ use super::{
     producer::{new_producer_id, request_size},
     refusal::Reason,
     router::Need,
+    settings::some_time,
 };
 
 /// The producer of a client's conditional appends. Taken while one is under way: when that one is given up in the middle, nobody
@@ -80,6 +81,9 @@ impl Append {
     }
 
     async fn run(self) -> Result<Range<Offset>, Error> {
+        if let Some(within) = self.within {
+            some_time("within", within)?;
+        }
         match self.expected_offset {
             Some(expected) => self.run_conditional(expected).await,
             None => self.client.append(self.records, self.count, self.within).await,

@@ -49,6 +49,12 @@ pub enum ErrorKind {
     /// The client was given no address at all.
     #[error("no address of a node was given")]
     NoAddresses,
+    /// A deadline was set to nothing. Nobody was asked.
+    #[error("{what} is 0, which is no time at all; give it some, or leave it out, and the default counts")]
+    NoTime {
+        /// Which of them, by the name of its setter.
+        what: &'static str,
+    },
     /// A text is no name of a cursor. Nobody was asked.
     #[error("{0}")]
     NoCursorName(NoCursorName),
@@ -336,6 +342,7 @@ impl Error {
         let of_the_last_try = match self.kind() {
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoTime { .. }
             | ErrorKind::NoCursorName(_)
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
@@ -370,6 +377,7 @@ impl Error {
             ErrorKind::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoTime { .. }
             | ErrorKind::NoCursorName(_)
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)

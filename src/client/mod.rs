@@ -66,7 +66,7 @@ mod way;
 pub use address::{Address, AddressError, IntoAddress, PORT};
 pub use append::Append;
 pub use builder::ClientBuilder;
-pub use consumer::{Consumer, ConsumerBuilder};
+pub use consumer::{Consumer, ConsumerBuilder, Interruption};
 pub use cursor::{Cursor, CursorState, HeldCursor};
 pub use error::{Error, ErrorKind, LogChange, ProtocolError, Tried};
 pub use offsets::Offsets;
@@ -81,7 +81,7 @@ pub use crate::{
     proto::annals::v1::{
         DescribeLogResponse as LogDescription, GetClusterResponse as Cluster, Role, Segment, Server,
     },
-    types::Offset,
+    types::{NoCursorName, Offset},
 };
 
 // For the program, which is a client with a terminal.

@@ -17,6 +17,7 @@ use super::{
     position::{Position, ReadLevel},
     record::Stored,
     router::Need,
+    settings::some_time,
 };
 
 /// Records that were read at once.
@@ -103,6 +104,7 @@ impl Read {
     }
 
     async fn run(self) -> Result<Page, Error> {
+        some_time("within", self.within)?;
         let request = proto::ConsumeRequest {
             start: Some(self.from.into()),
             records_max: self.count,

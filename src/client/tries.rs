@@ -158,7 +158,8 @@ impl Tries {
         self.hint = leader.and_then(|leader| leader.parse().ok());
     }
 
-    fn may_pass(&mut self, error: &Error) -> bool {
+    /// Whether another try may help.
+    pub(crate) fn may_pass(&mut self, error: &Error) -> bool {
         if matches!(error.kind(), ErrorKind::NoAnswer { .. }) {
             // Another one may answer; when the time is over, so are the tries.
             return true;

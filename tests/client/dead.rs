@@ -161,6 +161,32 @@ async fn a_call_that_reaches_nobody_is_not_given_up_before_its_time() {
     }
 }
 
+/// It was "cannot connect: no connection in time", or nothing but a first try.
+#[tokio::test]
+async fn a_deadline_of_no_time_is_refused_where_it_is_given_or_by_the_first_call() {
+    let builder = || Client::builder().address("127.0.0.1:1");
+    let client = builder().build().unwrap();
+    let mut consumer = client.consumer().within(Duration::ZERO).build();
+    let producer = client.producer().within(Duration::ZERO).build();
+    let failed = producer.send("a").await.unwrap_err();
+    let ErrorKind::ProducerFailed { cause } = failed.kind() else {
+        panic!("{failed:?}")
+    };
+    let errors = [
+        builder().within(Duration::ZERO).build().unwrap_err(),
+        builder().connect_within(Duration::ZERO).build().unwrap_err(),
+        client.read(..).within(Duration::ZERO).await.unwrap_err(),
+        client.append(["a"]).within(Duration::ZERO).await.unwrap_err(),
+        consumer.next().await.unwrap().unwrap_err(),
+        cause.clone(),
+    ];
+    for error in errors {
+        assert!(matches!(error.kind(), ErrorKind::NoTime { .. }), "{error:?}");
+        assert!(error.to_string().contains("within is 0"), "{error}");
+        assert!(error.has_no_side_effects() && !error.is_retryable(), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_when_the_client_is_made() {
     let error = Client::builder().address("host:port").build().unwrap_err();

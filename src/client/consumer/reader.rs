@@ -1,20 +1,21 @@
 //! Reads so that each record comes once and in order, over connections that come and go.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use tokio::{sync::mpsc, time};
 use tonic::Streaming;
 
+use super::interruption::Listener;
 use crate::{
     client::{
         calls::Answer,
         error::{Error, ErrorKind, ProtocolError, in_tenths},
         position::{Position, ReadLevel},
         router::{Need, Router},
+        settings::some_time,
         way::{Place, Way},
     },
-    error::Disposition,
     proto::{
         annals::v1::ConsumeRequest,
         raw::annals::v1::{Batch, ConsumeResponse},
@@ -27,6 +28,9 @@ const LOOKS_BEHIND: u32 = 3;
 
 /// However often the nodes are asked, a moment of lag is none that matters.
 const LOOK_MIN: Duration = Duration::from_millis(200);
+
+/// A stream that was opened and has not broken in this time stands.
+const STANDS_AFTER: Duration = Duration::from_secs(1);
 
 /// What to read.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +49,6 @@ pub(super) struct Span {
     pub(super) min_offset: u64,
 }
 
-/// Told of what interrupts a reader that goes on.
-#[derive(Clone)]
-pub(super) struct Listener(pub(super) Arc<dyn Fn(&Error) + Send + Sync>);
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
-    }
-}
-
 /// One reader and how far it is.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -63,12 +57,12 @@ pub(super) struct Reader {
     way: Way,
     /// The offset that comes next, as soon as it is known.
     next_offset: Option<u64>,
-    listener: Option<Listener>,
+    listener: Listener,
 }
 
 impl Reader {
     /// Nothing is read yet. Gives up when nothing comes for `within`; when it follows, only before the first answer.
-    pub(super) fn new(router: Arc<Router>, span: Span, within: Duration, listener: Option<Listener>) -> Self {
+    pub(super) fn new(router: Arc<Router>, span: Span, within: Duration, listener: Listener) -> Self {
         let next_offset = match span.from {
             Position::Offset(offset) => Some(offset),
             Position::Earliest | Position::Latest | Position::Time(_) | Position::FromEnd(_) => None,
@@ -97,6 +91,7 @@ impl Reader {
     }
 
     async fn read(&mut self, batches: &mpsc::Sender<Result<Vec<Batch>, Error>>) -> Result<(), Error> {
+        some_time("within", self.within)?;
         let mut place = self.way.enter(self.need()).await?;
         if self.span.follow {
             self.way.tries.backoff.never_give_up();
@@ -105,11 +100,8 @@ impl Reader {
             let Err(error) = self.read_stream(&place, batches).await else {
                 return Ok(());
             };
-            if self.span.follow
-                && error.disposition() == Disposition::Retry
-                && let Some(Listener(told)) = &self.listener
-            {
-                told(&error);
+            if self.span.follow && self.way.tries.may_pass(&error) {
+                self.listener.begin(&error);
             }
             place = self.way.again(self.need(), &place, error).await?;
         }
@@ -132,6 +124,7 @@ impl Reader {
         let mut responses = pin!(responses);
         while let Some(response) = self.next(place, &mut responses).await? {
             self.way.tries.backoff.progress();
+            self.listener.end(&place.node.address);
             self.way.heard(&place.node, response.header().as_ref())?;
             let taken = self.take(response.batches)?;
             let is_done = self.is_done();
@@ -213,15 +206,21 @@ impl Reader {
     }
 
     async fn next(
-        &self,
+        &mut self,
         place: &Place,
         responses: &mut Streaming<ConsumeResponse>,
     ) -> Result<Option<ConsumeResponse>, Error> {
         let response = if self.span.follow {
-            tokio::select! {
-                response = responses.next() => response,
-                () = self.is_left_behind(place) => return Err(self.no_answer(place, "it is behind the others")),
-                error = place.connection.silence() => return Err(error),
+            loop {
+                tokio::select! {
+                    response = responses.next() => break response,
+                    () = self.is_left_behind(place) => return Err(self.no_answer(place, "it is behind the others")),
+                    error = place.connection.silence() => return Err(error),
+                    // Where there is nothing to come, that it could is all there is to tell.
+                    () = time::sleep(STANDS_AFTER), if self.listener.is_interrupted() => {
+                        self.listener.end(&place.node.address);
+                    }
+                }
             }
         } else {
             let response = tokio::select! {
@@ -333,7 +332,7 @@ mod tests {
             min_offset: 0,
         };
         let router = Arc::new(Router::new(addresses, Settings::alone()));
-        Reader::new(router, span, Duration::from_secs(1), None)
+        Reader::new(router, span, Duration::from_secs(1), Listener::default())
     }
 
     fn batch(base_offset: u64, record_count: u32) -> Batch {

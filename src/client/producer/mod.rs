@@ -27,6 +27,7 @@ use super::{
     error::Error,
     record::{Record, len_in_set, put},
     router::Router,
+    settings::some_time,
 };
 
 /// Larger batches gain nothing, and a node takes twice as much by default (`log.batch_bytes_max`).
@@ -127,6 +128,9 @@ impl ProducerBuilder {
     #[must_use]
     pub fn build(self) -> Producer {
         let batcher = Arc::new(Batcher::new(self.limits, self.router.request_bytes_max()));
+        if let Err(error) = some_time("within", self.within) {
+            batcher.fail(&error);
+        }
         let id = Arc::new(AtomicU64::new(self.stamp.id));
         let pipeline = Pipeline::new(
             self.router,
