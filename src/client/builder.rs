@@ -100,7 +100,7 @@ impl ClientBuilder {
     }
 
     /// How often each node is asked how it is and whom it knows, while calls are made. [default: 2 s] Who leads is in every answer,
-    /// and nodes that are not reached are looked after more often.
+    /// and nodes that are not reached, or are behind while they are used, are looked after more often.
     pub fn look_every(mut self, interval: Duration) -> Self {
         self.look_every = interval;
         self

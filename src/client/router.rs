@@ -4,14 +4,20 @@
 //! is not reached is passed over until it answers again. What is known comes from the headers of all answers and from
 //! [`scout`](super::scout); when nothing is known, any node will do, since each hands a write on to the leader.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use rand::Rng;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::proto::annals::v1::{GetClusterResponse, Presence, ResponseHeader, Role};
 
@@ -26,6 +32,13 @@ use super::{
 
 /// A way that was given and has failed so often in a row may lead to its node no longer: the node's own word counts then.
 const GIVEN_WAY_TRIES: u32 = 4;
+
+/// A node that was behind in so many looks in a row is left for one that is not. The scout makes them 0.3 s apart at most, once there is a
+/// reason, so less than a second passes between the first and the last.
+pub(super) const LOOKS_BEHIND: u32 = 3;
+
+/// And that for so long, however often a client looks: after an election each node hears of its leader in its own time.
+const BEHIND_FOR: Duration = Duration::from_millis(500);
 
 /// Nodes that are known beside those that were given; a cluster has a handful.
 const NODES_MAX: usize = 64;
@@ -59,6 +72,8 @@ pub(crate) struct Router {
     used: AtomicBool,
     /// The scout is to look at once.
     look: Arc<Notify>,
+    /// Changes when the scout has looked.
+    looked: watch::Sender<()>,
     scout: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -83,6 +98,7 @@ impl Router {
             turn: AtomicUsize::new(0),
             used: AtomicBool::new(false),
             look: Arc::default(),
+            looked: watch::Sender::default(),
             scout: Mutex::new(None),
         }
     }
@@ -128,9 +144,14 @@ impl Router {
         }
     }
 
-    /// What is known may be wrong: it is looked at soon.
+    /// What is known may be wrong: it is looked at soon, and once more a moment later.
     pub(super) fn doubt(&self) {
         self.look.notify_one();
+    }
+
+    /// The nodes were looked at.
+    pub(super) fn set_looked(&self) {
+        self.looked.send_replace(());
     }
 
     /// A node has answered. Remembers what it says.
@@ -335,10 +356,20 @@ impl Router {
         self.node_of(leader).filter(|node| !node.is_down())
     }
 
-    /// Whether a reader of that node is better served by another one.
-    pub(crate) fn is_left_behind(&self, node: &Node) -> bool {
+    /// Waits until a reader of that node is better served by another one. Cancel: safe.
+    pub(crate) async fn left_behind(&self, node: &Node) {
+        let mut looked = self.looked.subscribe();
+        while !self.is_left_behind(node) {
+            // The sender is in `self`.
+            drop(looked.changed().await);
+        }
+    }
+
+    fn is_left_behind(&self, node: &Node) -> bool {
         let keeps_up = |other: &Arc<Node>| other.id() != node.id() && !other.is_down() && other.keeps_up();
-        self.settings.discovers && !node.keeps_up() && self.ways().iter().any(keeps_up)
+        let (looks, lasting) = self.at(&node.address).looks_behind();
+        let is_behind = looks >= LOOKS_BEHIND && lasting >= BEHIND_FOR;
+        self.settings.discovers && is_behind && self.ways().iter().any(keeps_up)
     }
 }
 
@@ -367,7 +398,7 @@ fn least_used(among: Vec<&Arc<Node>>) -> Option<&Arc<Node>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{client::node::Use, proto::annals::v1::Server};
+    use crate::{client::node::Use, clock, proto::annals::v1::Server};
 
     fn header(node_id: u64, leader_id: u64, term: u64, high_watermark: u64) -> ResponseHeader {
         ResponseHeader {
@@ -486,6 +517,32 @@ mod tests {
         assert_eq!(router.all_down().len(), 3);
         node(&router, 2).answered();
         assert_eq!(ids(&router, Need::Any), [2]);
+    }
+
+    #[test]
+    fn a_node_is_left_once_it_was_behind_in_some_looks_in_a_row_and_another_one_is_not() {
+        let router = router();
+        let (two, three) = (node(&router, 2), node(&router, 3));
+        let look = |(keeps_up, for_long)| {
+            two.set_keeps_up(keeps_up);
+            if for_long {
+                two.was_behind_since(clock::now() - BEHIND_FOR);
+            }
+            router.is_left_behind(&two)
+        };
+        let looks = [false, false, true, false, false, false].map(|keeps_up| (keeps_up, true));
+        assert_eq!(looks.map(look), [false, false, false, false, false, true]);
+        let too_soon = [true, false, false, false, false].map(|keeps_up| (keeps_up, false));
+        assert_eq!(too_soon.map(look), [false; 5]);
+        assert!(look((false, true)));
+        for other in [1, 3] {
+            node(&router, other).set_keeps_up(false);
+        }
+        assert!(!router.is_left_behind(&two), "nobody is better");
+        three.set_keeps_up(true);
+        assert!(router.is_left_behind(&two));
+        lose(&three);
+        assert!(!router.is_left_behind(&two));
     }
 
     #[test]

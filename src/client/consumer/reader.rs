@@ -23,11 +23,11 @@ use crate::{
     record_set,
 };
 
-/// A node that was behind for so many looks in a row is left for one that is not.
-const LOOKS_BEHIND: u32 = 3;
-
-/// However often the nodes are asked, a moment of lag is none that matters.
-const LOOK_MIN: Duration = Duration::from_millis(200);
+/// When nothing comes for so long where something came before, who follows has the nodes looked at: its own may be cut off.
+const DOUBT_AFTER: Duration = Duration::from_millis(500);
+/// Then again, and no more often than so many times: what is over by then is an election, and a log to which nothing is appended.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+const DOUBTS_MAX: u32 = 5;
 
 /// A stream that was opened and has not broken in this time stands.
 const STANDS_AFTER: Duration = Duration::from_secs(1);
@@ -211,13 +211,21 @@ impl Reader {
         responses: &mut Streaming<ConsumeResponse>,
     ) -> Result<Option<ConsumeResponse>, Error> {
         let response = if self.span.follow {
+            let now = time::Instant::now();
+            let mut doubts = time::interval_at(now + DOUBT_AFTER, DOUBT_EVERY);
+            let mut doubts_left = DOUBTS_MAX;
             loop {
+                let router = self.way.router();
                 tokio::select! {
                     response = responses.next() => break response,
-                    () = self.is_left_behind(place) => return Err(self.no_answer(place, "it is behind the others")),
+                    () = router.left_behind(&place.node) => return Err(self.no_answer(place, "it is behind the others")),
                     error = place.connection.silence() => return Err(error),
+                    _ = doubts.tick(), if doubts_left > 0 => {
+                        router.doubt();
+                        doubts_left -= 1;
+                    }
                     // Where there is nothing to come, that it could is all there is to tell.
-                    () = time::sleep(STANDS_AFTER), if self.listener.is_interrupted() => {
+                    () = time::sleep_until(now + STANDS_AFTER), if self.listener.is_interrupted() => {
                         self.listener.end(&place.node.address);
                     }
                 }
@@ -240,17 +248,6 @@ impl Reader {
             waited: in_tenths(self.way.tries.backoff.waited()),
             reason: reason.to_owned(),
         })
-    }
-
-    /// Ends when the node was behind for a while, and another one is not.
-    async fn is_left_behind(&self, place: &Place) {
-        let mut looks = time::interval(self.way.router().settings.look_every.max(LOOK_MIN));
-        let mut behind = 0;
-        while behind < LOOKS_BEHIND {
-            looks.tick().await;
-            let is_behind = self.way.router().is_left_behind(&place.node);
-            behind = if is_behind { behind + 1 } else { 0 };
-        }
     }
 
     /// Checks that the batches go on where the last ones ended, and cuts off what was not asked for.
