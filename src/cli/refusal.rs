@@ -28,6 +28,7 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         | ErrorKind::OtherLog { .. }
         | ErrorKind::Protocol(_)
         | ErrorKind::RecordTooLarge { .. }
+        | ErrorKind::NoRecords
         | ErrorKind::Closed
         | ErrorKind::Ended => Exit::Failed,
     }
@@ -62,6 +63,7 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
         ErrorKind::AheadOfAll { .. }
         | ErrorKind::RecordTooLarge { .. }
         | ErrorKind::NoTime { .. }
+        | ErrorKind::NoRecords
         | ErrorKind::NoCursorName(_)
         | ErrorKind::Closed
         | ErrorKind::Ended => return None,

@@ -55,6 +55,9 @@ pub enum ErrorKind {
         /// Which of them, by the name of its setter.
         what: &'static str,
     },
+    /// A batch has no records. Nobody was asked.
+    #[error("there are no records to send; a batch has at least one")]
+    NoRecords,
     /// A text is no name of a cursor. Nobody was asked.
     #[error("{0}")]
     NoCursorName(NoCursorName),
@@ -310,6 +313,7 @@ impl Error {
         match self.kind() {
             ErrorKind::Refused(refusal) => Some(refusal.reason()),
             ErrorKind::RecordTooLarge { .. } => Some(Reason::RecordTooLarge),
+            ErrorKind::NoRecords | ErrorKind::NoCursorName(_) => Some(Reason::InvalidRequest),
             _ => None,
         }
     }
@@ -343,6 +347,7 @@ impl Error {
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
             | ErrorKind::NoTime { .. }
+            | ErrorKind::NoRecords
             | ErrorKind::NoCursorName(_)
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
@@ -378,6 +383,7 @@ impl Error {
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
             | ErrorKind::NoTime { .. }
+            | ErrorKind::NoRecords
             | ErrorKind::NoCursorName(_)
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)

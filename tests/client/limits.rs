@@ -134,3 +134,18 @@ async fn a_record_that_is_too_large_is_refused_alone_and_the_producer_goes_on() 
     producer.close().await.unwrap();
     node.shut_down().await;
 }
+
+/// A batch that turned out to be empty ended the producer, and with it what came behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_without_records_is_refused_alone_and_the_producer_goes_on() {
+    let node = TestNode::start(&Place::real()).await;
+    let client = Client::builder().address(node.addresses.rpc).build().unwrap();
+    let producer = client.producer().build();
+    let error = producer.send_batch([""; 0]).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoRecords), "{error:?}");
+    assert_eq!(error.reason(), Some(Reason::InvalidRequest));
+    assert!(error.has_no_side_effects() && !error.is_retryable());
+    let next = producer.send("next").await.unwrap();
+    assert_eq!(in_time("the next one", next).await.unwrap(), Offset(0));
+    node.shut_down().await;
+}

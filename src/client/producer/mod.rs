@@ -24,7 +24,7 @@ use self::{
     pipeline::{Pipeline, Stamp},
 };
 use super::{
-    error::Error,
+    error::{Error, ErrorKind},
     record::{Record, len_in_set, put},
     router::Router,
     settings::some_time,
@@ -218,12 +218,16 @@ impl Producer {
     /// Takes records that are stored together: all or none, at consecutive offsets. They are one request, whatever
     /// `batch_bytes_max` says.
     ///
-    /// Errors: as [`Producer::send`]; nodes refuse a request without records. Cancel: as [`Producer::send`].
+    /// Errors: as [`Producer::send`]; `NoRecords`. Cancel: as [`Producer::send`].
     pub async fn send_batch<R: Into<Record>>(
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<BatchTicket, Error> {
         let (records, count) = encoded(records);
+        if count == 0 {
+            // A node would refuse it, and the producer end with that.
+            return Err(Error::new(ErrorKind::NoRecords));
+        }
         self.send_encoded(records, count).await
     }
 
