@@ -65,7 +65,8 @@ pub struct Append {
 
 impl Append {
     /// Appends only if the first record gets exactly this offset; otherwise the error's reason is
-    /// [`Reason::ConditionFailed`], with `next_offset` in its metadata, and nothing is stored.
+    /// [`Reason::ConditionFailed`], its [`Refusal::next_offset`](super::Refusal::next_offset) says which one it would have been, and nothing is
+    /// stored.
     ///
     /// Such appends of one client are made one after the other.
     pub fn expected_offset(mut self, offset: impl Into<Offset>) -> Self {

@@ -300,7 +300,8 @@ impl Client {
 
     /// Reads records of a range of offsets, as many as fit into one answer. Await the result.
     ///
-    /// Errors: `OFFSET_OUT_OF_RANGE` where the range begins before the oldest record or behind the newest. Cancel: safe.
+    /// Errors: [`Reason::OffsetOutOfRange`] where the range begins before the oldest record or behind the newest, with
+    /// [`Refusal::readable`]. Cancel: safe.
     ///
     /// ```no_run
     /// # async fn example(client: annals::client::Client) -> Result<(), annals::client::Error> {

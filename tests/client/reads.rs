@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use annals::{
     actors::replicator::faults::Cut,
-    client::{Client, ErrorKind, Offset, Page, Position, ReadLevel, Reason, Record},
+    client::{Client, ErrorKind, Offset, Page, Position, ReadLevel, Reason, Record, Refusal},
 };
 
 use crate::{
@@ -192,6 +192,8 @@ async fn what_is_read_is_what_was_appended() {
     assert_eq!(values(client.read(..).bytes_max(10).await.unwrap()), [1]);
     let error = client.read(9..).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::OffsetOutOfRange));
+    let readable = error.refusal().and_then(Refusal::readable);
+    assert_eq!(readable, Some(Offset(0)..Offset(3)));
     assert!(!error.is_retryable() && error.has_no_side_effects());
     node.shut_down().await;
 }
