@@ -12,6 +12,7 @@ pub mod cluster_json;
 pub mod codec;
 pub mod context;
 pub mod deadline;
+mod echo;
 pub mod port;
 mod protocol;
 pub mod receive;

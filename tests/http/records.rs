@@ -105,6 +105,35 @@ async fn a_batch_comes_as_json_lines_or_bytes_and_is_read_as_either() {
     node.shut_down().await;
 }
 
+/// The story: `?key=%FF` was stored as U+FFFD.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_the_query_is_stored_byte_by_byte_and_what_should_be_text_is_refused() {
+    let node = TestNode::start(&Place::real()).await;
+    let rpc = node.addresses.rpc;
+    let stored = ask(rpc, "POST", "/v1/records?key=%FF%00", BYTES, "a").await;
+    assert_eq!(stored.status(), 200, "{}", stored.text());
+    for (path, expected) in [
+        (
+            "/v1/records?log=%FF",
+            "the parameter log is not UTF-8 at its byte 0",
+        ),
+        ("/v1/records?key=100%", "a % at its byte 7"),
+    ] {
+        let refused = ask(rpc, "POST", path, BYTES, "a").await;
+        assert_eq!(
+            (refused.status(), refused.reason().as_str()),
+            (400, "INVALID_REQUEST")
+        );
+        assert!(refused.text().contains(expected), "{}", refused.text());
+    }
+    let read = get(rpc, "/v1/records?encoding=text").await.json();
+    assert_eq!(
+        (&read["next_offset"], &read["records"][0]["key"]),
+        (&json!(1), &json!("/wA="))
+    );
+    node.shut_down().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_batch_with_a_mistake_nothing_is_stored() {
     let node = TestNode::start(&Place::real()).await;

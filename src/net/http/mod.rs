@@ -4,6 +4,7 @@
 //! not gRPC out of those of HTTP/2. What is asked for is found in `routes`, let in by the gate of every call (SEC-1), and done by the
 //! same paths as gRPC's: `produce`, `consume`, `cluster`. Nothing of a body is read before.
 
+pub mod encoded;
 pub mod error;
 pub mod number;
 pub mod pieces;

@@ -107,7 +107,7 @@ impl Wanted {
     pub fn of(headers: &HeaderMap, query: &Query, context: &Context) -> Result<Self, HttpError> {
         let kind = Kind::of(headers)?;
         context.check_log(query.log())?;
-        let (key, timestamp_ms) = (query.text("key"), query.number("timestamp_ms")?);
+        let (key, timestamp_ms) = (query.key(), query.number("timestamp_ms")?);
         if kind != Kind::Bytes && (key.is_some() || timestamp_ms.is_some()) {
             let what = "the parameters key and timestamp_ms are for a body that is one record's bytes; records of JSON have their own";
             return Err(Refusal::invalid(what).into());
@@ -117,9 +117,7 @@ impl Wanted {
             by_headers: by_headers(headers)?,
             request: v1::ProduceRequest::default(),
             record: annals::v1::Record {
-                key: key
-                    .map(|key| Bytes::copy_from_slice(key.as_bytes()))
-                    .unwrap_or_default(),
+                key: key.cloned().unwrap_or_default(),
                 timestamp_ms,
                 ..annals::v1::Record::default()
             },
