@@ -11,6 +11,7 @@ mod support;
 mod abuse;
 mod book;
 mod cluster;
+mod early;
 mod records;
 mod reflection;
 mod refusals;

@@ -3,7 +3,7 @@
 //! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or reads as
 //! the standard says, and then it is the last of its connection.
 
-use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, sync::Arc};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::Connected};
 
-use super::{Http, pace::Paced};
+use super::{Http, pace::Paced, rest};
 use crate::net::{Options, connection::Connection};
 
 /// The head of a request: as for HTTP/2. A proxy adds some headers, a person some more.
@@ -24,10 +24,6 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 /// What is read ahead of a body that nobody has asked for yet, and what is gathered to be sent.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// For how long a connection is listened to that is over for this side: what arrives at a closed one would take back the answer.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// The most that is listened to.
-const FAREWELL_BYTES: u64 = 16 << 20;
 
 /// Serves connections until the context drains, and answers what they have asked.
 pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Connection>>) {
@@ -98,13 +94,13 @@ fn bounds(options: &Options) -> http1::Builder {
     builder
 }
 
-/// Closes this side, and waits a moment for the other.
+/// Closes this side, and waits a moment for the other: what arrives at a closed connection would take back the answer.
 async fn say_farewell(mut stream: Paced<Connection>) -> io::Result<()> {
     let farewell = async {
         stream.shutdown().await?;
-        let mut rest = stream.take(FAREWELL_BYTES);
+        let mut rest = stream.take(rest::BYTES_MAX);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
         Ok(())
     };
-    timeout(FAREWELL, farewell).await.unwrap_or(Ok(()))
+    timeout(rest::BEHIND, farewell).await.unwrap_or(Ok(()))
 }

@@ -23,20 +23,23 @@ mod tail;
 pub mod conversation;
 pub mod fork;
 mod pace;
+mod rest;
 
 use std::sync::Arc;
 
 use http::{
-    HeaderValue, Request, Response,
-    header::{CONNECTION, ORIGIN, TRANSFER_ENCODING},
+    HeaderValue, Request, Response, Version,
+    header::{CONNECTION, EXPECT, ORIGIN, TRANSFER_ENCODING},
     request::Parts,
 };
+use http_body::Body as _;
 use tokio::time::Instant;
 use tonic::body::Body;
 
 use self::{
     error::HttpError,
     query::Query,
+    rest::Rest,
     routes::{Ask, Route, find},
 };
 use super::{
@@ -76,19 +79,27 @@ impl Http {
     ///
     /// Cancel: a batch that was being appended may be stored all the same.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        // One that had a length too was to be taken for two requests somewhere; nothing behind it is believed (RFC 9112, 6.3).
-        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
-        let answered = self.try_answer(request).await;
+        let (head, mut body) = request.into_parts();
+        let answered = self.try_answer(&head, &mut body).await;
         let mut response = answered.unwrap_or_else(HttpError::into_response);
-        if is_last {
+        if head.version == Version::HTTP_2 && !body.is_end_stream() {
+            let mut rest = Rest::new(body);
+            // Who asks whether to send waits for the answer.
+            let waits = head.headers.contains_key(EXPECT);
+            if waits || !rest.is_over(rest::BEFORE).await {
+                // Not for long, and not more of them than streams: one that is not over counts among those of its connection.
+                tokio::spawn(rest.outlast(rest::BEHIND));
+            }
+        }
+        // One that had a length too was to be taken for two requests somewhere; nothing behind it is believed (RFC 9112, 6.3).
+        if head.headers.contains_key(TRANSFER_ENCODING) {
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn try_answer(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
-        let (head, body) = request.into_parts();
+    async fn try_answer(&self, head: &Parts, body: &mut Body) -> Result<Response<Body>, HttpError> {
         if let Some(origin) = head.headers.get(ORIGIN) {
             let origin = String::from_utf8_lossy(origin.as_bytes())
                 .chars()
@@ -99,7 +110,7 @@ impl Http {
         let path = head.uri.path();
         let route = find(&head.method, path).map_err(|problem| HttpError::no_route(problem, path))?;
         let mut admitted = self.gate.admit(head.extensions.get::<Ends>(), &route.method)?;
-        let answer = self.ask(route, &head, body);
+        let answer = self.ask(route, head, body);
         let response = match route.method.stream {
             true => admitted.while_allowed(answer).await??,
             // A batch that is being appended is not taken back: who hears that he may not has stored nothing.
@@ -108,7 +119,7 @@ impl Http {
         Ok(guarded(route, response, admitted))
     }
 
-    async fn ask(&self, route: &Route, head: &Parts, body: Body) -> Result<Response<Body>, HttpError> {
+    async fn ask(&self, route: &Route, head: &Parts, body: &mut Body) -> Result<Response<Body>, HttpError> {
         let context = &self.context;
         let deadline = Instant::now() + context.options.request_timeout;
         let query = Query::parse(head.uri.query(), route)?;
