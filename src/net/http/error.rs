@@ -1,14 +1,14 @@
 //! The one mapping from what went wrong to what is answered by HTTP.
 //!
-//! Reason, message and metadata are those that gRPC has ([`super::super::status`]); the status is chosen by code and reason. Five things can
+//! Reason, message and metadata are those that gRPC has ([`super::super::status`]); the status is chosen by code and reason. Some things can
 //! only go wrong here.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
-    header::{ALLOW, RETRY_AFTER},
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, RETRY_AFTER},
 };
 use serde_json::{Map, Value};
 use tonic::{Code, body::Body};
@@ -51,6 +51,15 @@ pub enum HttpError {
         /// What the header says; empty when it is not there.
         found: String,
     },
+    /// The body is coded, as compressed ones are.
+    #[error(
+        "a body of content-encoding {found:?} is not taken, since it would be stored as it is coded: send what is in it, without the \
+         header; or, if these very bytes are the record, leave the header out"
+    )]
+    ContentEncoding {
+        /// What the header says.
+        found: String,
+    },
     /// A browser's page asks.
     #[error(
         "the page of {origin} may not ask: browsers let any page send requests to this address, so none with an Origin are taken; \
@@ -81,9 +90,11 @@ impl HttpError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Refused(refusal) | Self::OfTheBook(refusal) => refusal.disposition(),
-            Self::NoPath { .. } | Self::NoVerb { .. } | Self::MediaType { .. } | Self::Page { .. } => {
-                Disposition::Reject
-            }
+            Self::NoPath { .. }
+            | Self::NoVerb { .. }
+            | Self::MediaType { .. }
+            | Self::ContentEncoding { .. }
+            | Self::Page { .. } => Disposition::Reject,
         }
     }
 
@@ -107,12 +118,10 @@ impl HttpError {
                 }
                 response
             }
-            Self::MediaType { .. } => own(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNKNOWN_CONTENT_TYPE",
-                message,
-                [],
-            ),
+            Self::MediaType { .. } => unsupported("UNKNOWN_CONTENT_TYPE", message, (ACCEPT, TAKEN_TYPES)),
+            Self::ContentEncoding { .. } => {
+                unsupported("CONTENT_IS_ENCODED", message, (ACCEPT_ENCODING, TAKEN_CODINGS))
+            }
             Self::Page { origin } => {
                 let fields = [("origin", origin.into())];
                 own(StatusCode::FORBIDDEN, "PAGE_REFUSED", message, fields)
@@ -140,6 +149,12 @@ const NUMBERS: [&str; 15] = [
     "position",
 ];
 
+/// What a body may be.
+const TAKEN_TYPES: HeaderValue =
+    HeaderValue::from_static("application/json, application/x-ndjson, application/octet-stream, text/plain");
+/// How its bytes may be coded.
+const TAKEN_CODINGS: HeaderValue = HeaderValue::from_static("identity");
+
 /// Of what comes from outside, so much is said back.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -154,6 +169,13 @@ fn routes() -> Value {
         .iter()
         .map(|route| format!("{} {}  {}", route.verb, route.path, route.purpose));
     Value::from(lines.collect::<Vec<_>>())
+}
+
+/// What would be taken is in a header, for programs (RFC 9110, 15.5.16).
+fn unsupported(reason: &str, message: String, (name, taken): (HeaderName, HeaderValue)) -> Response<Body> {
+    let mut response = own(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason, message, []);
+    response.headers_mut().insert(name, taken);
+    response
 }
 
 fn own<const N: usize>(

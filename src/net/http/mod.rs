@@ -28,8 +28,8 @@ mod rest;
 use std::sync::Arc;
 
 use http::{
-    HeaderValue, Request, Response, Version,
-    header::{CONNECTION, EXPECT, ORIGIN, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Request, Response, Version,
+    header::{CONNECTION, CONTENT_ENCODING, EXPECT, ORIGIN, TRANSFER_ENCODING},
     request::Parts,
 };
 use http_body::Body as _;
@@ -46,7 +46,8 @@ use super::{
     authorization::{Admitted, Farewell, RouteGate},
     connection::Ends,
     context::Context,
-    receive::ReceiveBudget,
+    echo::beginning,
+    receive::{ReceiveBudget, Whole},
     status::Refusal,
 };
 
@@ -119,23 +120,33 @@ impl Http {
         Ok(guarded(route, response, admitted))
     }
 
+    /// The body of a request, whole.
+    ///
+    /// Errors: it is coded, so that its bytes are not those that are meant; or it does not come.
+    async fn receive(&self, head: &Parts, body: &mut Body) -> Result<Whole, HttpError> {
+        if let Some(found) = coding(&head.headers) {
+            return Err(HttpError::ContentEncoding { found });
+        }
+        Ok(self.budget.receive(body).await?)
+    }
+
     async fn ask(&self, route: &Route, head: &Parts, body: &mut Body) -> Result<Response<Body>, HttpError> {
         let context = &self.context;
         let deadline = Instant::now() + context.options.request_timeout;
         let query = Query::parse(head.uri.query(), route)?;
         match route.ask {
             Ask::ProduceRecord => {
-                let body = self.budget.receive(body).await?;
+                let body = self.receive(head, body).await?;
                 book::produce(context, body, deadline).await
             }
             Ask::ConsumeRecord => {
-                let body = self.budget.receive(body).await?;
+                let body = self.receive(head, body).await?;
                 let offset = book::offset_of(&query, &body.bytes)?;
                 book::consume(context, offset, deadline).await
             }
             Ask::Produce => {
                 let wanted = produce::Wanted::of(&head.headers, &query, context)?;
-                let body = self.budget.receive(body).await?;
+                let body = self.receive(head, body).await?;
                 produce::produce(context, wanted, body, deadline).await
             }
             Ask::Consume => {
@@ -152,6 +163,18 @@ impl Http {
     }
 }
 
+/// How the bytes of a body are coded, where they are.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let said = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let coded = |said: &str| {
+        let mut codings = said.split(',').map(str::trim);
+        codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+    };
+    let found = said.into_iter().find(|said| coded(said))?;
+    Some(beginning(&found).to_owned())
+}
+
 /// A stream, for as long as its caller may have it.
 fn guarded(route: &Route, response: Response<Body>, admitted: Admitted) -> Response<Body> {
     match route.ask {
@@ -165,5 +188,28 @@ fn guarded(route: &Route, response: Response<Body>, admitted: Admitted) -> Respo
         | Ask::Consume
         | Ask::DescribeCluster
         | Ask::DescribeApi => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_coded_when_any_of_its_codings_is_one() {
+        for (said, is_coded) in [
+            (&[][..], false),
+            (&["identity"], false),
+            (&["Identity, identity", ""], false),
+            (&["gzip"], true),
+            (&["identity, br"], true),
+            (&["identity", "zstd"], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in said {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(coding(&headers).is_some(), is_coded, "{said:?}");
+        }
     }
 }
