@@ -4,8 +4,10 @@ use std::{fmt::Write, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{RawQuery, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use super::{
     cluster,
     connections::Connections,
     context::Context,
+    hosts::{HostProblem, Hosts},
     metrics::{self, DiskLooks},
     vitals::{Check, Readiness},
 };
@@ -45,6 +48,12 @@ struct Admin {
 
 /// The routes.
 pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
+    let options = &context.options;
+    let hosts = Hosts::of(
+        options.admin_address.ip(),
+        false,
+        options.rpc_address_advertised.as_deref(),
+    );
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -62,6 +71,23 @@ pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
             connections,
             disk_looks: DiskLooks::new(),
         })
+        .layer(from_fn_with_state(Arc::new(hosts), for_this_host))
+}
+
+/// Lets requests through that are for this node, and not for a name by which some page has led its reader's browser here.
+async fn for_this_host(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match hosts.check(request.version(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            let code = match problem {
+                HostProblem::Other { .. } => StatusCode::MISDIRECTED_REQUEST,
+                HostProblem::Missing | HostProblem::Several | HostProblem::Malformed { .. } => {
+                    StatusCode::BAD_REQUEST
+                }
+            };
+            (code, format!("{problem}\n")).into_response()
+        }
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, &'static str); 1], String) {

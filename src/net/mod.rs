@@ -38,6 +38,7 @@ mod guard;
 mod handshakes;
 pub mod health;
 pub mod held;
+mod hosts;
 pub mod listener;
 mod members_only;
 mod metrics;

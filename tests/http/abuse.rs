@@ -19,7 +19,7 @@ async fn started(adjust: impl FnOnce(&mut NodeOptions)) -> TestNode {
 async fn who_does_not_finish_a_head_or_says_nothing_more_is_let_go() {
     let node = started(|options| options.net.keepalive_interval = SOON).await;
     let rpc = node.addresses.rpc;
-    for words in ["G", "GET /v1/records HTTP/1.1\r\nhost: annals\r\nx"] {
+    for words in ["G", "GET /v1/records HTTP/1.1\r\nhost: localhost\r\nx"] {
         let mut slow = Talk::with(rpc).await;
         slow.say(words).await;
         // Its head is not there, and so there may be an answer or none; then the end.
@@ -48,7 +48,7 @@ async fn a_head_that_is_too_large_is_refused_and_is_the_last() {
     for headers in [long, many] {
         let mut talk = Talk::with(rpc).await;
         talk.say(format!(
-            "GET /v1/records HTTP/1.1\r\nhost: annals\r\n{headers}\r\n"
+            "GET /v1/records HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"
         ))
         .await;
         assert_eq!(talk.answer().await.status(), 431);
@@ -64,7 +64,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     for length in ["content-length: 10", "transfer-encoding: chunked"] {
         let mut slow = Talk::with(rpc).await;
         slow.say(format!(
-            "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n{length}\r\n\r\n5\r\n"
+            "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n{length}\r\n\r\n5\r\n"
         ))
         .await;
         let answer = slow.answer().await;
@@ -83,7 +83,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let node = started(|_| ()).await;
     let rpc = node.addresses.rpc;
-    let head = "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n";
+    let head = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n";
     let mut liar = Talk::with(rpc).await;
     // Nothing of it follows, so an answer means that nothing was waited for.
     liar.say(format!("{head}content-length: 1073741824\r\n\r\n"))
@@ -113,7 +113,7 @@ async fn requests_that_come_at_once_are_answered_one_after_the_other() {
     let request = |text: &str| {
         let length = text.len();
         format!(
-            "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
+            "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
         )
     };
     let all: String = (0..20)
@@ -131,7 +131,7 @@ async fn requests_that_come_at_once_are_answered_one_after_the_other() {
 async fn a_request_whose_length_can_be_read_in_two_ways_is_refused_or_the_last() {
     let node = started(|_| ()).await;
     let rpc = node.addresses.rpc;
-    let head = "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n";
+    let head = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n";
     let hidden = format!("{head}content-length: 6\r\n\r\nhidden");
     for lengths in [
         "content-length: 3\r\ntransfer-encoding: chunked\r\n",

@@ -12,6 +12,7 @@ mod abuse;
 mod book;
 mod cluster;
 mod early;
+mod hosts;
 mod records;
 mod reflection;
 mod refusals;

@@ -17,7 +17,11 @@ use super::{
     respond::{self, JSON},
     routes::{NoRoute, ROUTES, allowed},
 };
-use crate::{error::Disposition, net::status::Refusal, proto::raw::annals::v1::Failure};
+use crate::{
+    error::Disposition,
+    net::{hosts::HostProblem, status::Refusal},
+    proto::raw::annals::v1::Failure,
+};
 
 /// Why a request is not answered with a value.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum HttpError {
     /// The same, of the routes of the book, which say that a record is not found where others say that an offset is out of range.
     #[error(transparent)]
     OfTheBook(Refusal),
+    /// It is for another host, or does not say for which.
+    #[error(transparent)]
+    Host(#[from] HostProblem),
     /// There is nothing of that path.
     #[error("there is nothing at {path}; \"routes\" has what there is")]
     NoPath {
@@ -90,7 +97,8 @@ impl HttpError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Refused(refusal) | Self::OfTheBook(refusal) => refusal.disposition(),
-            Self::NoPath { .. }
+            Self::Host(_)
+            | Self::NoPath { .. }
             | Self::NoVerb { .. }
             | Self::MediaType { .. }
             | Self::ContentEncoding { .. }
@@ -105,6 +113,13 @@ impl HttpError {
         match self {
             Self::Refused(refusal) => refused(refusal, StatusCode::RANGE_NOT_SATISFIABLE),
             Self::OfTheBook(refusal) => refused(refusal, StatusCode::NOT_FOUND),
+            Self::Host(HostProblem::Other { host }) => {
+                let fields = [("host", host.into())];
+                own(StatusCode::MISDIRECTED_REQUEST, "WRONG_HOST", message, fields)
+            }
+            Self::Host(HostProblem::Missing | HostProblem::Several | HostProblem::Malformed { .. }) => {
+                own(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message, [])
+            }
             Self::NoPath { path } => {
                 let fields = [("path", path.into()), ("routes", routes())];
                 own(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", message, fields)

@@ -47,6 +47,7 @@ use super::{
     connection::Ends,
     context::Context,
     echo::beginning,
+    hosts::Hosts,
     receive::{ReceiveBudget, Whole},
     status::Refusal,
 };
@@ -57,16 +58,24 @@ pub struct Http {
     context: Arc<Context>,
     gate: RouteGate,
     budget: ReceiveBudget,
+    hosts: Hosts,
 }
 
 impl Http {
     /// On `context`, behind `gate`, with room for bodies in `budget`.
     #[must_use]
     pub fn new(context: Arc<Context>, gate: RouteGate, budget: ReceiveBudget) -> Self {
+        let options = &context.options;
+        let hosts = Hosts::of(
+            options.rpc_address.ip(),
+            context.parts.tls.is_some(),
+            options.rpc_address_advertised.as_deref(),
+        );
         Self {
             context,
             gate,
             budget,
+            hosts,
         }
     }
 
@@ -101,6 +110,7 @@ impl Http {
     }
 
     async fn try_answer(&self, head: &Parts, body: &mut Body) -> Result<Response<Body>, HttpError> {
+        self.hosts.check(head.version, &head.uri, &head.headers)?;
         if let Some(origin) = head.headers.get(ORIGIN) {
             let origin = String::from_utf8_lossy(origin.as_bytes())
                 .chars()
