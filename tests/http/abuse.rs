@@ -174,6 +174,27 @@ async fn a_request_whose_length_can_be_read_in_two_ways_is_refused_or_the_last()
     node.shut_down().await;
 }
 
+/// The story: any request in chunks was the last of its connection, because of those that have a length too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_chunks_come_one_after_the_other_on_a_connection() {
+    let node = started(|_| ()).await;
+    let mut talk = Talk::with(node.addresses.rpc).await;
+    for offset in 0..3 {
+        talk.say("POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        talk.say("3\r\none\r\n2;x=y\r\n, \r\n3\r\ntwo\r\n0\r\ntrailer: t\r\n\r\n")
+            .await;
+        let answer = talk.answer().await;
+        assert_eq!(answer.json()["first_offset"], offset, "{}", answer.text());
+        assert_eq!(answer.head.header("connection"), None);
+    }
+    let read = get(node.addresses.rpc, "/v1/records?offset=2&encoding=text")
+        .await
+        .json();
+    assert_eq!(read["records"][0]["text"], "one, two");
+    node.shut_down().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_http_is_refused_and_hurts_nobody() {
     let node = started(|_| ()).await;

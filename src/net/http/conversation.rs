@@ -1,7 +1,7 @@
 //! Connections of HTTP/1.1, each with a task: one request after the other, each head and each silence within its time.
 //!
-//! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or reads as
-//! the standard says, and then it is the last of its connection.
+//! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or, where it is
+//! in chunks and has a length too, reads by its chunks, and then it is the last of its connection (RFC 9112, 6.1). `tests/http/abuse.rs` has both.
 
 use std::{convert::Infallible, future::poll_fn, io, sync::Arc};
 

@@ -28,8 +28,8 @@ mod rest;
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response, Version,
-    header::{CONNECTION, CONTENT_ENCODING, EXPECT, ORIGIN, TRANSFER_ENCODING},
+    HeaderMap, Request, Response, Version,
+    header::{CONTENT_ENCODING, EXPECT, ORIGIN},
     request::Parts,
 };
 use http_body::Body as _;
@@ -91,7 +91,7 @@ impl Http {
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (head, mut body) = request.into_parts();
         let answered = self.try_answer(&head, &mut body).await;
-        let mut response = answered.unwrap_or_else(HttpError::into_response);
+        let response = answered.unwrap_or_else(HttpError::into_response);
         if head.version == Version::HTTP_2 && !body.is_end_stream() {
             let mut rest = Rest::new(body);
             // Who asks whether to send waits for the answer.
@@ -100,11 +100,6 @@ impl Http {
                 // Not for long, and not more of them than streams: one that is not over counts among those of its connection.
                 tokio::spawn(rest.outlast(rest::BEHIND));
             }
-        }
-        // One that had a length too was to be taken for two requests somewhere; nothing behind it is believed (RFC 9112, 6.3).
-        if head.headers.contains_key(TRANSFER_ENCODING) {
-            let headers = response.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -203,6 +198,8 @@ fn guarded(route: &Route, response: Response<Body>, admitted: Admitted) -> Respo
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
