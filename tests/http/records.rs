@@ -285,3 +285,39 @@ async fn who_waits_hears_of_a_record_as_it_comes_and_of_nothing_when_none_does()
     assert_eq!(refused.status(), 400);
     node.shut_down().await;
 }
+
+/// As `curl -I` asks, or whoever watches whether somebody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_is_what_a_get_would_be_answered_without_its_body() {
+    let node = TestNode::start_with(&Place::real(), |options| options.net.consumers_max = 1).await;
+    let rpc = node.addresses.rpc;
+    post(rpc, "/v1/records", &json!({ "records": [{ "text": "a" }] })).await;
+    let mut talk = Talk::with(rpc).await;
+    for path in [
+        "/v1/records",
+        "/?offset=0",
+        "/openapi.json",
+        "/v1/records?offset=9",
+        "/v1/tail",
+        "/v1/tail",
+    ] {
+        // On one connection: a body would be taken for the next answer.
+        talk.ask("HEAD", path, "", "").await;
+        let head = talk.head().await;
+        if path == "/v1/tail" {
+            assert_eq!(
+                (head.status, head.header("content-type")),
+                (200, Some("text/event-stream"))
+            );
+            continue;
+        }
+        let whole = get(rpc, path).await;
+        assert_eq!(head.status, whole.status(), "{path}");
+        for name in ["content-type", "content-length", "annals-next-offset"] {
+            assert_eq!(head.header(name), whole.head.header(name), "{path} {name}");
+        }
+    }
+    talk.ask("GET", "/v1/records", "", "").await;
+    assert_eq!(talk.answer().await.json()["next_offset"], 1);
+    node.shut_down().await;
+}

@@ -28,7 +28,7 @@ async fn who_asks_for_nothing_that_is_there_hears_what_there_is() {
     for verb in ["DELETE", "PUT", "OPTIONS"] {
         let answer = ask(rpc, verb, "/v1/records", "", "").await;
         assert_eq!((answer.status(), answer.reason().as_str()), (405, "WRONG_METHOD"));
-        assert_eq!(answer.head.header("allow"), Some("POST, GET"));
+        assert_eq!(answer.head.header("allow"), Some("POST, GET, HEAD"));
         assert_eq!(answer.head.header("access-control-allow-origin"), None);
     }
     // A path of gRPC is none of HTTP's.

@@ -28,7 +28,7 @@ mod rest;
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, Request, Response, Version,
+    HeaderMap, Method as Verb, Request, Response, Version,
     header::{CONTENT_ENCODING, EXPECT, ORIGIN},
     request::Parts,
 };
@@ -91,8 +91,12 @@ impl Http {
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (head, mut body) = request.into_parts();
         let answered = self.try_answer(&head, &mut body).await;
-        let response = answered.unwrap_or_else(HttpError::into_response);
-        if head.version == Version::HTTP_2 && !body.is_end_stream() {
+        let mut response = answered.unwrap_or_else(HttpError::into_response);
+        let is_http2 = head.version == Version::HTTP_2;
+        if is_http2 && head.method == Verb::HEAD {
+            response = respond::head_of(response);
+        }
+        if is_http2 && !body.is_end_stream() {
             let mut rest = Rest::new(body);
             // Who asks whether to send waits for the answer.
             let waits = head.headers.contains_key(EXPECT);
