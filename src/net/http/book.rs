@@ -9,13 +9,11 @@ use bytes::Bytes;
 use http::Response;
 use prost::Message;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as value;
 use tokio::time::Instant;
 use tonic::body::Body;
 
-use super::{
-    error::HttpError, number::Number, produce::from_json, query::Query, record::ReadRecord, respond,
-};
+use super::{error::HttpError, json, number::Number, query::Query, record::ReadRecord, respond};
 use crate::{
     net::{
         context::Context,
@@ -46,12 +44,12 @@ struct ConsumeBody {
 pub async fn produce(context: &Context, body: Whole, deadline: Instant) -> Result<Response<Body>, HttpError> {
     let ProduceBody {
         record: ReadRecord(record),
-    } = from_json(&body.bytes)?;
+    } = json::of_body(&body.bytes)?;
     let record = Bytes::from(record.encode_to_vec());
     drop(body);
     let item = check::log_v1(context, v1::ProduceRequest { record: Some(record) })?;
     let produced = unary::produce(context, item, deadline).await?;
-    let mut response = respond::json(&json!({ "offset": produced.offsets.start }));
+    let mut response = respond::json(&value!({ "offset": produced.offsets.start }));
     respond::say_who(response.headers_mut(), context);
     Ok(response)
 }
@@ -69,7 +67,7 @@ pub fn offset_of(query: &Query, body: &[u8]) -> Result<Offset, Refusal> {
         None if body.is_empty() => Err(Refusal::invalid(
             r#"no offset is asked for: say ?offset=N, or {"offset": N} in the body; GET /v1/records reads without one"#,
         )),
-        None => Ok(Offset(from_json::<ConsumeBody>(body)?.offset.0)),
+        None => Ok(Offset(json::of_body::<ConsumeBody>(body)?.offset.0)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod routes;
 
 mod book;
 mod cluster;
+mod json;
 mod openapi;
 mod produce;
 mod read;

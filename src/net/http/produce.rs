@@ -8,12 +8,13 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header::CONTENT_TYPE};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as value;
 use tokio::time::Instant;
 use tonic::body::Body;
 
 use super::{
     error::HttpError,
+    json,
     number::Number,
     query::Query,
     record::{ReadRecord, ReadRecordSet, RecordSetWriter},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     net::{
         context::Context,
+        echo::beginning,
         produce::{check, unary},
         receive::Whole,
         status::Refusal,
@@ -59,7 +61,7 @@ impl Kind {
             }
             "application/octet-stream" | "text/plain" => Ok(Self::Bytes),
             _ => Err(HttpError::MediaType {
-                found: found.chars().take(80).collect(),
+                found: beginning(found).to_owned(),
             }),
         }
     }
@@ -167,7 +169,7 @@ pub async fn produce(
     // From here on the bytes are those of the batch, which has its own room.
     drop(body);
     let produced = unary::produce(context, item, deadline).await?;
-    let mut response = respond::json(&json!({
+    let mut response = respond::json(&value!({
         "first_offset": produced.offsets.start,
         "next_offset": produced.offsets.end,
         "repeated": produced.repeated,
@@ -177,7 +179,7 @@ pub async fn produce(
 }
 
 fn read_json(body: &[u8]) -> Result<Asked, Refusal> {
-    let batch: JsonBatch = from_json(body)?;
+    let batch: JsonBatch = json::of_body(body)?;
     Ok(Asked {
         records: batch.records.0,
         producer: batch.producer.map(|producer| v1::Producer {
@@ -189,14 +191,6 @@ fn read_json(body: &[u8]) -> Result<Asked, Refusal> {
     })
 }
 
-/// A value of JSON.
-///
-/// Errors: `Invalid`, with the place.
-pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid(format!("the body is not as it should be: {error}")))
-}
-
 /// A record of JSON on each line; empty lines are nothing.
 fn read_lines(body: &[u8]) -> Result<Asked, Refusal> {
     let mut set = RecordSetWriter::default();
@@ -204,15 +198,8 @@ fn read_lines(body: &[u8]) -> Result<Asked, Refusal> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match serde_json::from_slice(line) {
-            Ok(ReadRecord(record)) => set.push(&record),
-            Err(error) => {
-                let (column, text) = (error.column(), error.to_string());
-                let text = text.split(" at line ").next().unwrap_or_default();
-                let what = format!("line {}, column {column} of the body: {text}", number + 1);
-                return Err(Refusal::invalid(what));
-            }
-        }
+        let ReadRecord(record) = json::of_line(line, number + 1)?;
+        set.push(&record);
     }
     Ok(Asked {
         records: set.finish(),
@@ -252,7 +239,8 @@ fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Refu
     match number {
         Some(number) if values.next().is_none() => Ok(Some(number)),
         _ => Err(Refusal::invalid(format!(
-            "the header {name} should be one whole number, and is {value:?}"
+            "the header {name} should be one whole number, and is {:?}",
+            beginning(&String::from_utf8_lossy(value.as_bytes()))
         ))),
     }
 }

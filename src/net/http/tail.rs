@@ -32,6 +32,7 @@ use crate::{
             start::{Freshness, resolve},
         },
         context::Context,
+        echo::beginning,
         status::Refusal,
     },
     proto::raw::annals::v1::{ReadLevel, start::Position},
@@ -87,7 +88,8 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
             Ok(Some(Position::Offset(next)))
         }
         _ => Err(Refusal::invalid(format!(
-            "the header {LAST_EVENT_ID} is {value:?}, and should be the id of an event, which is an offset"
+            "the header {LAST_EVENT_ID} is {:?}, and should be the id of an event, which is an offset",
+            beginning(&String::from_utf8_lossy(value.as_bytes()))
         ))),
     }
 }
