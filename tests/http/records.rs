@@ -321,3 +321,28 @@ async fn a_head_is_what_a_get_would_be_answered_without_its_body() {
     assert_eq!(talk.answer().await.json()["next_offset"], 1);
     node.shut_down().await;
 }
+
+/// The story: `curl -X POST -H 'content-type: text/plain'`, with its data forgotten, stored an empty record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_record_is_stored_where_it_is_sent_and_not_where_there_is_no_body() {
+    let node = TestNode::start(&Place::real()).await;
+    let rpc = node.addresses.rpc;
+    let mut talk = Talk::with(rpc).await;
+    talk.say("POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\r\n")
+        .await;
+    let answer = talk.answer().await;
+    assert_eq!(
+        (answer.status(), answer.reason().as_str()),
+        (400, "INVALID_REQUEST")
+    );
+    assert!(answer.text().contains("content-length 0"), "{}", answer.text());
+    assert_eq!(
+        ask(rpc, "POST", "/v1/records", BYTES, "").await.json()["first_offset"],
+        0
+    );
+    let chunked = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    talk.say(chunked).await;
+    assert_eq!(talk.answer().await.json()["first_offset"], 1);
+    assert_eq!(all(rpc).await, ["", ""]);
+    node.shut_down().await;
+}

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use http::{
     HeaderMap, Method as Verb, Request, Response, Version,
-    header::{CONTENT_ENCODING, EXPECT, ORIGIN},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, ORIGIN},
     request::Parts,
 };
 use http_body::Body as _;
@@ -52,6 +52,10 @@ use super::{
     receive::{ReceiveBudget, Whole},
     status::Refusal,
 };
+
+/// What who sends no body is told.
+const NO_BODY: &str =
+    "the request has no body, which should be the records; an empty record is a body of content-length 0";
 
 /// Answers requests. One for all connections.
 #[derive(Debug)]
@@ -155,6 +159,10 @@ impl Http {
                 book::consume(context, offset, deadline).await
             }
             Ask::Produce => {
+                // A forgotten one would be an empty record for ever.
+                if body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+                    return Err(Refusal::invalid(NO_BODY).into());
+                }
                 let wanted = produce::Wanted::of(&head.headers, &query, context)?;
                 let body = self.receive(head, body).await?;
                 produce::produce(context, wanted, body, deadline).await

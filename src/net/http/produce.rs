@@ -50,9 +50,10 @@ enum Kind {
 impl Kind {
     /// By the content type. There is no usual one: a body that is taken for something else is stored for ever.
     fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let found = headers
-            .get(CONTENT_TYPE)
-            .map_or("", |value| value.to_str().unwrap_or("?"));
+        let said = headers.get_all(CONTENT_TYPE).iter();
+        let said: Vec<_> = said.map(|value| value.to_str().unwrap_or("?")).collect();
+        // Two of them are none: the list is no type that is known.
+        let found = said.join(", ");
         let essence = found.split(';').next().unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
             "application/json" => Ok(Self::Json),
@@ -61,7 +62,7 @@ impl Kind {
             }
             "application/octet-stream" | "text/plain" => Ok(Self::Bytes),
             _ => Err(HttpError::MediaType {
-                found: beginning(found).to_owned(),
+                found: beginning(&found).to_owned(),
             }),
         }
     }
@@ -281,6 +282,11 @@ mod tests {
             assert_eq!(Kind::of(&headers([("content-type", text)])).ok(), kind, "{text}");
         }
         assert!(Kind::of(&HeaderMap::new()).is_err());
+        let two = headers([
+            ("content-type", "text/plain"),
+            ("content-type", "application/json"),
+        ]);
+        assert!(Kind::of(&two).is_err(), "it is one or the other");
     }
 
     #[test]
