@@ -4,20 +4,26 @@ use std::{fmt::Write, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{RawQuery, Request, State},
-    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    extract::{self, RawQuery, State},
+    http::{HeaderName, Request, StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::{body::Incoming, service::service_fn};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::{
+    Options,
     authorization::Authorization,
     cluster,
     connections::Connections,
     context::Context,
     hosts::{HostProblem, Hosts},
+    http::conversation,
+    listener::AdminDoor,
     metrics::{self, DiskLooks},
     vitals::{Check, Readiness},
 };
@@ -74,8 +80,22 @@ pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
         .layer(from_fn_with_state(Arc::new(hosts), for_this_host))
 }
 
+/// Serves who comes by `door` until `closing`, within the bounds of clients of HTTP/1.1: whoever holds a place here without a word, or
+/// with half a one, keeps a probe out, and a node whose probes are not answered is restarted.
+pub async fn serve(router: Router, mut door: AdminDoor, options: Options, closing: CancellationToken) {
+    loop {
+        let connection = tokio::select! {
+            connection = door.accept() => connection,
+            () = closing.cancelled() => return,
+        };
+        let (router, options, closing) = (router.clone(), options.clone(), closing.clone());
+        let service = service_fn(move |request: Request<Incoming>| Box::pin(router.clone().oneshot(request)));
+        tokio::spawn(async move { conversation::answer(service, connection, &options, closing).await });
+    }
+}
+
 /// Lets requests through that are for this node, and not for a name by which some page has led its reader's browser here.
-async fn for_this_host(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+async fn for_this_host(State(hosts): State<Arc<Hosts>>, request: extract::Request, next: Next) -> Response {
     match hosts.check(request.version(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {

@@ -39,6 +39,28 @@ async fn who_does_not_finish_a_head_or_says_nothing_more_is_let_go() {
     node.shut_down().await;
 }
 
+/// The story: 64 connections with half a head each, and no probe was answered any more, for as long as they liked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_finish_a_head_keeps_no_probe_out() {
+    let node = started(|options| options.net.keepalive_interval = SOON).await;
+    let admin = node.addresses.admin;
+    let mut slow = Talk::with(admin).await;
+    slow.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nx").await;
+    drop(slow.try_head().await);
+    assert!(slow.is_closed().await);
+    let mut idle = Talk::with(admin).await;
+    for _ in 0..2 {
+        idle.ask("GET", "/livez", "", "").await;
+        assert_eq!(
+            idle.answer().await.status(),
+            200,
+            "a connection serves more than one request"
+        );
+    }
+    assert!(idle.is_closed().await, "it said nothing more");
+    node.shut_down().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_too_large_is_refused_and_is_the_last() {
     let node = started(|_| ()).await;

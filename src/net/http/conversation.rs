@@ -3,10 +3,14 @@
 //! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or, where it is
 //! in chunks and has a length too, reads by its chunks, and then it is the last of its connection (RFC 9112, 6.1). `tests/http/abuse.rs` has both.
 
-use std::{convert::Infallible, future::poll_fn, io, sync::Arc};
+use std::{convert::Infallible, error::Error, future::poll_fn, io, sync::Arc};
 
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,24 +53,51 @@ pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Conn
 }
 
 async fn converse(http: Arc<Http>, connection: Connection) {
-    let killed = connection.killed();
-    let draining = http.context().draining.clone();
-    // Whatever it was, there is nobody to tell: a client that is there has been answered.
-    drop(killed.run_until_cancelled(talk(http, connection, draining)).await);
-}
-
-/// Answers until the client has no more questions.
-async fn talk(http: Arc<Http>, connection: Connection, draining: CancellationToken) -> io::Result<()> {
+    let (draining, options) = (http.context().draining.clone(), http.context().options.clone());
     let ends = connection.connect_info();
-    let options = &http.context().options;
-    let (bounds, within) = (bounds(options), options.request_timeout);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let http = Arc::clone(&http);
         request.extensions_mut().insert(ends.clone());
         Box::pin(async move { Ok::<_, Infallible>(http.answer(request.map(Body::new)).await) })
     });
-    let io = TokioIo::new(Paced::new(connection, within));
-    let mut conversation = bounds.serve_connection(io, service);
+    answer(service, connection, &options, draining).await;
+}
+
+/// Answers with `service` until the client has no more questions, or, once `draining` is cancelled, the one that it has asked.
+///
+/// Cancel: as if the connection was killed.
+pub async fn answer<S, B>(service: S, connection: Connection, options: &Options, draining: CancellationToken)
+where
+    S: HttpService<Incoming, ResBody = B> + Unpin,
+    S::Future: Unpin,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let killed = connection.killed();
+    // Whatever it was, there is nobody to tell: a client that is there has been answered.
+    drop(
+        killed
+            .run_until_cancelled(talk(service, connection, options, draining))
+            .await,
+    );
+}
+
+async fn talk<S, B>(
+    service: S,
+    connection: Connection,
+    options: &Options,
+    draining: CancellationToken,
+) -> io::Result<()>
+where
+    S: HttpService<Incoming, ResBody = B> + Unpin,
+    S::Future: Unpin,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let io = TokioIo::new(Paced::new(connection, options.request_timeout));
+    let mut conversation = bounds(options).serve_connection(io, service);
     let mut asked_to_go = false;
     loop {
         let over = poll_fn(|cx| conversation.poll_without_shutdown(cx));
