@@ -13,7 +13,14 @@ use serde_json::json as value;
 use tokio::time::Instant;
 use tonic::body::Body;
 
-use super::{error::HttpError, json, number::Number, query::Query, record::ReadRecord, respond};
+use super::{
+    error::HttpError,
+    json::{self, Object},
+    number::Number,
+    query::Query,
+    record::ReadRecord,
+    respond,
+};
 use crate::{
     net::{
         context::Context,
@@ -42,9 +49,9 @@ struct ConsumeBody {
 ///
 /// Errors: as `Produce` of gRPC. Cancel: it may be stored all the same.
 pub async fn produce(context: &Context, body: Whole, deadline: Instant) -> Result<Response<Body>, HttpError> {
-    let ProduceBody {
+    let Object(ProduceBody {
         record: ReadRecord(record),
-    } = json::of_body(&body.bytes)?;
+    }) = json::of_body(&body.bytes)?;
     let record = Bytes::from(record.encode_to_vec());
     drop(body);
     let item = check::log_v1(context, v1::ProduceRequest { record: Some(record) })?;
@@ -67,7 +74,7 @@ pub fn offset_of(query: &Query, body: &[u8]) -> Result<Offset, Refusal> {
         None if body.is_empty() => Err(Refusal::invalid(
             r#"no offset is asked for: say ?offset=N, or {"offset": N} in the body; GET /v1/records reads without one"#,
         )),
-        None => Ok(Offset(json::of_body::<ConsumeBody>(body)?.offset.0)),
+        None => Ok(Offset(json::of_body::<Object<ConsumeBody>>(body)?.0.offset.0)),
     }
 }
 

@@ -1,11 +1,38 @@
 //! Values of JSON out of bodies. What is wrong with one is told with its place, and in a few words, however much was sent.
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::net::status::Refusal;
 
 /// Of a fault, which may name a field or a text as long as the body.
 const FAULT_CHARS_MAX: usize = 400;
+
+/// What is written as an object, and not as a list of what its fields would have: whoever sends that means something else.
+#[derive(Clone, Copy, Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Objects<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Objects(PhantomData))
+    }
+}
 
 /// A whole body.
 ///
@@ -77,7 +104,7 @@ mod tests {
             let long = letter.repeat(1 << 20);
             for (text, expected) in [
                 (format!("{{\"{long}\": 1}}"), "expected one of `value`, `text`"),
-                (format!("\"{long}\""), "expected struct JsonRecord"),
+                (format!("\"{long}\""), "expected an object"),
                 (
                     format!("{{\"text\": \"a\", \"timestamp_ms\": \"{long}\"}}"),
                     "expected a whole number",

@@ -14,7 +14,7 @@ use tonic::body::Body;
 
 use super::{
     error::HttpError,
-    json,
+    json::{self, Object},
     number::Number,
     query::Query,
     record::{ReadRecord, ReadRecordSet, RecordSetWriter},
@@ -81,7 +81,7 @@ struct Asked {
 #[serde(deny_unknown_fields)]
 struct JsonBatch {
     records: ReadRecordSet,
-    producer: Option<JsonProducer>,
+    producer: Option<Object<JsonProducer>>,
     expected_offset: Option<Number>,
 }
 
@@ -180,10 +180,10 @@ pub async fn produce(
 }
 
 fn read_json(body: &[u8]) -> Result<Asked, Refusal> {
-    let batch: JsonBatch = json::of_body(body)?;
+    let Object::<JsonBatch>(batch) = json::of_body(body)?;
     Ok(Asked {
         records: batch.records.0,
-        producer: batch.producer.map(|producer| v1::Producer {
+        producer: batch.producer.map(|Object(producer)| v1::Producer {
             id: producer.id.0,
             epoch: producer.epoch,
             sequence: producer.sequence.0,
@@ -310,6 +310,17 @@ mod tests {
         assert!(by_headers(&headers([(PRODUCER_ID, "1")])).is_err());
         assert!(by_headers(&headers([(EXPECTED_OFFSET, "1"), (EXPECTED_OFFSET, "1")])).is_err());
         assert!(by_headers(&headers([(EXPECTED_OFFSET, "-1")])).is_err());
+    }
+
+    #[test]
+    fn a_list_is_neither_a_batch_nor_a_producer() {
+        for text in [
+            r#"[[{"text":"a"}],null,null]"#,
+            r#"{"records":[{"text":"a"}],"producer":[1,0,0]}"#,
+        ] {
+            let refused = read_json(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("sequence, expected an object"), "{refused}");
+        }
     }
 
     #[test]
