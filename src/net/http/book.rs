@@ -29,7 +29,7 @@ use crate::{
         services::log_v1::record_at,
         status::Refusal,
     },
-    proto::raw::log::v1,
+    proto::{annals::v1::Record, raw::log::v1},
     types::Offset,
 };
 
@@ -49,16 +49,23 @@ struct ConsumeBody {
 ///
 /// Errors: as `Produce` of gRPC. Cancel: it may be stored all the same.
 pub async fn produce(context: &Context, body: Whole, deadline: Instant) -> Result<Response<Body>, HttpError> {
-    let Object(ProduceBody {
-        record: ReadRecord(record),
-    }) = json::of_body(&body.bytes)?;
-    let record = Bytes::from(record.encode_to_vec());
+    let record = Bytes::from(produced(&body.bytes)?.encode_to_vec());
     drop(body);
     let item = check::log_v1(context, v1::ProduceRequest { record: Some(record) })?;
     let produced = unary::produce(context, item, deadline).await?;
     let mut response = respond::json(&value!({ "offset": produced.offsets.start }));
     respond::say_who(response.headers_mut(), context);
     Ok(response)
+}
+
+/// The record that a body has.
+///
+/// Errors: `Invalid`.
+pub fn produced(body: &[u8]) -> Result<Record, Refusal> {
+    let Object(ProduceBody {
+        record: ReadRecord(record),
+    }) = json::of_body(body)?;
+    Ok(record)
 }
 
 /// The offset that a request asks for, by its query or its body.

@@ -26,6 +26,9 @@ pub mod fork;
 mod pace;
 mod rest;
 
+#[cfg(feature = "fuzzing")]
+pub mod door;
+
 use std::sync::Arc;
 
 use http::{
@@ -163,7 +166,8 @@ impl Http {
                 if body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
                     return Err(Refusal::invalid(NO_BODY).into());
                 }
-                let wanted = produce::Wanted::of(&head.headers, &query, context)?;
+                context.check_log(query.log())?;
+                let wanted = produce::Wanted::of(&head.headers, &query)?;
                 let body = self.receive(head, body).await?;
                 produce::produce(context, wanted, body, deadline).await
             }

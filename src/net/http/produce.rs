@@ -107,9 +107,8 @@ impl Wanted {
     /// What a head asks for.
     ///
     /// Errors: what is wrong with it, before anything of the body is read.
-    pub fn of(headers: &HeaderMap, query: &Query, context: &Context) -> Result<Self, HttpError> {
+    pub fn of(headers: &HeaderMap, query: &Query) -> Result<Self, HttpError> {
         let kind = Kind::of(headers)?;
-        context.check_log(query.log())?;
         let (key, timestamp_ms) = (query.key(), query.number("timestamp_ms")?);
         if kind != Kind::Bytes && (key.is_some() || timestamp_ms.is_some()) {
             let what = "the parameters key and timestamp_ms are for a body that is one record's bytes; records of JSON have their own";
@@ -128,7 +127,9 @@ impl Wanted {
     }
 
     /// The request, with what the body has.
-    fn request(self, body: &Bytes) -> Result<v1::ProduceRequest, Refusal> {
+    ///
+    /// Errors: what is wrong with the body, or with what both say.
+    pub fn request(self, body: &Bytes) -> Result<v1::ProduceRequest, Refusal> {
         let asked = match self.kind {
             Kind::Json => read_json(body)?,
             Kind::Lines => read_lines(body)?,

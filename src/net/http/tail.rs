@@ -77,7 +77,9 @@ impl Wanted {
 }
 
 /// Where who was here goes on.
-fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
+///
+/// Errors: `Invalid`.
+pub fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
     let mut values = headers.get_all(LAST_EVENT_ID).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Ok(None),
