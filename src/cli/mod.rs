@@ -29,7 +29,6 @@ mod acknowledged;
 mod addresses;
 mod argument;
 mod connect;
-mod cursor_keeper;
 mod level;
 mod output;
 mod position;
@@ -38,6 +37,7 @@ mod record_lines;
 mod refusal;
 mod runtime;
 mod security;
+mod stop;
 mod style;
 
 use std::{

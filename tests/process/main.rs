@@ -5,6 +5,7 @@ mod support;
 
 mod agent;
 mod cluster;
+mod cursors;
 mod dev;
 mod examples;
 mod gossip_keys;

@@ -35,6 +35,28 @@ fn a_reader_that_goes_away_ends_a_consumer_quietly() {
     assert!(node.readyz().starts_with("HTTP/1.1 200 "));
 }
 
+/// Behind `head -1` it stayed until the next record came, which may be never.
+#[test]
+fn a_reader_that_goes_away_ends_a_consumer_that_waits_for_more() {
+    let (node, _) = Node::dev(&[]);
+    annals()
+        .args(["produce", "--addr", &node.rpc])
+        .run_with("one\n")
+        .done();
+    for cursor in [&[][..], &["--cursor", "billing"]] {
+        let (reader, writer) = std::io::pipe().expect("there is room for a pipe");
+        let consumer = annals()
+            .args(["consume", "--follow", "--addr", &node.rpc])
+            .args(cursor)
+            .stdout(writer)
+            .start();
+        let mut line = String::new();
+        BufReader::new(reader).read_line(&mut line).expect("it prints");
+        assert_eq!(line, "one\n");
+        consumer.wait().done();
+    }
+}
+
 /// A pipe that is full, and its other end.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("there is room for a pipe");

@@ -139,7 +139,7 @@ impl Dump<'_> {
             term: stored.term.get(),
             records: Some(take(&skip(&stored.records, skipped), record_count)),
         };
-        write_batch(&mut self.out, &batch, self.args.output).map_err(|error| match error {
+        write_batch(&mut self.out, &batch, self.args.output, |_, _| ()).map_err(|error| match error {
             CliError::Client(error) if is_undecodable(&error) => {
                 StorageFailure::Undecodable { offset: base_offset }.into()
             }
