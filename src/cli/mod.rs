@@ -38,6 +38,7 @@ mod refusal;
 mod runtime;
 mod security;
 mod stop;
+mod stranger;
 mod style;
 
 use std::{
@@ -127,6 +128,7 @@ pub fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
+            let error = stranger::explained(error, origins.addresses());
             report(&error, &origins);
             error.exit().into()
         }

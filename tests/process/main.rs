@@ -17,3 +17,4 @@ mod limits;
 mod other_log;
 mod pipes;
 mod top;
+mod wrong_port;
