@@ -20,6 +20,7 @@ mod storage;
 mod top;
 
 mod dev_cluster;
+mod leftovers;
 mod place;
 
 pub mod error;
