@@ -70,6 +70,9 @@ fn exit_of_refusal(refusal: &Refusal) -> Exit {
 
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal.reason.as_str() {
+        "OFFSET_OUT_OF_RANGE" if refusal.metadata.contains_key("next_offset") => {
+            "a cursor stands at most behind the last record; `annals log describe` shows where that is"
+        }
         "OFFSET_OUT_OF_RANGE" => {
             "`--from earliest` starts at the first readable offset, `--from -10` ten before the end; \
              `annals cursor commit NAME OFFSET --take` moves a cursor"
@@ -191,6 +194,20 @@ mod tests {
             assert_eq!(exit_of(&error), exit, "{reason}");
             assert!(hint_of(&error).is_some(), "{reason} has no hint");
         }
+    }
+
+    /// It spoke of `--from`, which no verb has that commits.
+    #[test]
+    fn who_commits_an_offset_that_is_not_there_yet_hears_of_no_argument_that_is_not_there() {
+        let mut details = ErrorDetails::new();
+        let metadata =
+            [("offset", "11"), ("next_offset", "10")].map(|(name, value)| (name.into(), value.into()));
+        details.set_error_info("OFFSET_OUT_OF_RANGE", "annals", HashMap::from(metadata));
+        let hint = hint_of(&Status::with_error_details(Code::OutOfRange, "no", details).into()).unwrap();
+        assert!(
+            !hint.contains("--from") && hint.contains("annals log describe"),
+            "{hint}"
+        );
     }
 
     #[test]
