@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     config::{self, Config, Loaded, Origin, keys},
     node::{Addresses, Hangup},
+    telemetry::patience::{LAST_WORDS_WITHIN, done_within},
 };
 
 use super::{
@@ -94,7 +95,9 @@ impl DevArgs {
         }
         // On standard error, for whoever wonders where the room went; nobody has to read it.
         if let Some(note) = leftovers::note(&std::env::temp_dir()) {
-            drop(writeln!(io::stderr(), "note: {note}"));
+            done_within(LAST_WORDS_WITHIN, note, |note| {
+                drop(writeln!(io::stderr(), "note: {note}"))
+            });
         }
         let temporary = tempfile::Builder::new()
             .prefix(leftovers::PREFIX)
