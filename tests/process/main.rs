@@ -15,4 +15,5 @@ mod kill;
 mod limits;
 mod other_log;
 mod pipes;
+mod secrets;
 mod top;

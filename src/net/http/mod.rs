@@ -18,6 +18,7 @@ mod openapi;
 mod produce;
 mod read;
 mod tail;
+mod wrong_json;
 
 pub mod conversation;
 pub mod fork;

@@ -18,6 +18,7 @@ use super::{
     query::Query,
     record::{ReadRecord, ReadRecordSet, RecordSetWriter},
     respond,
+    wrong_json::what_is_wrong,
 };
 use crate::{
     net::{
@@ -195,8 +196,12 @@ fn read_json(body: &[u8]) -> Result<Asked, Refusal> {
 ///
 /// Errors: `Invalid`, with the place.
 pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid(format!("the body is not as it should be: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal::invalid(format!(
+            "the body is not as it should be: {}",
+            what_is_wrong(&error)
+        ))
+    })
 }
 
 /// A record of JSON on each line; empty lines are nothing.
@@ -209,7 +214,7 @@ fn read_lines(body: &[u8]) -> Result<Asked, Refusal> {
         match serde_json::from_slice(line) {
             Ok(ReadRecord(record)) => set.push(&record),
             Err(error) => {
-                let (column, text) = (error.column(), error.to_string());
+                let (column, text) = (error.column(), what_is_wrong(&error));
                 let text = text.split(" at line ").next().unwrap_or_default();
                 let what = format!("line {}, column {column} of the body: {text}", number + 1);
                 return Err(Refusal::invalid(what));
