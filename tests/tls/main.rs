@@ -10,6 +10,7 @@ mod cluster;
 mod impostors;
 mod joining;
 mod metrics;
+mod moving;
 mod program;
 mod refusals;
 mod reload;
