@@ -14,6 +14,7 @@ mod moving;
 mod program;
 mod refusals;
 mod reload;
+mod revoked;
 mod rotation;
 mod speaking;
 mod strangers;
