@@ -59,12 +59,15 @@ struct InForce {
     text: Vec<u8>,
     rules: Rules,
     known: ArcSwap<HashMap<Box<str>, Arc<Known>>>,
-    /// By subject and cursor. Asked once for each change of a cursor, which is far more work.
-    cursors: Mutex<HashMap<(Box<str>, Box<str>), Decision>>,
+    /// Asked once for each change of a cursor, which is far more work.
+    cursors: Mutex<KnownOnCursors>,
 }
 
 /// The decisions about a subject, each once it was asked for.
 type Known = [OnceLock<Decision>; Right::ALL.len()];
+
+/// The decisions about subjects and cursors.
+type KnownOnCursors = HashMap<(Box<str>, Box<str>), Decision>;
 
 /// What became of a policy that was to come into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
