@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     client::Grpc,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
@@ -214,28 +214,39 @@ async fn refusals(node: &Node, app: &Client, stranger: &Client) -> Vec<String> {
     refused
 }
 
+/// Does it, as soon as the node can: one that is just back may not know yet who leads.
+async fn done<T>(mut act: impl AsyncFnMut() -> Result<T, Status>) -> T {
+    let give_up = annals::clock::now() + DEADLINE;
+    loop {
+        match act().await {
+            Ok(done) => return done,
+            Err(status) if status.code() == Code::Unavailable && annals::clock::now() < give_up => {}
+            Err(status) => panic!("{status}"),
+        }
+    }
+}
+
 /// Stores records, in each way, and reads them at each level.
 async fn store(node: &Node, app: &Client) {
-    let mut client = LogServiceClient::new(app.channel(node));
-    client
-        .produce(request(vec![record(); 3]))
-        .await
-        .expect("it is stored");
-    let messages = tokio_stream::iter(vec![request(vec![record()]); 3]);
-    let mut answers = client
-        .produce_stream(messages)
-        .await
-        .expect("it is let in")
-        .into_inner();
-    while let Some(answer) = answers.message().await.expect("it goes on") {
-        assert!(answer.failure.is_none(), "{answer:?}");
-    }
+    let client = LogServiceClient::new(app.channel(node));
+    done(async || client.clone().produce(request(vec![record(); 3])).await).await;
+    done(async || {
+        let messages = tokio_stream::iter(vec![request(vec![record()]); 3]);
+        let mut answers = client.clone().produce_stream(messages).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if let Some(failure) = answer.failure {
+                return Err(Status::new(failure.code.into(), failure.message));
+            }
+        }
+        Ok(())
+    })
+    .await;
     for level in [ReadLevel::Local, ReadLevel::Lease, ReadLevel::Linearizable] {
         let read = ConsumeRequest {
             read_level: level.into(),
             ..ConsumeRequest::default()
         };
-        client.consume(read).await.expect("it is read");
+        done(async || client.clone().consume(read.clone()).await).await;
     }
 }
 
