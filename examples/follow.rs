@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // No limit where it is 0.
         .count(count)
         // A lost node is no end: the consumer goes on at another one, behind the last record that it gave.
-        .on_interruption(|error| eprintln!("interrupted, and goes on: {error}"))
+        .on_interruption(|interruption| eprintln!("note: {interruption}"))
         .build();
     while let Some(record) = consumer.next().await {
         let record = record?;

@@ -1,5 +1,9 @@
 //! The numbers that everything else is about, each with a type of its own, and what may be a name or an address.
 
+mod cursor_name;
+
+pub use cursor_name::{CURSOR_NAME_BYTES_MAX, CursorName, NoCursorName};
+
 use std::{fmt, net::Ipv6Addr};
 
 /// Stored log indexes and offsets are at most this; larger ones are not what any writer wrote. Far enough from the end of

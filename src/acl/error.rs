@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Disposition;
 
-use super::words::{Action, Object, Right, names};
+use super::words::{Action, Object, Right, names, objects};
 
 /// Mistakes that are told at a time: enough to mend a file by, and no flood where it is of another kind altogether.
 const TOLD_MAX: usize = 20;
@@ -80,6 +80,18 @@ pub enum Problem {
         /// The action.
         action: Action,
     },
+    /// No cursor can be called so, so that the line would be about none.
+    #[error("no cursor is ever called `{name}`")]
+    NoCursor {
+        /// What stands there.
+        name: String,
+    },
+    /// Nobody ever asks for that action on a cursor.
+    #[error("there is no `{action}` on a cursor")]
+    NotOnCursor {
+        /// The action.
+        action: Action,
+    },
     /// The fourth field is no effect.
     #[error("the effect is neither `allow` nor `deny`")]
     UnknownEffect,
@@ -148,10 +160,16 @@ impl Problem {
                     .to_owned()
             }
             Self::NoRole => "write role:NAME there, and what the role may in lines `p, role:NAME, ..`".to_owned(),
-            Self::UnknownObject { .. } => format!("objects are {}, and `*` for all", names(Object::ALL)),
+            Self::UnknownObject { .. } => format!("objects are {}, and `*` for all", objects()),
             Self::UnknownAction { .. } => format!("actions are {}, and `*` for all", names(Action::ALL)),
             Self::NeverAsked { object, .. } => {
                 format!("on `{object}` there is {}", names(&Right::actions_on(*object)))
+            }
+            Self::NoCursor { .. } => {
+                "a name is 1 to 128 letters, digits, `.`, `_` and `-`; a `*` at its end stands for the rest".to_owned()
+            }
+            Self::NotOnCursor { .. } => {
+                "there is consume, to take it and to commit; to see cursors is describe on `log`, and to delete them admin on `log`".to_owned()
             }
             Self::UnknownEffect => "leave it out to allow".to_owned(),
             Self::NoEffects => {

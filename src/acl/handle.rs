@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     model::Model,
     rules::{Decision, Rules},
     subject::Who,
-    words::Right,
+    words::{Right, Wanted},
 };
 
 /// Subjects whose decisions are remembered; with one more, all are forgotten. Each is one that a certificate of this cluster's
@@ -58,10 +59,15 @@ struct InForce {
     text: Vec<u8>,
     rules: Rules,
     known: ArcSwap<HashMap<Box<str>, Arc<Known>>>,
+    /// Asked once for each change of a cursor, which is far more work.
+    cursors: Mutex<KnownOnCursors>,
 }
 
 /// The decisions about a subject, each once it was asked for.
 type Known = [OnceLock<Decision>; Right::ALL.len()];
+
+/// The decisions about subjects and cursors.
+type KnownOnCursors = HashMap<(Box<str>, Box<str>), Decision>;
 
 /// What became of a policy that was to come into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,7 @@ impl InForce {
             model,
             text: text.to_owned(),
             known: ArcSwap::default(),
+            cursors: Mutex::default(),
         })
     }
 
@@ -89,7 +96,7 @@ impl InForce {
         if !who.may_be_meant() {
             return Decision::DENIED;
         }
-        let decide = || self.rules.decide(who, right);
+        let decide = || self.rules.decide(who, &right.into());
         if let Some(known) = self.known.load().get(who.as_str()) {
             return known[right.index()].get_or_init(decide).clone();
         }
@@ -103,6 +110,22 @@ impl InForce {
             all
         });
         known[right.index()].get_or_init(decide).clone()
+    }
+}
+
+impl InForce {
+    fn decide_on_cursor(&self, who: Who<'_>, cursor: &str) -> Decision {
+        let asked = (who.as_str().into(), cursor.into());
+        if let Some(known) = self.cursors.lock().get(&asked) {
+            return known.clone();
+        }
+        let decision = self.rules.decide(who, &Wanted::Cursor(cursor.into()));
+        let mut cursors = self.cursors.lock();
+        if cursors.len() >= KNOWN_MAX {
+            cursors.clear();
+        }
+        cursors.insert(asked, decision.clone());
+        decision
     }
 }
 
@@ -128,6 +151,25 @@ impl Acl {
     #[must_use]
     pub fn decide(&self, who: Who<'_>, right: Right) -> Decision {
         self.shared.in_force.load().decide(who, right)
+    }
+
+    /// Whether they may take the cursor of that name, and commit to it, by the policy in force.
+    ///
+    /// Blocking: as [`Acl::decide`].
+    #[must_use]
+    pub fn decide_on_cursor(&self, who: Who<'_>, cursor: &str) -> Decision {
+        self.shared.in_force.load().decide_on_cursor(who, cursor)
+    }
+
+    /// Whether they may, whatever it is.
+    ///
+    /// Blocking: as [`Acl::decide`].
+    #[must_use]
+    pub fn decide_on(&self, who: Who<'_>, wanted: &Wanted) -> Decision {
+        match wanted {
+            Wanted::Right(right) => self.decide(who, *right),
+            Wanted::Cursor(name) => self.decide_on_cursor(who, name),
+        }
     }
 
     /// Puts another policy in force, with the model there is, and forgets every decision.
@@ -211,6 +253,29 @@ mod tests {
         assert_eq!(known(&acl), 0);
         assert!(!acl.decide(APP, Right::PRODUCE).allowed);
         assert!(acl.decide(APP, Right::CONSUME).allowed);
+    }
+
+    #[test]
+    fn decisions_about_cursors_are_bounded_and_forgotten_with_their_policy() {
+        let acl = acl("p, annals://orders/client/app, cursor/a, consume\n");
+        let remembered = |acl: &Acl| acl.shared.in_force.load().cursors.lock().len();
+        for _ in 0..2 {
+            assert!(acl.decide_on_cursor(APP, "a").allowed);
+            assert!(!acl.decide_on_cursor(APP, "b").allowed);
+        }
+        assert!(!acl.decide_on_cursor(Who::Anonymous, "a").allowed);
+        assert_eq!(remembered(&acl), 3);
+        for number in 0..KNOWN_MAX {
+            assert!(!acl.decide_on_cursor(APP, &number.to_string()).allowed);
+        }
+        assert!(remembered(&acl) <= KNOWN_MAX);
+        acl.reload(
+            "policy.csv",
+            b"p, annals://orders/client/app, cursor/b, consume\n",
+        )
+        .unwrap();
+        assert!(!acl.decide_on_cursor(APP, "a").allowed);
+        assert!(acl.decide_on_cursor(APP, "b").allowed);
     }
 
     #[test]

@@ -20,4 +20,4 @@ pub use handle::{Acl, AclStatus, Changed};
 pub use model::{BUILT_IN_MODEL, Model};
 pub use rules::{Decision, Rule};
 pub use subject::{ANONYMOUS, Who};
-pub use words::{Action, Object, Right, UnknownWord};
+pub use words::{Action, NamedObject, Object, Right, UnknownWord, Wanted};

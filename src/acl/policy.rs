@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     error::{AclError, Mistake, Problem},
     subject::{NoPattern, Pattern},
-    words::{Action, Object, Right},
+    words::{Action, CURSOR, Object, Right, may_be_cursors},
 };
 
 /// A policy at most.
@@ -202,6 +202,9 @@ fn check_subject(subject: &str) -> Result<(), Problem> {
 }
 
 fn check_right(object: &str, action: &str) -> Result<(), Problem> {
+    if let Some(cursors) = object.strip_prefix(CURSOR) {
+        return check_cursors(cursors, action);
+    }
     let object_named = (object != ANY).then(|| object.parse::<Object>());
     let action_named = (action != ANY).then(|| action.parse::<Action>());
     let unknown_object = |_| Problem::UnknownObject { name: shown(object) };
@@ -213,6 +216,17 @@ fn check_right(object: &str, action: &str) -> Result<(), Problem> {
             Err(Problem::NeverAsked { object, action })
         }
         _ => Ok(()),
+    }
+}
+
+fn check_cursors(cursors: &str, action: &str) -> Result<(), Problem> {
+    if !may_be_cursors(cursors) {
+        return Err(Problem::NoCursor { name: shown(cursors) });
+    }
+    let named = (action != ANY).then(|| action.parse::<Action>()).transpose();
+    match named.map_err(|_| Problem::UnknownAction { name: shown(action) })? {
+        None | Some(Action::Consume) => Ok(()),
+        Some(action) => Err(Problem::NotOnCursor { action }),
     }
 }
 
@@ -328,6 +342,30 @@ mod tests {
                     action: Action::Produce,
                 },
             ),
+            (
+                "p, app, cursor/, consume",
+                Problem::NoCursor { name: String::new() },
+            ),
+            (
+                "p, app, cursor/a*b, consume, deny",
+                Problem::NoCursor { name: "a*b".into() },
+            ),
+            (
+                "p, app, cursor, consume",
+                Problem::UnknownObject {
+                    name: "cursor".into(),
+                },
+            ),
+            (
+                "p, app, cursor/billing, take",
+                Problem::UnknownAction { name: "take".into() },
+            ),
+            (
+                "p, app, cursor/billing, admin",
+                Problem::NotOnCursor {
+                    action: Action::Admin,
+                },
+            ),
             ("g, app", fields(2, G_FIELDS)),
             ("g, app, role:reader, x", fields(4, G_FIELDS)),
             ("g, app, reader", Problem::NoRole),
@@ -371,7 +409,7 @@ mod tests {
              policy.csv:2: a line begins with `p`, or with `g`; this one does not\n\
              help: write `p, SUBJECT, OBJECT, ACTION`, or `g, SUBJECT, role:NAME`; a remark begins with `#`\n\
              policy.csv:3: unknown object `logs`\n\
-             help: objects are log, cluster, server, and `*` for all"
+             help: objects are log, cluster, server, cursor/NAME, and `*` for all"
         );
         let many = "x\n".repeat(50);
         let error = parse("policy.csv", many.as_bytes(), true).unwrap_err();

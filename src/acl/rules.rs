@@ -13,7 +13,7 @@ use super::{
     policy::{self, Line, Policy},
     roles::Roles,
     subject::Who,
-    words::Right,
+    words::Wanted,
 };
 
 /// The line of a policy that decided.
@@ -87,11 +87,12 @@ impl Rules {
     /// Whether they may, by every line there is.
     ///
     /// Blocking: computes, some 0.4 us a line, while others wait.
-    pub(super) fn decide(&self, who: Who<'_>, right: Right) -> Decision {
+    pub(super) fn decide(&self, who: Who<'_>, wanted: &Wanted) -> Decision {
         if !who.may_be_meant() {
             return Decision::DENIED;
         }
-        let request = (who.as_str(), right.object().as_str(), right.action().as_str());
+        let object = wanted.object();
+        let request = (who.as_str(), &*object, wanted.action().as_str());
         let asked = self.enforcer.lock();
         let (enforcer, decisive) = &*asked;
         // An error can only be that of a model, and models are checked; where one comes all the same, nobody gets in.
@@ -118,13 +119,14 @@ async fn enforcer(model: &Model, policy: &Policy, decisive: &Arc<Decisive>) -> c
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::Right;
 
     fn rules(text: &str) -> Rules {
         Rules::new(&Model::built_in(), "policy.csv", text.as_bytes()).unwrap()
     }
 
-    fn line_of(rules: &Rules, subject: &str, right: Right) -> (bool, Option<usize>) {
-        let decision = rules.decide(Who::from_policy(subject), right);
+    fn line_of(rules: &Rules, subject: &str, wanted: impl Into<Wanted>) -> (bool, Option<usize>) {
+        let decision = rules.decide(Who::from_policy(subject), &wanted.into());
         (decision.allowed, decision.rule.map(|rule| rule.line))
     }
 
@@ -195,11 +197,33 @@ mod tests {
     }
 
     #[test]
+    fn cursors_are_matched_whole_and_by_their_beginning_and_no_other_right_gives_one() {
+        let rules = rules(
+            "p, app, log, *\n\
+             p, app, cursor/app, consume\n\
+             p, app, cursor/app-*, *\n\
+             p, app, cursor/app-secret, consume, deny\n\
+             p, all, cursor/*, consume\n\
+             p, root, *, *\n",
+        );
+        let cursor = |name: &str| Wanted::Cursor(name.into());
+        assert_eq!(line_of(&rules, "app", cursor("app")), (true, Some(2)));
+        assert_eq!(line_of(&rules, "app", cursor("app-1")), (true, Some(3)));
+        assert_eq!(line_of(&rules, "app", cursor("app-secret")), (false, Some(4)));
+        for name in ["billing", "ap", "app2", "x-app"] {
+            assert_eq!(line_of(&rules, "app", cursor(name)), (false, None), "{name}");
+            assert_eq!(line_of(&rules, "all", cursor(name)), (true, Some(5)), "{name}");
+            assert_eq!(line_of(&rules, "root", cursor(name)), (true, Some(6)), "{name}");
+        }
+        assert_eq!(line_of(&rules, "all", Right::CONSUME), (false, None));
+    }
+
+    #[test]
     fn a_certificate_that_claims_to_be_a_role_or_nobody_gets_nothing() {
         let rules = rules("p, role:operator, *, *\np, anonymous, *, *\n");
-        assert!(rules.decide(Who::Anonymous, Right::PRODUCE).allowed);
+        assert!(rules.decide(Who::Anonymous, &Right::PRODUCE.into()).allowed);
         for subject in ["role:operator", "anonymous", "*", "app\n"] {
-            let decision = rules.decide(Who::Named(subject), Right::PRODUCE);
+            let decision = rules.decide(Who::Named(subject), &Right::PRODUCE.into());
             assert_eq!(decision, Decision::DENIED, "{subject:?}");
         }
     }
@@ -224,7 +248,7 @@ mod tests {
         let may = |name: &str| {
             let subject = format!("annals://annals/client/{name}");
             let mut rights = Right::ALL.to_vec();
-            rights.retain(|right| rules.decide(Who::Named(&subject), *right).allowed);
+            rights.retain(|right| rules.decide(Who::Named(&subject), &(*right).into()).allowed);
             rights
         };
         let describe = [Right::DESCRIBE_LOG, Right::DESCRIBE_CLUSTER];

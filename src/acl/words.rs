@@ -1,6 +1,6 @@
 //! What may be asked for: the objects and actions that policies and requests name.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// A closed set of words, each with what it is called in a policy.
 macro_rules! words {
@@ -89,7 +89,7 @@ pub struct Right {
 impl Right {
     /// Append records.
     pub const PRODUCE: Self = Self::new(Object::Log, Action::Produce);
-    /// Read records, take and commit cursors.
+    /// Read records; take and commit those cursors that a line allows besides.
     pub const CONSUME: Self = Self::new(Object::Log, Action::Consume);
     /// See the bounds, segments and cursors of the log.
     pub const DESCRIBE_LOG: Self = Self::new(Object::Log, Action::Describe);
@@ -151,6 +151,102 @@ impl Right {
     }
 }
 
+/// What a cursor is called as an object: this, and its name.
+pub(super) const CURSOR: &str = "cursor/";
+
+/// Characters of a cursor's name at most.
+const CURSOR_NAME_MAX: usize = 128;
+
+/// What somebody wants to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One of the rights there are.
+    Right(Right),
+    /// To take the cursor of that name, or to commit to it: each is an object of its own, or whoever may consume could take everybody's, and use
+    /// up all there may be.
+    Cursor(Box<str>),
+}
+
+impl Wanted {
+    /// That action on an object, as policies call it; `None` where no request asks for it.
+    #[must_use]
+    pub fn of(object: &NamedObject, action: Action) -> Option<Self> {
+        match object {
+            NamedObject::Plain(object) => Right::of(*object, action).map(Self::Right),
+            NamedObject::Cursor(name) => (action == Action::Consume).then(|| Self::Cursor(name.clone())),
+        }
+    }
+
+    /// What is acted upon, as a policy has it.
+    #[must_use]
+    pub fn object(&self) -> Cow<'static, str> {
+        match self {
+            Self::Right(right) => right.object().as_str().into(),
+            Self::Cursor(name) => format!("{CURSOR}{name}").into(),
+        }
+    }
+
+    /// What is done to it.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Right(right) => right.action(),
+            Self::Cursor(_) => Action::Consume,
+        }
+    }
+}
+
+impl From<Right> for Wanted {
+    fn from(right: Right) -> Self {
+        Self::Right(right)
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action(), self.object())
+    }
+}
+
+/// An object as somebody names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedObject {
+    /// One of those there are.
+    Plain(Object),
+    /// A cursor, by its name.
+    Cursor(Box<str>),
+}
+
+impl FromStr for NamedObject {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text.strip_prefix(CURSOR) {
+            Some(name) if is_cursor_name(name) => Ok(Self::Cursor(name.into())),
+            Some(_) | None => text
+                .parse()
+                .map(Self::Plain)
+                .map_err(|_| UnknownWord { known: objects() }),
+        }
+    }
+}
+
+/// The objects there are, for people.
+pub(super) fn objects() -> String {
+    format!("{}, {CURSOR}NAME", names(Object::ALL))
+}
+
+/// Whether a cursor may be called so.
+fn is_cursor_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=CURSOR_NAME_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// Whether a line can be about a cursor of that name, or about all whose names begin so.
+pub(super) fn may_be_cursors(text: &str) -> bool {
+    text == "*" || is_cursor_name(text.strip_suffix('*').unwrap_or(text))
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.action, self.object)
@@ -173,6 +269,31 @@ mod tests {
             assert!(text.parse::<Object>().is_err(), "{text:?}");
             assert!(text.parse::<Action>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_cursor_is_an_object_by_its_name_and_only_to_consume() {
+        let object = |text: &str| text.parse::<NamedObject>();
+        let cursor = object("cursor/billing-2.a_b").unwrap();
+        let wanted = Wanted::of(&cursor, Action::Consume).unwrap();
+        assert_eq!(
+            (wanted.object().as_ref(), wanted.action()),
+            ("cursor/billing-2.a_b", Action::Consume)
+        );
+        assert_eq!(Wanted::of(&cursor, Action::Admin), None);
+        let long = format!("cursor/{}", "x".repeat(CURSOR_NAME_MAX + 1));
+        for text in [
+            "cursor",
+            "cursor/",
+            "cursor/a b",
+            "cursor/*",
+            "cursor/ä",
+            "Cursor/a",
+            &long,
+        ] {
+            assert!(object(text).is_err(), "{text:?}");
+        }
+        assert_eq!(object("log"), Ok(NamedObject::Plain(Object::Log)));
     }
 
     #[test]

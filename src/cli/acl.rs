@@ -1,6 +1,7 @@
 //! `annals acl check`: may they?
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     path::PathBuf,
 };
@@ -9,7 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    acl::{Action, Decision, Object, Right, Who},
+    acl::{Action, Decision, NamedObject, Wanted, Who},
     config::{self, PolicyFiles},
 };
 
@@ -41,8 +42,8 @@ SUBJECT is what `annals certs list` shows as IDENTITY, another URI or DNS name o
 pub(super) struct CheckArgs {
     /// Who asks, as in annals://CLUSTER/client/NAME
     subject: String,
-    /// What is acted upon: log, cluster or server
-    object: Object,
+    /// What is acted upon: log, cluster, server or cursor/NAME
+    object: NamedObject,
     /// What is done to it: produce, consume, describe or admin
     action: Action,
     /// The policy
@@ -64,9 +65,9 @@ pub(super) struct CheckArgs {
 /// Errors: `Denied`, when that is no; the policy or the question is wrong. Blocking: reads files.
 pub(super) fn run(command: &AclCommand) -> Result<(), CliError> {
     let AclCommand::Check(args) = command;
-    let right = Right::of(args.object, args.action).ok_or(CliError::Usage {
+    let wanted = Wanted::of(&args.object, args.action).ok_or(CliError::Usage {
         text: "there is no such action on that object",
-        hint: "on log there is produce, consume, describe and admin, on cluster describe and admin, on server describe",
+        hint: "on log there is produce, consume, describe and admin, on cluster describe and admin, on server describe, on cursor/NAME consume",
     })?;
     let who = Who::from_policy(&args.subject);
     if !who.may_be_meant() {
@@ -77,8 +78,8 @@ pub(super) fn run(command: &AclCommand) -> Result<(), CliError> {
     }
     let files = files(args)?;
     let acl = files.open().map_err(CliError::Policy)?;
-    let decision = acl.decide(who, right);
-    let verdict = Verdict::new(&args.subject, right, &decision, &files);
+    let decision = acl.decide_on(who, &wanted);
+    let verdict = Verdict::new(&args.subject, &wanted, &decision, &files);
     let mut out = io::stdout().lock();
     let written = match args.output {
         Format::Text => verdict.write(&mut out),
@@ -112,7 +113,7 @@ fn files(args: &CheckArgs) -> Result<PolicyFiles, CliError> {
 struct Verdict<'a> {
     allowed: bool,
     subject: &'a str,
-    object: &'static str,
+    object: Cow<'static, str>,
     action: &'static str,
     rule: Option<Rule<'a>>,
 }
@@ -126,12 +127,12 @@ struct Rule<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(subject: &'a str, right: Right, decision: &'a Decision, files: &PolicyFiles) -> Self {
+    fn new(subject: &'a str, wanted: &Wanted, decision: &'a Decision, files: &PolicyFiles) -> Self {
         Self {
             allowed: decision.allowed,
             subject,
-            object: right.object().as_str(),
-            action: right.action().as_str(),
+            object: wanted.object(),
+            action: wanted.action().as_str(),
             rule: decision.rule.as_ref().map(|rule| Rule {
                 file: files.name(),
                 line: rule.line,

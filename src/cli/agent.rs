@@ -12,7 +12,8 @@ use super::{error::CliError, exit::Exit};
 
 /// Run a node until SIGTERM or Ctrl-C
 ///
-/// SIGHUP makes it read its certificates again; it also notices by itself when they change.
+/// SIGHUP makes it read its certificates, its policy and its keys of gossip again at once; it notices by itself, within seconds, when one of these files
+/// changes. The configuration is read once, at the start.
 ///
 /// Every option, its default and its reason are in config/default.toml. ANNALS__SECTION__KEY in the environment overrides
 /// the file, as in ANNALS__LOG__SEGMENT_BYTES=128MiB.

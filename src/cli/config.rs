@@ -88,7 +88,7 @@ pub fn run(command: &ConfigCommand, out: &mut impl Write) -> anyhow::Result<()> 
             let loaded = load(source.config.as_deref())?;
             match output {
                 Output::Text => out.write_all(as_text(&loaded).as_bytes())?,
-                Output::Json => writeln!(out, "{:#}", as_json(&loaded))?,
+                Output::Json => writeln!(out, "{}", as_json(&loaded))?,
             }
         }
     }

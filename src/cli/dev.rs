@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     config::{self, Config, Loaded, Origin, keys},
     node::{Addresses, Hangup},
+    telemetry::patience::{LAST_WORDS_WITHIN, done_within},
 };
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     argument::shell_quoted,
     dev_cluster,
     error::CliError,
+    leftovers,
     place::{ADMIN_DISTANCE, port_max},
 };
 
@@ -27,7 +29,8 @@ const NODES_MAX: u16 = 5;
 
 /// Run a node, or a cluster, to try things with: all defaults, and it prints what to paste next
 ///
-/// It stops with Ctrl-C. With --nodes 3 the process runs three nodes that found one cluster. Without --data-dir the data is in a temporary directory, which goes when it stops.
+/// It stops with Ctrl-C. With --nodes 3 the process runs three nodes that found one cluster. Without --data-dir the data is in a temporary directory, which goes when it stops;
+/// the next one says which of them are left of some that were killed.
 /// ANNALS__SECTION__KEY in the environment sets any option of config/default.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -90,8 +93,14 @@ impl DevArgs {
         if self.data_dir.is_some() || *origins.of(keys::node::data_dir) != Origin::Default {
             return Ok((config, None));
         }
+        // On standard error, for whoever wonders where the room went; nobody has to read it.
+        if let Some(note) = leftovers::note(&std::env::temp_dir()) {
+            done_within(LAST_WORDS_WITHIN, note, |note| {
+                drop(writeln!(io::stderr(), "note: {note}"))
+            });
+        }
         let temporary = tempfile::Builder::new()
-            .prefix("annals-dev-")
+            .prefix(leftovers::PREFIX)
             .tempdir()
             .map_err(CliError::Start)?;
         config.node.data_dir = temporary.path().to_owned();

@@ -18,6 +18,7 @@ use super::{
     init::InitFailure,
     refusal::{exit_of, hint_of},
     storage::StorageFailure,
+    stranger::Stranger,
 };
 
 /// Why a verb failed.
@@ -34,6 +35,9 @@ pub enum CliError {
     /// The nodes, or the way to them.
     #[error(transparent)]
     Client(#[from] Error),
+    /// At the address is something else.
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     /// The configuration is wrong.
     #[error("{0}")]
     Config(ConfigErrors),
@@ -144,7 +148,7 @@ impl CliError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Client(error) => error.disposition(),
-            Self::Usage { .. } | Self::Open { .. } => Disposition::Reject,
+            Self::Usage { .. } | Self::Open { .. } | Self::Stranger(_) => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
             Self::Certs(failure) => failure.disposition(),
@@ -172,6 +176,7 @@ impl CliError {
             Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
             Self::Denied => Exit::Failed,
             Self::Client(error) => exit_of(error),
+            Self::Stranger(_) => Exit::CannotConnect,
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
             Self::Storage(failure) => failure.exit(),
@@ -199,6 +204,7 @@ impl CliError {
         let hint = match self {
             Self::Usage { hint, .. } => hint,
             Self::Client(error) => return hint_of(error),
+            Self::Stranger(stranger) => return Some(stranger.hint.clone()),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),
             Self::Storage(failure) => return failure.hint(),

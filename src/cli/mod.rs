@@ -20,6 +20,7 @@ mod storage;
 mod top;
 
 mod dev_cluster;
+mod leftovers;
 mod place;
 
 pub mod error;
@@ -29,7 +30,6 @@ mod acknowledged;
 mod addresses;
 mod argument;
 mod connect;
-mod cursor_keeper;
 mod level;
 mod output;
 mod position;
@@ -38,6 +38,8 @@ mod record_lines;
 mod refusal;
 mod runtime;
 mod security;
+mod stop;
+mod stranger;
 mod style;
 
 use std::{
@@ -127,6 +129,7 @@ pub fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
+            let error = stranger::explained(error, origins.addresses());
             report(&error, &origins);
             error.exit().into()
         }

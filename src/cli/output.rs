@@ -14,6 +14,7 @@ use crate::{
     client::ProtocolError,
     proto::{annals::v1 as proto, raw::annals::v1::Batch},
     record_set::{self, RecordParts},
+    types::Offset,
 };
 
 use super::{error::CliError, style};
@@ -75,10 +76,15 @@ pub(super) fn write_table<const N: usize>(
     Ok(())
 }
 
-/// Prints the records of a batch.
+/// Prints the records of a batch; `ends` hears the offset behind each once it is printed.
 ///
 /// Errors: `Protocol` when they cannot be decoded; `Write`, `BrokenPipe`.
-pub(super) fn write_batch(out: &mut impl Write, batch: &Batch, format: RecordFormat) -> Result<(), CliError> {
+pub(super) fn write_batch<W: Write>(
+    out: &mut W,
+    batch: &Batch,
+    format: RecordFormat,
+    mut ends: impl FnMut(&W, Offset),
+) -> Result<(), CliError> {
     let mut offset = batch.base_offset;
     for record in batch.records.iter().flat_map(record_set::records) {
         match format {
@@ -91,6 +97,7 @@ pub(super) fn write_batch(out: &mut impl Write, batch: &Batch, format: RecordFor
             RecordFormat::Json => write_json_record(out, batch, offset, record)?,
         }
         offset += 1;
+        ends(out, Offset(offset));
     }
     if offset - batch.base_offset != u64::from(batch.record_count) {
         return Err(undecodable(batch));
@@ -194,7 +201,7 @@ mod tests {
 
     fn printed(batch: &Batch, format: RecordFormat) -> Vec<u8> {
         let mut out = Vec::new();
-        write_batch(&mut out, batch, format).expect("the batch is well-formed");
+        write_batch(&mut out, batch, format, |_, _| ()).expect("the batch is well-formed");
         out
     }
 
@@ -240,7 +247,7 @@ mod tests {
     fn a_batch_with_another_count_than_it_says_is_an_error() {
         let mut batch = batch(vec![value(b"a")]);
         batch.record_count = 2;
-        let result = write_batch(&mut Vec::new(), &batch, RecordFormat::Value);
+        let result = write_batch(&mut Vec::new(), &batch, RecordFormat::Value, |_, _| ());
         let error = result.unwrap_err().to_string();
         assert_eq!(
             error,

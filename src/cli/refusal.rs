@@ -9,19 +9,26 @@ use super::{exit::Exit, security};
 /// The exit code that tells it to a script.
 pub(super) fn exit_of(error: &Error) -> Exit {
     match error.kind() {
+        ErrorKind::ProducerFailed { cause } => exit_of(cause),
         ErrorKind::CannotConnect { .. }
         | ErrorKind::NoNode { .. }
         | ErrorKind::NoAnswer { .. }
         | ErrorKind::Lost { .. } => Exit::CannotConnect,
+        ErrorKind::AheadOfAll { .. } => Exit::NotFound,
         ErrorKind::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
         ErrorKind::WantsTls => Exit::Refused,
         ErrorKind::Tls { .. } => Exit::CannotConnect,
         ErrorKind::TlsFiles(error) if error.is_missing() => Exit::NotFound,
         ErrorKind::Refused(refusal) => exit_of_refusal(refusal),
-        ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses => Exit::Usage,
+        ErrorKind::NoAddress { .. }
+        | ErrorKind::NoAddresses
+        | ErrorKind::NoTime { .. }
+        | ErrorKind::NoCursorName(_) => Exit::Usage,
         ErrorKind::TlsFiles(_)
         | ErrorKind::OtherLog { .. }
         | ErrorKind::Protocol(_)
+        | ErrorKind::RecordTooLarge { .. }
+        | ErrorKind::NoRecords
         | ErrorKind::Closed
         | ErrorKind::Ended => Exit::Failed,
     }
@@ -30,6 +37,7 @@ pub(super) fn exit_of(error: &Error) -> Exit {
 /// What to do next, when that is known.
 pub(super) fn hint_of(error: &Error) -> Option<String> {
     let hint = match error.kind() {
+        ErrorKind::ProducerFailed { cause } => return hint_of(cause),
         ErrorKind::CannotConnect { .. } | ErrorKind::NoNode { .. } => {
             "is a node running there? `annals dev` starts one; --addr names another"
         }
@@ -51,7 +59,14 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
         ErrorKind::NoAddress { .. } | ErrorKind::NoAddresses => {
             "give --addr the address of a node, as host:port"
         }
-        ErrorKind::Closed | ErrorKind::Ended => return None,
+        // What can be done is said with it.
+        ErrorKind::AheadOfAll { .. }
+        | ErrorKind::RecordTooLarge { .. }
+        | ErrorKind::NoTime { .. }
+        | ErrorKind::NoRecords
+        | ErrorKind::NoCursorName(_)
+        | ErrorKind::Closed
+        | ErrorKind::Ended => return None,
     };
     Some(hint.to_owned())
 }
@@ -70,6 +85,9 @@ fn exit_of_refusal(refusal: &Refusal) -> Exit {
 
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal.reason.as_str() {
+        "OFFSET_OUT_OF_RANGE" if refusal.metadata.contains_key("next_offset") => {
+            "a cursor stands at most behind the last record; `annals log describe` shows where that is"
+        }
         "OFFSET_OUT_OF_RANGE" => {
             "`--from earliest` starts at the first readable offset, `--from -10` ten before the end; \
              `annals cursor commit NAME OFFSET --take` moves a cursor"
@@ -191,6 +209,20 @@ mod tests {
             assert_eq!(exit_of(&error), exit, "{reason}");
             assert!(hint_of(&error).is_some(), "{reason} has no hint");
         }
+    }
+
+    /// It spoke of `--from`, which no verb has that commits.
+    #[test]
+    fn who_commits_an_offset_that_is_not_there_yet_hears_of_no_argument_that_is_not_there() {
+        let mut details = ErrorDetails::new();
+        let metadata =
+            [("offset", "11"), ("next_offset", "10")].map(|(name, value)| (name.into(), value.into()));
+        details.set_error_info("OFFSET_OUT_OF_RANGE", "annals", HashMap::from(metadata));
+        let hint = hint_of(&Status::with_error_details(Code::OutOfRange, "no", details).into()).unwrap();
+        assert!(
+            !hint.contains("--from") && hint.contains("annals log describe"),
+            "{hint}"
+        );
     }
 
     #[test]

@@ -5,20 +5,22 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use tokio::time;
 
-use crate::{proto::raw::annals::v1 as raw, types::Offset};
+use crate::{clock, proto::raw::annals::v1 as raw, types::Offset};
 
 use super::{
     Shared,
     calls::Twice,
     error::{Error, ProtocolError},
-    producer::new_producer_id,
+    producer::{new_producer_id, request_size},
     refusal::Reason,
     router::Need,
+    settings::some_time,
 };
 
 /// The producer of a client's conditional appends. Taken while one is under way: when that one is given up in the middle, nobody
@@ -63,7 +65,8 @@ pub struct Append {
 
 impl Append {
     /// Appends only if the first record gets exactly this offset; otherwise the error's reason is
-    /// [`Reason::ConditionFailed`], with `next_offset` in its metadata, and nothing is stored.
+    /// [`Reason::ConditionFailed`], its [`Refusal::next_offset`](super::Refusal::next_offset) says which one it would have been, and nothing is
+    /// stored.
     ///
     /// Such appends of one client are made one after the other.
     pub fn expected_offset(mut self, offset: impl Into<Offset>) -> Self {
@@ -79,6 +82,9 @@ impl Append {
     }
 
     async fn run(self) -> Result<Range<Offset>, Error> {
+        if let Some(within) = self.within {
+            some_time("within", within)?;
+        }
         match self.expected_offset {
             Some(expected) => self.run_conditional(expected).await,
             None => self.client.append(self.records, self.count, self.within).await,
@@ -86,10 +92,17 @@ impl Append {
     }
 
     async fn run_conditional(self, expected: u64) -> Result<Range<Offset>, Error> {
+        if let Some(bytes_max) = self.client.router.request_bytes_max() {
+            request_size(self.records.len(), bytes_max)?;
+        }
         let conditional = &self.client.conditional;
-        let _turn = conditional.turn.lock().await;
+        let within = self.within.unwrap_or_else(|| self.client.within());
+        let until = clock::now() + within;
+        let _turn = time::timeout(within, conditional.turn.lock())
+            .await
+            .map_err(|_| Shared::not_its_turn(within))?;
         let mut stamp = conditional.take();
-        let appended = match self.try_conditional(expected, stamp).await {
+        let appended = match self.try_conditional(expected, stamp, until).await {
             // It was silent for so long that others took its place.
             Err(error)
                 if error.reason() == Some(Reason::UnknownProducer)
@@ -97,7 +110,7 @@ impl Append {
                     && error.has_no_side_effects() =>
             {
                 stamp = Conditional::default().take();
-                self.try_conditional(expected, stamp).await
+                self.try_conditional(expected, stamp, until).await
             }
             other => other,
         };
@@ -113,7 +126,12 @@ impl Append {
         appended
     }
 
-    async fn try_conditional(&self, expected: u64, stamp: Stamp) -> Result<Range<Offset>, Error> {
+    async fn try_conditional(
+        &self,
+        expected: u64,
+        stamp: Stamp,
+        until: Instant,
+    ) -> Result<Range<Offset>, Error> {
         let request = raw::ProduceRequest {
             log: String::new(),
             records: Some(self.records.clone()),
@@ -125,7 +143,7 @@ impl Append {
             expected_offset: Some(expected),
         };
         // With its stamp it is stored once, however often it is sent.
-        let within = self.within.unwrap_or_else(|| self.client.within());
+        let within = until.saturating_duration_since(clock::now());
         let router = &self.client.router;
         let produced = router
             .call(Need::Leader, within, Twice::Same, |connection, _| {

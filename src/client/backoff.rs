@@ -14,6 +14,11 @@ const FIRST: Duration = Duration::from_millis(50);
 /// A node that is back is found within this.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// What the last try has of the time: long enough for a connect and an answer, even of a node that asks a majority first.
+const LAST_TRY: Duration = Duration::from_millis(500);
+/// Or so much of it, where there is little.
+const LAST_TRY_SHARE: u32 = 10;
+
 /// Pauses that double, counted from the last progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
@@ -73,7 +78,7 @@ impl Backoff {
     }
 
     /// The pause before the next try, at least `at_least` and then not much more, since whoever said that knows better than a guess;
-    /// `None` when it is time to give up.
+    /// less before the last one, which there is time for. `None` when it is time to give up.
     pub(crate) fn pause(&mut self, at_least: Option<Duration>) -> Option<Duration> {
         // Jitter, so that those who lost the same node do not come back as one.
         let pause = self
@@ -82,10 +87,12 @@ impl Backoff {
             .mul_f64(rand::rng().random_range(0.5..1.0))
             .max(at_least.unwrap_or_default());
         self.next = (self.next * 2).min(LONGEST);
-        match self.give_up_after {
-            Some(after) if self.waited() + pause >= after => None,
-            _ => Some(pause),
-        }
+        let Some(after) = self.give_up_after else {
+            return Some(pause);
+        };
+        let last_try = LAST_TRY.min(after / LAST_TRY_SHARE);
+        let until_last_try = self.left()?.saturating_sub(last_try);
+        (!until_last_try.is_zero()).then(|| pause.min(until_last_try))
     }
 }
 
@@ -114,11 +121,20 @@ mod tests {
         }
     }
 
+    /// A call was given up as soon as a whole pause did not fit into its time any more: of three seconds it used less than two.
     #[test]
-    fn it_gives_up_rather_than_sleep_past_the_deadline() {
-        let mut backoff = Backoff::new(Some(Duration::from_secs(3)));
-        assert!(backoff.pause(Some(Duration::from_secs(1))).is_some());
-        assert_eq!(backoff.pause(Some(Duration::from_secs(4))), None);
+    fn there_is_a_last_try_just_before_the_deadline_and_none_behind_it() {
+        let seconds = Duration::from_secs;
+        let mut backoff = Backoff::new(Some(seconds(3)));
+        assert!(backoff.pause(Some(seconds(1))).expect("it fits") >= seconds(1));
+        for at_least in [2, 4, 3600] {
+            let pause = backoff
+                .pause(Some(seconds(at_least)))
+                .expect("there is time for a try");
+            assert!(pause >= seconds(2) && pause < seconds(3), "{pause:?}");
+        }
+        backoff.last_progress -= seconds(3) - Duration::from_millis(200);
+        assert_eq!(backoff.pause(None), None, "the last try has failed");
     }
 
     #[test]

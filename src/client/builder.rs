@@ -10,7 +10,7 @@ use super::{
     credentials::Credentials,
     error::{Error, ErrorKind},
     router::Router,
-    settings::{CONNECT_WITHIN, LOOK_EVERY, Settings, WITHIN},
+    settings::{CONNECT_WITHIN, LOOK_EVERY, Settings, WITHIN, some_time},
 };
 
 /// How a client is to be. Made by [`Client::builder`].
@@ -100,7 +100,7 @@ impl ClientBuilder {
     }
 
     /// How often each node is asked how it is and whom it knows, while calls are made. [default: 2 s] Who leads is in every answer,
-    /// and nodes that are not reached are looked after more often.
+    /// and nodes that are not reached, or are behind while they are used, are looked after more often.
     pub fn look_every(mut self, interval: Duration) -> Self {
         self.look_every = interval;
         self
@@ -116,8 +116,10 @@ impl ClientBuilder {
 
     /// The client. Nothing is connected before the first call.
     ///
-    /// Blocking: reads the files of TLS. Errors: `NoAddress`, `NoAddresses`, `TlsFiles`.
+    /// Blocking: reads the files of TLS. Errors: `NoAddress`, `NoAddresses`, `NoTime`, `TlsFiles`.
     pub fn build(self) -> Result<Client, Error> {
+        some_time("within", self.within)?;
+        some_time("connect_within", self.connect_within)?;
         let addresses = self.addresses?;
         if addresses.is_empty() {
             return Err(Error::new(ErrorKind::NoAddresses));

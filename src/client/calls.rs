@@ -94,18 +94,17 @@ impl Router {
         let mut node = tries.first(need);
         let mut in_doubt = false;
         loop {
-            let error = match self.try_call(&tries, &node, twice, &call).await {
+            let error = match self.try_call(&tries, &node, need, twice, &call).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if twice == Twice::Nothing => error.of_a_read(),
                 Err(error) => error,
             };
-            in_doubt |= !error.has_no_side_effects();
+            in_doubt |= twice != Twice::Nothing && !error.has_no_side_effects();
             if twice == Twice::Differs && in_doubt {
                 return Err(tries.given_up(error).in_doubt(true));
             }
             let next = tries.next(need, &node, error).await;
             node = next.map_err(|error| match twice {
-                Twice::Nothing => error.of_a_read(),
+                Twice::Nothing => error.without_effects(),
                 Twice::Same | Twice::Differs => error.in_doubt(in_doubt),
             })?;
         }
@@ -115,6 +114,7 @@ impl Router {
         &self,
         tries: &Tries,
         node: &Arc<Node>,
+        need: Need,
         twice: Twice,
         call: &impl Fn(Connection, Duration) -> F,
     ) -> Result<T, Error>
@@ -137,7 +137,9 @@ impl Router {
         };
         match answered {
             Ok(Ok(answer)) => {
-                self.heard(node, answer.header().as_ref())?;
+                // What another cluster has done is done.
+                self.heard(node, answer.header().as_ref())
+                    .map_err(|error| error.in_doubt(true))?;
                 Ok(answer)
             }
             Ok(Err(error)) => {
@@ -150,7 +152,9 @@ impl Router {
                     waited: in_tenths(within),
                     reason: "it does not answer".to_owned(),
                 });
-                if within >= SILENT_FOR {
+                // Nor is one silent that waits for what it lacks, as it was asked to.
+                let waits = matches!(need, Need::Below(offset) if !node.has(offset));
+                if within >= SILENT_FOR && !waits {
                     node.lost(&connection, &error);
                 }
                 Err(error)

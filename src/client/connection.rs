@@ -53,6 +53,9 @@ const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// The largest response taken. A node sends chunks of about 256 KiB, but never less than one batch.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
+/// What is said of a connect that took too long.
+pub(super) const NOT_IN_TIME: &str = "no connection in time";
+
 /// A connection to one node. Records pass through it as the bytes they are on the wire: the messages are those of
 /// the server's view. Clones are the same.
 #[derive(Clone, Debug)]
@@ -81,7 +84,7 @@ impl Connection {
         within: Duration,
     ) -> Result<Self, Error> {
         let opened = time::timeout(within, Self::open_unbounded(address, tls, within)).await;
-        opened.unwrap_or_else(|_| Err(cannot_connect(address, "no connection in time".to_owned())))
+        opened.unwrap_or_else(|_| Err(cannot_connect(address, NOT_IN_TIME)))
     }
 
     async fn open_unbounded(
@@ -113,7 +116,7 @@ impl Connection {
             Some(tls) => {
                 let origin = format!("https://{address}")
                     .parse()
-                    .map_err(|_| cannot_connect(address, "it makes no URL".to_owned()))?;
+                    .map_err(|_| cannot_connect(address, "it makes no URL"))?;
                 let connector = secure_connector(address, &tls.renewed()?, &fate);
                 endpoint.origin(origin).connect_with_connector(connector).await
             }
@@ -158,10 +161,15 @@ impl Connection {
     pub(crate) fn explain(&self, error: impl Into<Error>) -> Error {
         let error = error.into();
         match (error.kind(), self.fate.load().get()) {
-            (ErrorKind::Lost { .. }, Some(failure)) => Error::new(ErrorKind::Tls {
-                address: self.address.to_string(),
-                failure: failure.clone(),
-            }),
+            (ErrorKind::Lost { .. }, Some(failure)) => {
+                // Who is not let in has asked nothing yet; what breaks later may have been done.
+                let in_doubt = !failure.is_refusal() && !error.has_no_side_effects();
+                Error::new(ErrorKind::Tls {
+                    address: self.address.to_string(),
+                    failure: failure.clone(),
+                })
+                .in_doubt(in_doubt)
+            }
             _ => error,
         }
     }
@@ -175,7 +183,7 @@ impl Connection {
         let mut grpc = Grpc::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         grpc.ready()
             .await
-            .map_err(|error| self.explain(Error::lost(connect_reason(&error))))?;
+            .map_err(|error| self.explain(Error::lost(connect_reason(&error)).without_effects()))?;
         Ok(grpc)
     }
 
@@ -258,10 +266,10 @@ impl Connection {
     }
 }
 
-fn cannot_connect(address: &Address, reason: String) -> Error {
+pub(super) fn cannot_connect(address: &Address, reason: impl Into<String>) -> Error {
     Error::new(ErrorKind::CannotConnect {
         address: address.to_string(),
-        reason,
+        reason: reason.into(),
     })
 }
 

@@ -6,17 +6,17 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     proto::annals::v1::{self as proto, cursor_service_client::CursorServiceClient},
-    types::Offset,
+    types::{CursorName, Offset},
 };
 
 use super::{
     calls::{Answer, Twice},
-    error::{Error, ProtocolError},
+    error::{Error, ErrorKind, ProtocolError},
     router::{Need, Router},
 };
 
 /// A cursor, by its name: 1 to 128 letters, digits, `.`, `_` and `-`. Made by [`Client::cursor`](super::Client::cursor), which asks
-/// nobody.
+/// nobody; nor does any call when that is no name, but ends with `NoCursorName`.
 ///
 /// It is as durable as a record, and is where it was whoever leads. Who must not share it takes it first: of two that took it, the newer
 /// goes on and the older is refused at its next commit, whatever either believes.
@@ -74,12 +74,22 @@ impl Cursor {
         &self.name
     }
 
+    /// By the rule that nodes have.
+    ///
+    /// Errors: `NoCursorName`.
+    fn checked_name(&self) -> Result<String, Error> {
+        match self.name.parse::<CursorName>() {
+            Ok(name) => Ok(name.to_string()),
+            Err(error) => Err(Error::new(ErrorKind::NoCursorName(error))),
+        }
+    }
+
     /// Where it stands, by every change that was answered before this call began.
     ///
     /// Errors: [`UnknownCursor`](super::Reason::UnknownCursor), when there is none of that name. Cancel: safe.
     pub async fn get(&self) -> Result<CursorState, Error> {
         let request = proto::GetCursorRequest {
-            name: self.name.clone(),
+            name: self.checked_name()?,
             ..Default::default()
         };
         let got = call(
@@ -101,7 +111,7 @@ impl Cursor {
     /// Errors: [`CursorsFull`](super::Reason::CursorsFull). Cancel: it may be taken all the same.
     pub async fn take(&self) -> Result<HeldCursor, Error> {
         let request = proto::TakeCursorRequest {
-            name: self.name.clone(),
+            name: self.checked_name()?,
             ..Default::default()
         };
         let taken = call(
@@ -134,7 +144,7 @@ impl Cursor {
     /// was lost. Cancel: it may be deleted all the same.
     pub async fn delete(&self) -> Result<CursorState, Error> {
         let request = proto::DeleteCursorRequest {
-            name: self.name.clone(),
+            name: self.checked_name()?,
             ..Default::default()
         };
         let deleted = call(
@@ -151,7 +161,7 @@ impl Cursor {
     async fn commit_as(&self, epoch: u64, offset: Offset) -> Result<CursorState, Error> {
         let request = proto::CommitCursorRequest {
             log: String::new(),
-            name: self.name.clone(),
+            name: self.checked_name()?,
             epoch,
             offset: offset.get(),
         };
@@ -279,7 +289,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ErrorKind;
 
     #[test]
     fn an_answer_without_a_cursor_makes_no_holder_of_epoch_0_who_would_not_be_fenced() {

@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use crate::{
     error::Disposition,
     tls::{MaterialError, TlsFailure},
+    types::NoCursorName,
 };
 
 use super::{
@@ -19,10 +20,18 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Arc<ErrorKind>,
-    /// An earlier try of the same call may have been done, whatever became of the last one.
-    in_doubt: bool,
-    /// Of a call that does nothing but read.
-    of_a_read: bool,
+    effects: Effects,
+}
+
+/// What is known of what the call has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effects {
+    /// What the kind says: there was but one try.
+    AsTold,
+    /// An earlier try may have been done, whatever became of the last one.
+    Possible,
+    /// It does nothing but read, or nothing of it was ever sent.
+    Impossible,
 }
 
 /// What happened.
@@ -40,6 +49,18 @@ pub enum ErrorKind {
     /// The client was given no address at all.
     #[error("no address of a node was given")]
     NoAddresses,
+    /// A deadline was set to nothing. Nobody was asked.
+    #[error("{what} is 0, which is no time at all; give it some, or leave it out, and the default counts")]
+    NoTime {
+        /// Which of them, by the name of its setter.
+        what: &'static str,
+    },
+    /// A batch has no records. Nobody was asked.
+    #[error("there are no records to send; a batch has at least one")]
+    NoRecords,
+    /// A text is no name of a cursor. Nobody was asked.
+    #[error("{0}")]
+    NoCursorName(NoCursorName),
     /// No connection came about.
     #[error("cannot connect to {address}: {reason}")]
     CannotConnect {
@@ -55,6 +76,19 @@ pub enum ErrorKind {
         waited: Duration,
         /// Each of them, and what was the matter with its last try.
         tried: Vec<Tried>,
+    },
+    /// Nodes were reached, and none of them came to have everything below the offset that was asked for (`min_offset`).
+    #[error(
+        "no node has every record below offset {min_offset}: of those that were reached {address} has the most, up to offset \
+         {high_watermark}. If that offset is one of this log, try again once it is appended; else ask for {high_watermark} at most"
+    )]
+    AheadOfAll {
+        /// What was asked for.
+        min_offset: u64,
+        /// The first offset that is not readable yet, at the node that is the furthest.
+        high_watermark: u64,
+        /// Where that is.
+        address: String,
     },
     /// No TLS came about with a node, or it does not let this client in.
     #[error("no TLS with {address}: {failure}")]
@@ -101,6 +135,25 @@ pub enum ErrorKind {
     /// The node answered something that its API does not allow.
     #[error("the node broke the protocol: {0}")]
     Protocol(ProtocolError),
+    /// The records of one request, of which a single one may be all, are more than nodes take at once. They were not sent.
+    #[error(
+        "the records have {bytes} bytes, and a request may have {bytes_max}: send fewer together, or smaller ones, or raise \
+         log.batch_bytes_max on every node"
+    )]
+    RecordTooLarge {
+        /// Their encoded size.
+        bytes: usize,
+        /// What a request may have, by the word of a node.
+        bytes_max: usize,
+    },
+    /// The producer has failed before, and takes nothing more.
+    #[error(
+        "the producer takes nothing more since it failed: {cause}; make a new one, or resume it by its id"
+    )]
+    ProducerFailed {
+        /// What the tickets were told.
+        cause: Error,
+    },
     /// The producer was closed, and takes nothing more.
     #[error("the producer is closed")]
     Closed,
@@ -215,8 +268,7 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
         Self {
             kind: Arc::new(kind),
-            in_doubt: false,
-            of_a_read: false,
+            effects: Effects::AsTold,
         }
     }
 
@@ -228,16 +280,14 @@ impl Error {
 
     /// A try of the same call before may have been done.
     pub(crate) fn in_doubt(self, in_doubt: bool) -> Self {
-        Self {
-            in_doubt: self.in_doubt || in_doubt,
-            ..self
-        }
+        let effects = if in_doubt { Effects::Possible } else { self.effects };
+        Self { effects, ..self }
     }
 
-    /// Nothing was to be done, so nothing was.
-    pub(crate) fn of_a_read(self) -> Self {
+    /// Nothing was to be done, or nothing of it was sent, so nothing was done.
+    pub(crate) fn without_effects(self) -> Self {
         Self {
-            of_a_read: true,
+            effects: Effects::Impossible,
             ..self
         }
     }
@@ -257,10 +307,23 @@ impl Error {
         }
     }
 
-    /// Why the node said no, if it did.
+    /// Why the node said no, if it did, or would have said so, had this side not known before.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        self.refusal().map(Refusal::reason)
+        match self.kind() {
+            ErrorKind::Refused(refusal) => Some(refusal.reason()),
+            ErrorKind::RecordTooLarge { .. } => Some(Reason::RecordTooLarge),
+            ErrorKind::NoRecords | ErrorKind::NoCursorName(_) => Some(Reason::InvalidRequest),
+            _ => None,
+        }
+    }
+
+    /// Of a producer that has failed, why it did; of nothing it is known that it was done.
+    pub(crate) fn into_cause(self) -> Self {
+        match self.kind() {
+            ErrorKind::ProducerFailed { cause } => cause.clone().without_effects(),
+            _ => self,
+        }
     }
 
     /// Whether the same call can succeed later as it is. Whether it may then be done twice, says
@@ -268,7 +331,10 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::NoNode { .. } | ErrorKind::NoAnswer { .. } | ErrorKind::Ended => true,
+            ErrorKind::NoNode { .. }
+            | ErrorKind::NoAnswer { .. }
+            | ErrorKind::AheadOfAll { .. }
+            | ErrorKind::Ended => true,
             _ => self.disposition() == Disposition::Retry,
         }
     }
@@ -280,12 +346,18 @@ impl Error {
         let of_the_last_try = match self.kind() {
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoTime { .. }
+            | ErrorKind::NoRecords
+            | ErrorKind::NoCursorName(_)
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
+            | ErrorKind::AheadOfAll { .. }
             | ErrorKind::Tls { .. }
             | ErrorKind::WantsTls
             | ErrorKind::TlsFiles(_)
             | ErrorKind::OtherLog { .. }
+            | ErrorKind::RecordTooLarge { .. }
+            | ErrorKind::ProducerFailed { .. }
             | ErrorKind::Closed => true,
             ErrorKind::NoAnswer { .. }
             | ErrorKind::Lost { .. }
@@ -293,7 +365,11 @@ impl Error {
             | ErrorKind::Ended => false,
             ErrorKind::Refused(refusal) => refusal.has_no_side_effects(),
         };
-        self.of_a_read || (of_the_last_try && !self.in_doubt)
+        match self.effects {
+            Effects::AsTold => of_the_last_try,
+            Effects::Possible => false,
+            Effects::Impossible => true,
+        }
     }
 
     /// What is to be done about it by a stream that is held open across broken connections.
@@ -306,13 +382,21 @@ impl Error {
             ErrorKind::Refused(refusal) if refusal.is_passing() => Disposition::Retry,
             ErrorKind::NoAddress { .. }
             | ErrorKind::NoAddresses
+            | ErrorKind::NoTime { .. }
+            | ErrorKind::NoRecords
+            | ErrorKind::NoCursorName(_)
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)
+            | ErrorKind::RecordTooLarge { .. }
+            | ErrorKind::ProducerFailed { .. }
             | ErrorKind::Closed => Disposition::Reject,
             ErrorKind::OtherLog { change, .. } => change.disposition(),
             ErrorKind::Protocol(error) => error.disposition(),
             // Time was given to it, and is over.
-            ErrorKind::NoAnswer { .. } | ErrorKind::NoNode { .. } | ErrorKind::Ended => Disposition::Escalate,
+            ErrorKind::NoAnswer { .. }
+            | ErrorKind::NoNode { .. }
+            | ErrorKind::AheadOfAll { .. }
+            | ErrorKind::Ended => Disposition::Escalate,
         }
     }
 }

@@ -66,7 +66,7 @@ mod way;
 pub use address::{Address, AddressError, IntoAddress, PORT};
 pub use append::Append;
 pub use builder::ClientBuilder;
-pub use consumer::{Consumer, ConsumerBuilder};
+pub use consumer::{Consumer, ConsumerBuilder, Interruption};
 pub use cursor::{Cursor, CursorState, HeldCursor};
 pub use error::{Error, ErrorKind, LogChange, ProtocolError, Tried};
 pub use offsets::Offsets;
@@ -81,7 +81,7 @@ pub use crate::{
     proto::annals::v1::{
         DescribeLogResponse as LogDescription, GetClusterResponse as Cluster, Role, Segment, Server,
     },
-    types::Offset,
+    types::{NoCursorName, Offset},
 };
 
 // For the program, which is a client with a terminal.
@@ -170,8 +170,9 @@ impl Shared {
         within: Option<Duration>,
     ) -> Result<Range<Offset>, Error> {
         let appended = async {
-            let ticket = self.producer().send_encoded(records, count).await?;
-            ticket.await
+            // Another append may just have failed, and the next one gets another producer.
+            let sent = self.producer().send_encoded(records, count).await;
+            sent.map_err(Error::into_cause)?.await
         };
         match within {
             None => appended.await,
@@ -180,6 +181,16 @@ impl Shared {
                 appended.unwrap_or_else(|_| Err(self.not_acknowledged(within)))
             }
         }
+    }
+
+    /// Those before it took all of its time; nothing of it was sent.
+    fn not_its_turn(within: Duration) -> Error {
+        Error::new(ErrorKind::NoAnswer {
+            address: "the leader".to_owned(),
+            waited: in_tenths(within),
+            reason: "the appends with a condition before this one are not answered".to_owned(),
+        })
+        .without_effects()
     }
 
     /// The producer goes on trying, so it may be stored yet.
@@ -223,7 +234,7 @@ impl Client {
             };
             match tries.next_at_once(Need::Any, &node, &error) {
                 Some(next) => node = next,
-                None => return Err(tries.unreached(Duration::ZERO, error)),
+                None => return Err(tries.unreached(Duration::ZERO, error).without_effects()),
             }
         }
     }
@@ -289,7 +300,8 @@ impl Client {
 
     /// Reads records of a range of offsets, as many as fit into one answer. Await the result.
     ///
-    /// Errors: `OFFSET_OUT_OF_RANGE` where the range begins before the oldest record or behind the newest. Cancel: safe.
+    /// Errors: [`Reason::OffsetOutOfRange`] where the range begins before the oldest record or behind the newest, with
+    /// [`Refusal::readable`]. Cancel: safe.
     ///
     /// ```no_run
     /// # async fn example(client: annals::client::Client) -> Result<(), annals::client::Error> {
@@ -330,7 +342,7 @@ impl Client {
         ConsumerBuilder::new(Arc::clone(&self.0.router))
     }
 
-    /// A cursor: a consumer's place, kept in the log under a name. Nobody is asked yet; nodes refuse what is no name.
+    /// A cursor: a consumer's place, kept in the log under a name. Nobody is asked yet; a text that is no name is refused by its calls.
     pub fn cursor(&self, name: impl Into<String>) -> Cursor {
         Cursor::new(Arc::clone(&self.0.router), name.into())
     }

@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time;
+
 use crate::{clock, proto::annals::v1::ResponseHeader};
 
 use super::{
     address::Address,
-    connection::Connection,
+    connection::{Connection, NOT_IN_TIME, cannot_connect},
     credentials::Credentials,
     error::{Error, Tried},
 };
@@ -27,13 +29,22 @@ pub(crate) struct Node {
     id: AtomicU64,
     /// The most it was heard to have. It never falls on a node, but on one that was wiped.
     high_watermark: AtomicU64,
-    /// When it was asked last it had all that this client knew of before it asked.
+    /// When it was asked last it had all that this client knew of before it asked, and knew who leads where others did.
     keeps_up: AtomicBool,
+    /// The looks in a row in which it did not.
+    behind: Mutex<Option<Behind>>,
     /// Calls and streams that are under way.
     in_flight: AtomicUsize,
     down: Mutex<Option<Down>>,
     /// Whoever connects holds it, so that there is one connection whoever wants one.
     slot: tokio::sync::Mutex<Option<Connection>>,
+}
+
+/// A node that does not keep up.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    since: Instant,
+    looks: u32,
 }
 
 /// A node that was not reached.
@@ -64,6 +75,7 @@ impl Node {
             id: AtomicU64::new(0),
             high_watermark: AtomicU64::new(0),
             keeps_up: AtomicBool::new(false),
+            behind: Mutex::new(None),
             in_flight: AtomicUsize::new(0),
             down: Mutex::new(None),
             slot: tokio::sync::Mutex::new(None),
@@ -78,6 +90,7 @@ impl Node {
     pub(super) fn set_id(&self, id: u64) {
         if self.id.swap(id, Ordering::Relaxed) != id {
             self.keeps_up.store(false, Ordering::Relaxed);
+            *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = None;
             self.high_watermark.store(0, Ordering::Relaxed);
         }
     }
@@ -95,8 +108,29 @@ impl Node {
         self.keeps_up.load(Ordering::Relaxed)
     }
 
+    /// It was asked.
     pub(super) fn set_keeps_up(&self, keeps_up: bool) {
         self.keeps_up.store(keeps_up, Ordering::Relaxed);
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        *behind = (!keeps_up).then(|| Behind {
+            since: behind.map_or_else(clock::now, |behind| behind.since),
+            looks: behind.map_or(0, |behind| behind.looks).saturating_add(1),
+        });
+    }
+
+    /// In how many looks in a row it did not keep up, and for how long.
+    pub(super) fn looks_behind(&self) -> (u32, Duration) {
+        let behind = *self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        behind.map_or_else(Default::default, |behind| {
+            (behind.looks, clock::now() - behind.since)
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn was_behind_since(&self, since: Instant) {
+        if let Some(behind) = &mut *self.behind.lock().unwrap() {
+            behind.since = since;
+        }
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -153,24 +187,27 @@ impl Node {
         });
     }
 
-    /// The connection to it, opened when there is none. Who waits while another one tries hears what came of that.
+    /// The connection to it, opened when there is none. Who waits while another one tries hears what came of that, or that it takes
+    /// too long.
     ///
-    /// Errors: those of `Connection::open`. Cancel: safe.
+    /// Errors: those of `Connection::open`; nothing of a call was sent. Cancel: safe.
     pub(crate) async fn connection(
         &self,
         tls: Option<&Credentials>,
         within: Duration,
     ) -> Result<Connection, Error> {
         let asked = clock::now();
-        let mut slot = self.slot.lock().await;
+        let free = time::timeout(within, self.slot.lock()).await;
+        let mut slot = free.map_err(|_| cannot_connect(&self.address, NOT_IN_TIME))?;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_broken()) {
             return Ok(connection.clone());
         }
         *slot = None;
         if let Some(down) = self.down().filter(|down| down.at > asked) {
-            return Err(down.error);
+            return Err(down.error.without_effects());
         }
-        match Connection::open(&self.address, tls, within).await {
+        let left = within.saturating_sub(clock::now() - asked);
+        match Connection::open(&self.address, tls, left).await {
             Ok(connection) => {
                 *slot = Some(connection.clone());
                 Ok(connection)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{proto::annals::v1 as proto, types::Offset};
+use crate::{clock, proto::annals::v1 as proto, types::Offset};
 
 use super::{
     Shared,
@@ -17,6 +17,7 @@ use super::{
     position::{Position, ReadLevel},
     record::Stored,
     router::Need,
+    settings::some_time,
 };
 
 /// Records that were read at once.
@@ -55,7 +56,9 @@ impl Read {
     }
 
     /// Reads where everything below this offset is: one's own writes, when it is the offset behind the last of them. The
-    /// node that is asked is one that was heard to have it: a follower, or else the leader.
+    /// node that is asked is one that was heard to have it: a follower, or else the leader. Where none has it yet it is waited for.
+    ///
+    /// Errors: `AheadOfAll`, with the offset up to which they have it, when none has it in time.
     pub fn min_offset(mut self, offset: impl Into<Offset>) -> Self {
         self.min_offset = offset.into().get();
         self
@@ -79,7 +82,29 @@ impl Read {
         self
     }
 
+    /// Asks how far the log goes, when nobody is known to have what must be there: a node that waits for it says nothing. Answers the
+    /// time that is left.
+    async fn learn_of_min_offset(&self) -> Result<Duration, Error> {
+        let router = &self.client.router;
+        if self.min_offset <= router.reached() {
+            return Ok(self.within);
+        }
+        let began = clock::now();
+        let described = router.call(
+            Need::Any,
+            self.within,
+            Twice::Nothing,
+            |connection, _| async move { connection.describe_log().await },
+        );
+        match described.await {
+            // Who may read need not be allowed to ask.
+            Err(error) if error.refusal().is_none() => Err(error),
+            _ => Ok(self.within.saturating_sub(clock::now() - began)),
+        }
+    }
+
     async fn run(self) -> Result<Page, Error> {
+        some_time("within", self.within)?;
         let request = proto::ConsumeRequest {
             start: Some(self.from.into()),
             records_max: self.count,
@@ -94,14 +119,15 @@ impl Read {
             _ => 0,
         };
         let need = Need::Below(self.min_offset.max(first));
-        let response = self
-            .client
-            .router
-            .call(need, self.within, Twice::Nothing, |connection, _| {
+        let router = &self.client.router;
+        let within = self.learn_of_min_offset().await?;
+        let response = router
+            .call(need, within, Twice::Nothing, |connection, _| {
                 let request = request.clone();
                 async move { connection.consume(request).await }
             })
-            .await?;
+            .await
+            .map_err(|error| router.explained(error, self.min_offset).without_effects())?;
         let header = response.header.unwrap_or_default();
         Ok(Page {
             next_offset: Offset(response.next_offset),

@@ -1,11 +1,11 @@
 //! What a node answers when it says no.
 
-use std::{collections::HashMap, error::Error as StdError, fmt, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, fmt, iter, ops::Range, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt;
 
-use crate::{error::causes, proto::annals::v1::Failure};
+use crate::{error::causes, proto::annals::v1::Failure, types::Offset};
 
 use super::error::{Error, ErrorKind};
 
@@ -58,9 +58,9 @@ reasons! {
     NoCluster = "NO_CLUSTER",
     /// The node belongs to the cluster no more.
     Removed = "REMOVED",
-    /// The offset is not readable, or no longer; `earliest` and `high_watermark` are in the metadata.
+    /// The offset is not readable, or no longer; [`Refusal::readable`] says what is.
     OffsetOutOfRange = "OFFSET_OUT_OF_RANGE",
-    /// The next offset is not the expected one; `next_offset` is in the metadata.
+    /// The next offset is not the expected one; [`Refusal::next_offset`] is.
     ConditionFailed = "CONDITION_FAILED",
     /// A newer instance of the producer has taken over, or somebody else has taken the cursor; then `cursor` and `current_epoch` are in
     /// the metadata.
@@ -157,6 +157,22 @@ impl Refusal {
         self.reason() != Reason::OutcomeUnknown && !may_be_done.contains(&self.code)
     }
 
+    /// Where the next record goes: of an append whose condition failed ([`Reason::ConditionFailed`]).
+    #[must_use]
+    pub fn next_offset(&self) -> Option<Offset> {
+        self.offset("next_offset")
+    }
+
+    /// What can be read: of a read that was out of range ([`Reason::OffsetOutOfRange`]).
+    #[must_use]
+    pub fn readable(&self) -> Option<Range<Offset>> {
+        Some(self.offset("earliest")?..self.offset("high_watermark")?)
+    }
+
+    fn offset(&self, name: &str) -> Option<Offset> {
+        self.metadata.get(name)?.parse().ok().map(Offset)
+    }
+
     /// Where the leader is, by the word of the node that does not lead.
     pub(crate) fn leader_address(&self) -> Option<&str> {
         let address = self.metadata.get("leader_address")?;
@@ -178,7 +194,12 @@ impl From<Status> for Error {
             return Self::new(ErrorKind::WantsTls);
         }
         if info.is_none() && is_broken_connection(status.code()) {
-            return Self::lost(root_cause(&status));
+            let lost = Self::lost(root_cause(&status));
+            return if was_never_sent(&status) {
+                lost.without_effects()
+            } else {
+                lost
+            };
         }
         Self::new(ErrorKind::Refused(Refusal {
             code: status.code(),
@@ -196,6 +217,14 @@ fn is_broken_connection(code: Code) -> bool {
         code,
         Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded
     )
+}
+
+/// Whether the call found no connection, so that nothing of it has left this side.
+fn was_never_sent(status: &Status) -> bool {
+    let mut causes = iter::successors(status.source(), |cause| (*cause).source());
+    causes.any(|cause| {
+        cause.is::<ConnectError>() || cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
+    })
 }
 
 /// The innermost message, which is the one that names what happened.

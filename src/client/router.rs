@@ -4,14 +4,20 @@
 //! is not reached is passed over until it answers again. What is known comes from the headers of all answers and from
 //! [`scout`](super::scout); when nothing is known, any node will do, since each hands a write on to the leader.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use rand::Rng;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::proto::annals::v1::{GetClusterResponse, Presence, ResponseHeader, Role};
 
@@ -19,12 +25,20 @@ use super::{
     address::Address,
     error::{Error, ErrorKind, LogChange},
     node::Node,
+    refusal::Reason,
     scout,
     settings::Settings,
 };
 
 /// A way that was given and has failed so often in a row may lead to its node no longer: the node's own word counts then.
 const GIVEN_WAY_TRIES: u32 = 4;
+
+/// A node that was behind in so many looks in a row is left for one that is not. The scout makes them 0.3 s apart at most, once there is a
+/// reason, so less than a second passes between the first and the last.
+pub(super) const LOOKS_BEHIND: u32 = 3;
+
+/// And that for so long, however often a client looks: after an election each node hears of its leader in its own time.
+const BEHIND_FOR: Duration = Duration::from_millis(500);
 
 /// Nodes that are known beside those that were given; a cluster has a handful.
 const NODES_MAX: usize = 64;
@@ -50,12 +64,16 @@ pub(crate) struct Router {
     cluster_id: Mutex<String>,
     /// All offsets below it were heard of.
     reached: AtomicU64,
+    /// What a request's records may have, by the word of the node that was asked last; 0: none has said so.
+    request_bytes_max: AtomicUsize,
     /// Where in the list of those given the next try begins.
     turn: AtomicUsize,
     /// Calls were made since the scout looked last.
     used: AtomicBool,
     /// The scout is to look at once.
     look: Arc<Notify>,
+    /// Changes when the scout has looked.
+    looked: watch::Sender<()>,
     scout: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -76,9 +94,11 @@ impl Router {
             leadership: Mutex::default(),
             cluster_id: Mutex::default(),
             reached: AtomicU64::new(0),
+            request_bytes_max: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             used: AtomicBool::new(false),
             look: Arc::default(),
+            looked: watch::Sender::default(),
             scout: Mutex::new(None),
         }
     }
@@ -91,6 +111,16 @@ impl Router {
     /// The offset that everything below of was heard to be there.
     pub(super) fn reached(&self) -> u64 {
         self.reached.load(Ordering::Relaxed)
+    }
+
+    /// What a request's records may have; `None`: no node has said so.
+    pub(super) fn request_bytes_max(&self) -> Option<usize> {
+        Some(self.request_bytes_max.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// A node has said what it takes.
+    pub(super) fn set_request_bytes_max(&self, bytes: usize) {
+        self.request_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether calls were made since this was asked last.
@@ -114,9 +144,14 @@ impl Router {
         }
     }
 
-    /// What is known may be wrong: it is looked at soon.
+    /// What is known may be wrong: it is looked at soon, and once more a moment later.
     pub(super) fn doubt(&self) {
         self.look.notify_one();
+    }
+
+    /// The nodes were looked at.
+    pub(super) fn set_looked(&self) {
+        self.looked.send_replace(());
     }
 
     /// A node has answered. Remembers what it says.
@@ -294,6 +329,24 @@ impl Router {
         self.ways().iter().filter_map(|node| node.tried()).collect()
     }
 
+    /// What to say of a read that wants everything below `min_offset`: where nodes are there and lack that, the time went by for it.
+    pub(super) fn explained(&self, error: Error, min_offset: u64) -> Error {
+        let may_have_waited = match error.kind() {
+            ErrorKind::NoNode { .. } | ErrorKind::NoAnswer { .. } => true,
+            _ => error.reason() == Some(Reason::DeadlineExceeded),
+        };
+        let ways = self.ways().into_iter();
+        let reached = ways.filter(|node| node.id() != 0 && !node.is_down());
+        match reached.max_by_key(|node| node.high_watermark()) {
+            Some(best) if may_have_waited && !best.has(min_offset) => Error::new(ErrorKind::AheadOfAll {
+                min_offset,
+                high_watermark: best.high_watermark(),
+                address: best.address.to_string(),
+            }),
+            _ => error,
+        }
+    }
+
     /// The node that leads, where it is known, is reached, and is not the one of that id.
     pub(crate) fn better_leader(&self, than: u64) -> Option<Arc<Node>> {
         let leader = self.leader_id();
@@ -303,10 +356,20 @@ impl Router {
         self.node_of(leader).filter(|node| !node.is_down())
     }
 
-    /// Whether a reader of that node is better served by another one.
-    pub(crate) fn is_left_behind(&self, node: &Node) -> bool {
+    /// Waits until a reader of that node is better served by another one. Cancel: safe.
+    pub(crate) async fn left_behind(&self, node: &Node) {
+        let mut looked = self.looked.subscribe();
+        while !self.is_left_behind(node) {
+            // The sender is in `self`.
+            drop(looked.changed().await);
+        }
+    }
+
+    fn is_left_behind(&self, node: &Node) -> bool {
         let keeps_up = |other: &Arc<Node>| other.id() != node.id() && !other.is_down() && other.keeps_up();
-        self.settings.discovers && !node.keeps_up() && self.ways().iter().any(keeps_up)
+        let (looks, lasting) = self.at(&node.address).looks_behind();
+        let is_behind = looks >= LOOKS_BEHIND && lasting >= BEHIND_FOR;
+        self.settings.discovers && is_behind && self.ways().iter().any(keeps_up)
     }
 }
 
@@ -335,7 +398,7 @@ fn least_used(among: Vec<&Arc<Node>>) -> Option<&Arc<Node>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{client::node::Use, proto::annals::v1::Server};
+    use crate::{client::node::Use, clock, proto::annals::v1::Server};
 
     fn header(node_id: u64, leader_id: u64, term: u64, high_watermark: u64) -> ResponseHeader {
         ResponseHeader {
@@ -454,6 +517,32 @@ mod tests {
         assert_eq!(router.all_down().len(), 3);
         node(&router, 2).answered();
         assert_eq!(ids(&router, Need::Any), [2]);
+    }
+
+    #[test]
+    fn a_node_is_left_once_it_was_behind_in_some_looks_in_a_row_and_another_one_is_not() {
+        let router = router();
+        let (two, three) = (node(&router, 2), node(&router, 3));
+        let look = |(keeps_up, for_long)| {
+            two.set_keeps_up(keeps_up);
+            if for_long {
+                two.was_behind_since(clock::now() - BEHIND_FOR);
+            }
+            router.is_left_behind(&two)
+        };
+        let looks = [false, false, true, false, false, false].map(|keeps_up| (keeps_up, true));
+        assert_eq!(looks.map(look), [false, false, false, false, false, true]);
+        let too_soon = [true, false, false, false, false].map(|keeps_up| (keeps_up, false));
+        assert_eq!(too_soon.map(look), [false; 5]);
+        assert!(look((false, true)));
+        for other in [1, 3] {
+            node(&router, other).set_keeps_up(false);
+        }
+        assert!(!router.is_left_behind(&two), "nobody is better");
+        three.set_keeps_up(true);
+        assert!(router.is_left_behind(&two));
+        lose(&three);
+        assert!(!router.is_left_behind(&two));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::credentials::Credentials;
+use super::{
+    credentials::Credentials,
+    error::{Error, ErrorKind},
+};
 
 /// Of a call, from its beginning to its answer, tries of several nodes among them.
 pub(super) const WITHIN: Duration = Duration::from_secs(30);
@@ -12,6 +15,16 @@ pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the nodes are asked how they are, while calls are made.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Whether that is any time at all.
+///
+/// Errors: `NoTime`, with the name of its setter.
+pub(super) fn some_time(what: &'static str, time: Duration) -> Result<(), Error> {
+    if time.is_zero() {
+        return Err(Error::new(ErrorKind::NoTime { what }));
+    }
+    Ok(())
+}
 
 /// See the builder.
 #[derive(Clone, Debug)]

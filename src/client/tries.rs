@@ -158,7 +158,8 @@ impl Tries {
         self.hint = leader.and_then(|leader| leader.parse().ok());
     }
 
-    fn may_pass(&mut self, error: &Error) -> bool {
+    /// Whether another try may help.
+    pub(crate) fn may_pass(&mut self, error: &Error) -> bool {
         if matches!(error.kind(), ErrorKind::NoAnswer { .. }) {
             // Another one may answer; when the time is over, so are the tries.
             return true;
@@ -193,7 +194,8 @@ impl Tries {
         let kind = match self.failed.as_slice() {
             [] => return error,
             [Tried { .. }] if waited.is_zero() => return error,
-            [Tried { address, reason }] => ErrorKind::NoAnswer {
+            // It was reached, and says nothing.
+            [Tried { address, reason }] if !error.has_no_side_effects() => ErrorKind::NoAnswer {
                 address: address.clone(),
                 waited,
                 reason: reason.clone(),

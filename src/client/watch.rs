@@ -56,7 +56,7 @@ impl Watch {
             if watching.is_over {
                 return None;
             }
-            let view = watching.next().await;
+            let view = watching.next().await.map_err(Error::without_effects);
             watching.is_over = view.is_err();
             Some((view, watching))
         })))

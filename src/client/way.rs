@@ -36,6 +36,14 @@ pub(crate) struct Place {
     _use: Use,
 }
 
+impl Place {
+    /// What a request's records may have there; `None`: it does not say.
+    pub(crate) fn request_bytes_max(&self) -> Option<usize> {
+        let bytes = self.log.as_ref()?.batch_bytes_max;
+        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Way {
@@ -142,12 +150,16 @@ impl Way {
         let header = log.as_ref().and_then(|log| log.header.as_ref());
         self.heard(node, header)?;
         self.check(node, log.as_ref())?;
-        Ok(Place {
+        let place = Place {
             _use: node.begin_use(),
             node: Arc::clone(node),
             connection,
             log,
-        })
+        };
+        if let Some(bytes) = place.request_bytes_max() {
+            self.router.set_request_bytes_max(bytes);
+        }
+        Ok(place)
     }
 
     fn lose(&self, node: &Node, connection: &Connection, error: &Error) {

@@ -4,17 +4,26 @@ use std::{fmt::Write, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{RawQuery, State},
-    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    extract::{self, RawQuery, State},
+    http::{HeaderName, Request, StatusCode, header::CONTENT_TYPE},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::{body::Incoming, service::service_fn};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::{
+    Options,
     authorization::Authorization,
     cluster,
     connections::Connections,
     context::Context,
+    hosts::{HostProblem, Hosts},
+    http::conversation,
+    listener::AdminDoor,
     metrics::{self, DiskLooks},
     vitals::{Check, Readiness},
 };
@@ -45,6 +54,12 @@ struct Admin {
 
 /// The routes.
 pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
+    let options = &context.options;
+    let hosts = Hosts::of(
+        options.admin_address.ip(),
+        false,
+        options.rpc_address_advertised.as_deref(),
+    );
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -62,6 +77,37 @@ pub fn router(context: Arc<Context>, connections: Arc<Connections>) -> Router {
             connections,
             disk_looks: DiskLooks::new(),
         })
+        .layer(from_fn_with_state(Arc::new(hosts), for_this_host))
+}
+
+/// Serves who comes by `door` until `closing`, within the bounds of clients of HTTP/1.1: whoever holds a place here without a word, or
+/// with half a one, keeps a probe out, and a node whose probes are not answered is restarted.
+pub async fn serve(router: Router, mut door: AdminDoor, options: Options, closing: CancellationToken) {
+    loop {
+        let connection = tokio::select! {
+            connection = door.accept() => connection,
+            () = closing.cancelled() => return,
+        };
+        let (router, options, closing) = (router.clone(), options.clone(), closing.clone());
+        let service = service_fn(move |request: Request<Incoming>| Box::pin(router.clone().oneshot(request)));
+        tokio::spawn(async move { conversation::answer(service, connection, &options, closing).await });
+    }
+}
+
+/// Lets requests through that are for this node, and not for a name by which some page has led its reader's browser here.
+async fn for_this_host(State(hosts): State<Arc<Hosts>>, request: extract::Request, next: Next) -> Response {
+    match hosts.check(request.version(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            let code = match problem {
+                HostProblem::Other { .. } => StatusCode::MISDIRECTED_REQUEST,
+                HostProblem::Missing | HostProblem::Several | HostProblem::Malformed { .. } => {
+                    StatusCode::BAD_REQUEST
+                }
+            };
+            (code, format!("{problem}\n")).into_response()
+        }
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, &'static str); 1], String) {

@@ -261,13 +261,14 @@ fn is_changing(state: &ClusterState, removed_at: Option<LogIndex>) -> bool {
     removed_at.is_none() && (state.joint || !state.settled)
 }
 
-/// Where clients reach a member: gossip knows best.
+/// Where clients reach a member: where this node has found it, or else gossip knows best.
 fn address(context: &Context, port: &ClusterPort, node: NodeId, member: &MemberState) -> String {
     if node == context.parts.identity.node_id {
         return context.rpc_address.clone();
     }
-    let by_gossip = port.directory.rpc_address_of(node);
-    by_gossip.unwrap_or_else(|| member.member.address.clone())
+    let found = port.links.found_at(node);
+    let found = found.or_else(|| port.directory.rpc_address_of(node));
+    found.unwrap_or_else(|| member.member.address.clone())
 }
 
 fn presence(peer: Option<&Peer>) -> v1::Presence {

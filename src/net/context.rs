@@ -16,6 +16,7 @@ use crate::{
         admission::Admission,
         authorization::{AuditCounts, Authorization},
         cluster::ClusterPort,
+        echo::beginning,
         peers::PeerServing,
         port::CommitterPort,
         refusals::RefusalCounts,
@@ -176,7 +177,7 @@ impl Context {
             Ok(())
         } else {
             Err(Refusal::UnknownLog {
-                name: name.to_owned(),
+                name: beginning(name).to_owned(),
             })
         }
     }

@@ -1,8 +1,13 @@
 //! TLS at the entrance: who is pending, for how long, and what is said about those who are refused.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, copy, sink},
+    net::TcpStream,
+    sync::Semaphore,
+    time::timeout,
+};
 
 use super::{farewell, refusals::Refusals};
 use crate::tls::{NodeTls, Proven};
@@ -16,6 +21,11 @@ const PEERS_PENDING_MAX: usize = 64;
 pub(super) const PEER_WITHIN: Duration = Duration::from_secs(5);
 /// For how long it is waited that a client without TLS says what it speaks instead.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// After its first call, for how long others of the same moment may follow: much longer than a client takes to send what it has.
+const FIRST_CALLS: Duration = Duration::from_millis(50);
+/// The most that is read of them.
+const CALLS_BYTES_MAX: u64 = 64 << 10;
 
 /// The first byte of TLS: a record of the handshake.
 pub(super) const TLS_FIRST_BYTE: u8 = 0x16;
@@ -74,7 +84,7 @@ impl Handshakes {
     }
 
     /// Tells a client without TLS, so that it understands, that the node wants it.
-    pub(super) async fn refuse_plain(&self, stream: TcpStream, from: SocketAddr) {
+    pub(super) async fn refuse_plain(&self, mut stream: TcpStream, from: SocketAddr) {
         let Ok(_pending) = self.clients.try_acquire() else {
             return;
         };
@@ -84,11 +94,38 @@ impl Handshakes {
             return;
         };
         let refusal = if said[..count] == *b"PRI" {
+            // Said before a call is under way, it would be told to no call: the next one would find a connection that is lost. Who does not
+            // call is told all the same.
+            if let Ok(Ok(())) = timeout(FIRST_WORDS, hear_call(&mut stream)).await {
+                // A client may begin with several calls at once.
+                let mut others = (&mut stream).take(CALLS_BYTES_MAX);
+                drop(timeout(FIRST_CALLS, copy(&mut others, &mut sink())).await);
+            }
             HTTP2_REFUSAL
         } else {
             HTTP1_REFUSAL
         };
         farewell::say(stream, refusal).await;
+    }
+}
+
+/// Reads from a client of HTTP/2 until its first call has begun, or it has said more than any says before that.
+///
+/// Cancel: what was read is gone.
+async fn hear_call(stream: &mut TcpStream) -> io::Result<()> {
+    const PREFACE_BYTES: u64 = 24;
+    /// The type of a frame that begins a call (RFC 9113, section 6.2).
+    const HEADERS: u8 = 1;
+    let mut heard = stream.take(CALLS_BYTES_MAX);
+    let mut skipped = PREFACE_BYTES;
+    loop {
+        copy(&mut (&mut heard).take(skipped), &mut sink()).await?;
+        let mut head = [0; 9];
+        heard.read_exact(&mut head).await?;
+        if head[3] == HEADERS {
+            return Ok(());
+        }
+        skipped = u64::from(u32::from_be_bytes([0, head[0], head[1], head[2]]));
     }
 }
 

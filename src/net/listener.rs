@@ -221,7 +221,7 @@ pub struct AdminDoor {
     door: Door,
     trouble: Trouble,
     slots: Arc<Semaphore>,
-    /// Never cancelled: the admin server ends its connections itself.
+    /// Never cancelled: connections end by what they were made for.
     kill: CancellationToken,
 }
 
@@ -241,23 +241,18 @@ impl AdminDoor {
     }
 }
 
-impl axum::serve::Listener for AdminDoor {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+impl AdminDoor {
+    /// The next connection, with its place.
+    ///
+    /// Cancel: safe.
+    pub async fn accept(&mut self) -> Connection {
         loop {
-            let (stream, peer) = self.door.accept(&mut self.trouble).await;
+            let (stream, _) = self.door.accept(&mut self.trouble).await;
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
                 let stream = Stream::Plain(stream);
-                let connection = Connection::new(stream, None, slot.into(), &self.kill, Greeting::HTTP);
-                return (connection, peer);
+                return Connection::new(stream, None, slot.into(), &self.kill, Greeting::HTTP);
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.door.address)
     }
 }
 

@@ -283,15 +283,9 @@ impl RunningServers {
     ) {
         let closing = self.closing.clone();
         let log = context.parts.log.clone();
+        let options = context.options.clone();
         let router = admin::router(context, connections);
-        runtime.spawn(async move {
-            let served = axum::serve(AdminDoor::new(door, log.clone()), router)
-                .with_graceful_shutdown(closing.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                warn!(log, "the admin server ended"; "error" => %error);
-            }
-        });
+        runtime.spawn(admin::serve(router, AdminDoor::new(door, log), options, closing));
     }
 }
 

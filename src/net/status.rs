@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    acl::Right,
+    acl::Wanted,
     actors::{committer::ProposeError, raft::ChangeFailed},
     error::Disposition,
     proto::raw::annals::v1::Failure,
@@ -129,12 +129,12 @@ pub enum Refusal {
     #[error("{}", read_text(.0))]
     Read(#[from] ReadError),
     /// The policy does not allow it.
-    #[error("the policy does not allow {subject} to {action} on {object}", action = right.action(), object = right.object())]
+    #[error("the policy does not allow {subject} to {wanted}")]
     Denied {
         /// Who asked.
         subject: String,
         /// For what.
-        right: Right,
+        wanted: Wanted,
         /// The line of the policy that denies it, from 1; `None` where no line allows it.
         denied_by: Option<usize>,
     },
@@ -305,13 +305,13 @@ impl Refusal {
             Self::Read(error) => read_verdict(error),
             Self::Denied {
                 subject,
-                right,
+                wanted,
                 denied_by,
             } => {
                 let verdict = Verdict::new(Code::PermissionDenied, "ACL_DENIED")
                     .with("subject", subject)
-                    .with("object", right.object())
-                    .with("action", right.action());
+                    .with("object", wanted.object())
+                    .with("action", wanted.action());
                 match denied_by {
                     Some(line) => verdict.with("denied_by_line", line),
                     None => verdict,

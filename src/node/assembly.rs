@@ -1,6 +1,9 @@
 //! The actors of a node put together: who is given what, in start order.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -73,9 +76,11 @@ impl Published {
     }
 }
 
-/// Puts the parts together. `addresses` is told where the node listens, each time the gateway has started.
+/// Puts the parts together, of a node with that data directory. `addresses` is told where the node listens, each time the gateway has
+/// started.
 pub(super) fn assemble(
     options: NodeOptions,
+    data_dir: PathBuf,
     cluster: ClusterParts,
     addresses: watch::Sender<Option<Addresses>>,
     runtime: &Handle,
@@ -147,6 +152,7 @@ pub(super) fn assemble(
         file_system: options.file_system,
         options: options.log,
         cluster_id: cluster.cluster_id.1.clone(),
+        data_dir: Some(data_dir),
         free_bytes_min: options.free_bytes_min,
         view: published.view.clone(),
         board: published.board.clone(),

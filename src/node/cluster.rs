@@ -15,7 +15,7 @@ use crate::{
         },
         peer::{HandlerSlot, PeerCalls, PeerIdentity},
         raft::{AddressOf, ClusterBoard, Fence, PeerRoute, RaftActor, VoterRules},
-        replicator::{Directory, ReplicatorSetup, Replicators, ReplicatorsChild, follow_moves},
+        replicator::{Directory, Place, ReplicatorSetup, Replicators, ReplicatorsChild, follow_moves},
         supervision::ActorRef,
     },
     consensus::{PeerNetworks, types::Members},
@@ -108,11 +108,9 @@ impl ClusterParts {
             .as_ref()
             .map_or_else(|| PeerBoard::new().directory(), MembershipChild::directory);
         let board = ClusterBoard::new();
-        let addresses = addresses(directory.clone(), board.clone());
-        let dialled = addresses.clone();
         let setup = ReplicatorSetup::new(
             identity.clone(),
-            Directory::new(move |node| dialled(node)).with_names(names(directory.clone(), board.clone())),
+            places(directory.clone(), board.clone()),
             consensus.clone(),
             logger.clone(),
         );
@@ -126,6 +124,7 @@ impl ClusterParts {
             ..setup
         };
         let replicators = ReplicatorsChild::new(setup);
+        let addresses = addresses(replicators.replicators(), directory.clone(), board.clone());
         runtime.spawn(follow_moves(directory.clone(), replicators.replicators()));
         Self {
             identity,
@@ -198,12 +197,25 @@ impl ClusterParts {
     }
 }
 
-/// Gossip knows best where a node is; the membership in the log knows also of those that gossip has not met.
-fn addresses(directory: PeerDirectory, board: ClusterBoard) -> AddressOf {
-    Arc::new(move |node: NodeId| directory.rpc_address_of(node).or_else(|| board.address_of(node)))
+/// Where clients reach a node: where a connection of this node found it; else gossip knows best, and the membership in the log knows also of
+/// those that gossip has not met.
+fn addresses(links: Replicators, directory: PeerDirectory, board: ClusterBoard) -> AddressOf {
+    Arc::new(move |node: NodeId| {
+        let found = links.found_at(node);
+        found
+            .or_else(|| directory.rpc_address_of(node))
+            .or_else(|| board.address_of(node))
+    })
 }
 
-/// As addresses: a node that was given another name says so in gossip first.
-fn names(directory: PeerDirectory, board: ClusterBoard) -> impl Fn(NodeId) -> Option<String> + Send + Sync {
-    move |node: NodeId| directory.name_of(node).or_else(|| board.name_of(node))
+/// Where a node is looked for: gossip hears first of one that moved or was given another name. But whoever has the key of gossip can say anything
+/// there, and then it is where the membership in the log has it.
+fn places(directory: PeerDirectory, board: ClusterBoard) -> Directory {
+    Directory::of_places(move |node: NodeId| {
+        let place = |address: Option<String>, name| address.map(|address| Place { address, name });
+        let by_gossip = place(directory.rpc_address_of(node), directory.name_of(node));
+        let by_log = place(board.address_of(node), board.name_of(node))
+            .filter(|place| by_gossip.as_ref() != Some(place));
+        by_gossip.into_iter().chain(by_log).collect()
+    })
 }

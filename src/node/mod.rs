@@ -130,13 +130,14 @@ impl Node {
         info!(logger, "node starts"; "node_id" => data_dir.identity().node_id.get(), "cluster_id" => cluster_id,
             "data_dir" => %data_dir.path().display(), "new" => data_dir.is_new());
         let timing = options.timing;
+        let path = data_dir.path().to_owned();
         let data_dir = Arc::new(Mutex::new(data_dir));
         let (addresses_sender, addresses) = watch::channel(None);
         let founding = founding(&options, &cluster, &data_dir, addresses.clone(), &logger);
         let removal = removal(&options, &cluster, &data_dir, runtime, &logger);
         let reload = ReloadBell::default();
         let reloads = reloads(&options, &reload, &logger);
-        let assembled = assembly::assemble(options, cluster, addresses_sender, runtime, &logger);
+        let assembled = assembly::assemble(options, path, cluster, addresses_sender, runtime, &logger);
         let (agent, end) = AgentActor::new(assembled.children, timing, &logger);
         let agent = agent.start();
         assembled.vitals.set_agent(agent.clone());

@@ -7,12 +7,7 @@ use slog::{Logger, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Addresses, Node, NodeControl, NodeOptions, OptionsError, descriptors::connections_max};
-use crate::{
-    actors::supervision::Ending,
-    config::Config,
-    error::{Disposition, causes},
-    storage::{data_dir::note_begun, fs::RealFileSystem},
-};
+use crate::{actors::supervision::Ending, config::Config, error::Disposition, storage::fs::RealFileSystem};
 
 /// The node could not even begin.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +51,6 @@ pub fn run(
     on_ready: impl FnOnce(Addresses) + 'static,
 ) -> Result<Ending, ProcessError> {
     let (mut options, data_dir) = NodeOptions::open(config, data_dir, Arc::new(RealFileSystem))?;
-    let directory = data_dir.path().to_owned();
     options.net.connections_max =
         connections_max(options.net.connections_max, options.log.open_files_max, logger);
     if let Some(name) = data_dir.renamed_from() {
@@ -70,7 +64,7 @@ pub fn run(
         .map_err(ProcessError::Runtime)?;
     let handle = runtime.handle().clone();
     let system = System::with_tokio_rt(move || runtime);
-    let (logger, own_logger) = (logger.clone(), logger.clone());
+    let logger = logger.clone();
     let ending = system.block_on(async move {
         let signals = Signals::listen().map_err(ProcessError::Runtime)?;
         let hangups = match hangup {
@@ -88,10 +82,6 @@ pub fn run(
             actix::spawn(reload_on(hangups, node.control()));
         }
         if let Some(addresses) = node.ready().await {
-            // A start would do so too, but this node may never start again with its log.
-            if let Err(error) = note_begun(&RealFileSystem, &directory) {
-                warn!(own_logger, "cannot note that the log has begun; the next start tries again"; "error" => causes(&error));
-            }
             on_ready(addresses);
         }
         let ending = node.wait().await;

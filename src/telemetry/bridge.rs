@@ -27,6 +27,13 @@ const TALKATIVE: [&str; 6] = [
     "openraft::replication",
 ];
 
+/// An error of openraft's that is none: where it says so, a stream of appends met a node whose consensus ends, which is what each node does
+/// at the end of its process. What ended by a fault says another reason, and stays an error.
+const ORDINARY: (&str, &str) = (
+    "openraft::raft::stream_append",
+    "stream_append: RaftCore stopped: raft stopped",
+);
+
 /// Sends both facades of this process to `logger`, for good.
 ///
 /// Errors: one of them already has another receiver.
@@ -98,6 +105,8 @@ impl<S: tracing::Subscriber> Layer<S> for ToSlog {
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        let is_ordinary = (metadata.target(), fields.message.as_str()) == ORDINARY;
+        let level = if is_ordinary { slog::Level::Debug } else { level };
         let location = slog::RecordLocation {
             file: metadata.file().unwrap_or_default(),
             line: metadata.line().unwrap_or_default(),
@@ -231,6 +240,21 @@ mod tests {
             });
             assert_eq!(memory.lines().len(), heard, "{level:?}");
         }
+    }
+
+    /// The bug: each restart of a node alarmed operators by an error of openraft's, who looked for what was wrong.
+    #[test]
+    fn the_end_of_a_node_is_no_error_and_that_of_a_node_that_fails_is() {
+        let (logger, memory) = in_memory();
+        let stopped = openraft::errors::Fatal::<crate::consensus::types::TypeConfig>::Stopped;
+        let failed = openraft::errors::Fatal::<crate::consensus::types::TypeConfig>::Panicked;
+        tracing::subscriber::with_default(subscriber(&logger, LogLevel::Info), || {
+            tracing::error!(target: "openraft::raft::stream_append", "stream_append: RaftCore stopped: {}", stopped);
+            tracing::error!(target: "openraft::raft::stream_append", "stream_append: RaftCore stopped: {}", failed);
+            tracing::error!(target: "openraft::raft", "stream_append: RaftCore stopped: {}", stopped);
+        });
+        let levels: Vec<_> = memory.lines().iter().map(|line| line["level"].clone()).collect();
+        assert_eq!(levels, ["DEBUG", "ERROR", "ERROR"]);
     }
 
     #[test]

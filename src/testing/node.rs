@@ -220,7 +220,7 @@ impl TestNode {
     ///
     /// Panics: it does not answer in HTTP.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let exchange = async {
             let mut connection = TcpStream::connect(self.addresses.admin).await?;
             connection.write_all(request.as_bytes()).await?;

@@ -103,6 +103,16 @@ impl Place {
         self.certificates = Some(certificates.clone());
     }
 
+    /// That of a node that has no TLS, whatever it had before.
+    #[must_use]
+    pub fn unsecured(self) -> Self {
+        Self {
+            certificates: None,
+            certified_as: None,
+            ..self
+        }
+    }
+
     /// That of a node that has the certificate of another one.
     #[must_use]
     pub fn certified_as(self, name: &str) -> Self {

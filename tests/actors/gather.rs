@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt,
+    future::ready,
+    io, mem,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -27,7 +29,7 @@ use annals::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 
 use crate::support::{
@@ -49,6 +51,28 @@ const MANY: u64 = 20;
 struct NotedLink {
     link: LogLink,
     appends: Mutex<Vec<usize>>,
+    /// What happens when a vote is to be saved, which fails then.
+    at_vote: AtVote,
+}
+
+/// Something that is done once.
+#[derive(Default)]
+struct AtVote(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl AtVote {
+    fn set(&self, act: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(act));
+    }
+
+    fn take(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        self.0.lock().unwrap().take()
+    }
+}
+
+impl fmt::Debug for AtVote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtVote")
+    }
 }
 
 impl LogPort for NotedLink {
@@ -58,6 +82,10 @@ impl LogPort for NotedLink {
     }
 
     fn save_vote(&self, vote: RaftVote) -> BoxFuture<'static, io::Result<()>> {
+        if let Some(act) = self.at_vote.take() {
+            act();
+            return ready(Err(io::Error::other("on purpose"))).boxed();
+        }
         self.link.save_vote(vote)
     }
 
@@ -116,14 +144,15 @@ struct Leader {
 }
 
 impl Leader {
-    /// It leads, its disk has nothing to do, and nothing that it appended so far is noted.
-    async fn new() -> Self {
+    /// It has no members yet, and so nobody to lead.
+    async fn started() -> Self {
         let (disk, gate) = (SimFileSystem::new(1), Gate::new());
         let hooked = Arc::new(HookedFileSystem::new(disk.clone(), gate.clone()));
         let log = LoneLog::open(hooked, Path::new("/log"), 1 << 20).await;
         let link = Arc::new(NotedLink {
             link: LogLink::new(log.log.clone()),
             appends: Mutex::default(),
+            at_vote: AtVote::default(),
         });
         let starting = Consensus::start(Parts {
             node_id: NODE,
@@ -144,11 +173,6 @@ impl Leader {
             network: PeerNetworks::new(NODE, Arc::new(Nowhere)),
         });
         let consensus = in_time("consensus to start", starting).await.unwrap();
-        let members = BTreeMap::from([(NODE.get(), Member::default())]);
-        consensus.raft.initialize(members).await.unwrap();
-        // Its own term's first entry is synced then, so that there is nothing to wait for any more.
-        until("it to lead", async || consensus.applied_term().get() > 0).await;
-        link.appends.lock().unwrap().clear();
         Self {
             consensus,
             log,
@@ -156,6 +180,16 @@ impl Leader {
             gate,
             disk,
         }
+    }
+
+    /// It leads, its disk has nothing to do, and nothing that it appended so far is noted.
+    async fn new() -> Self {
+        let leader = Self::started().await;
+        leader.consensus.raft.initialize(only_voter()).await.unwrap();
+        // Its own term's first entry is synced then, so that there is nothing to wait for any more.
+        until("it to lead", async || leader.consensus.applied_term().get() > 0).await;
+        leader.link.appends.lock().unwrap().clear();
+        leader
     }
 
     /// The same, while it syncs a first proposal, which takes until the gate is opened.
@@ -172,18 +206,8 @@ impl Leader {
     /// Proposes records of so many bytes.
     fn propose(&self, bytes: usize) -> Answer {
         let (sender, answer) = oneshot::channel();
-        let batch = Batch {
-            producer: None,
-            expected_offset: None,
-            record_count: 1,
-            records: vec![b'.'; bytes].into(),
-        };
-        let proposal = Proposal {
-            timestamp: TimestampMs(1),
-            content: ProposalContent::Records(batch),
-        };
         let then = OnComplete::new(move |result| drop(sender.send(result)));
-        self.consensus.propose(proposal, then);
+        self.consensus.propose(proposal(bytes), then);
         answer
     }
 
@@ -206,6 +230,24 @@ impl Leader {
         self.gate.open();
         self.consensus.raft.shutdown().await.unwrap();
         assert_eq!(self.log.shut_down().await.exit_code, 0);
+    }
+}
+
+fn only_voter() -> BTreeMap<u64, Member> {
+    BTreeMap::from([(NODE.get(), Member::default())])
+}
+
+/// Records of so many bytes.
+fn proposal(bytes: usize) -> Proposal {
+    let batch = Batch {
+        producer: None,
+        expected_offset: None,
+        record_count: 1,
+        records: vec![b'.'; bytes].into(),
+    };
+    Proposal {
+        timestamp: TimestampMs(1),
+        content: ProposalContent::Records(batch),
     }
 }
 
@@ -313,5 +355,51 @@ async fn consensus_that_ends_while_the_disk_is_busy_leaves_no_proposal_without_a
         is_answered(answer).await;
     }
     gate.open();
+    assert_eq!(log.shut_down().await.exit_code, 0);
+}
+
+/// Proposes when it is dropped, and says so.
+struct ProposesAgain {
+    consensus: Consensus,
+    proposed: Option<oneshot::Sender<()>>,
+}
+
+impl Drop for ProposesAgain {
+    fn drop(&mut self) {
+        self.consensus
+            .propose(proposal(LARGE_BYTES), OnComplete::new(|_| ()));
+        if let Some(proposed) = self.proposed.take() {
+            proposed.send(()).unwrap_or_default();
+        }
+    }
+}
+
+/// The bug: whoever proposes while consensus ends waits inside of openraft for that end. Dropped half-way, that wait was nobody's any more, and
+/// who asked next why consensus had ended panicked there, with the connection that it served.
+#[tokio::test]
+async fn a_proposal_that_meets_the_end_of_consensus_half_way_leaves_others_their_answer() {
+    let leader = Leader::started().await;
+    // A vote that cannot be saved ends openraft's core. What is in its queue is dropped on the way, when the queue is closed and the
+    // core not yet over; and who hears of that proposes again.
+    let (proposed, again) = oneshot::channel();
+    let consensus = leader.consensus.clone();
+    leader.link.at_vote.set(move || {
+        let proposes = ProposesAgain {
+            consensus: consensus.clone(),
+            proposed: Some(proposed),
+        };
+        // Were it answered it would not have met the end.
+        let then = OnComplete::new(move |_: WriteResult| mem::forget(proposes));
+        consensus.propose(proposal(LARGE_BYTES), then);
+    });
+    drop(leader.consensus.raft.initialize(only_voter()).await);
+    in_time("the second proposal", again).await.unwrap();
+    for _ in 0..2 {
+        let asked = leader.consensus.raft.with_raft_state(|_| ());
+        in_time("why it ended", asked).await.unwrap_err();
+    }
+    in_time("the end of consensus", leader.consensus.ended()).await;
+    let Leader { consensus, log, .. } = leader;
+    drop(consensus);
     assert_eq!(log.shut_down().await.exit_code, 0);
 }

@@ -5,7 +5,7 @@ use std::{
     io::ErrorKind,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -22,7 +22,9 @@ use annals::{
     },
     storage::{
         Committed, StoredMembership,
+        data_dir::{DataDir, DataDirError},
         entry::{Batch, Entry, Payload},
+        fs::RealFileSystem,
     },
     types::{LogIndex, Term, TimestampMs},
 };
@@ -445,4 +447,44 @@ async fn a_note_of_what_is_committed_that_cannot_be_written_costs_nothing() {
     let node = TestNode::start_bound(&place).await;
     assert_eq!(describe(&node).await.high_watermark, 1);
     node.shut_down().await;
+}
+
+/// Looks whether it is noted that the log has begun when a node writes its first vote.
+#[derive(Debug, Default)]
+struct SeesFirstVote {
+    noted: OnceLock<bool>,
+}
+
+impl Hook for SeesFirstVote {
+    fn before(&self, point: Point, path: &Path) {
+        let is_vote = [VOTE, VOTE_IN_THE_MAKING]
+            .map(|name| path.ends_with(name))
+            .contains(&true);
+        if point == Point::Write && is_vote {
+            let data_dir = path.ancestors().nth(3).unwrap();
+            self.noted.get_or_init(|| data_dir.join("begun").exists());
+        }
+    }
+}
+
+/// The bug: a node noted that its log had begun when it served for the first time, and some only at their second start. Before that it
+/// may have voted, and with its log lost it came back and voted again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_notes_that_its_log_has_begun_before_it_promises_anything_and_not_before_it_has_a_log() {
+    let waiting = Place::real().among_others("node-1");
+    let node = TestNode::start_bound(&waiting).await;
+    assert!(
+        !waiting.directory().join("begun").exists(),
+        "it has no cluster yet"
+    );
+    node.kill().await;
+    TestNode::start_bound(&waiting).await.kill().await;
+
+    let sees = Arc::new(SeesFirstVote::default());
+    let place = Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, sees.clone())));
+    TestNode::start(&place).await.kill().await;
+    assert_eq!(sees.noted.get(), Some(&true));
+    std::fs::remove_dir_all(place.directory().join("logs")).unwrap();
+    let refused = DataDir::open(Arc::new(RealFileSystem), place.directory(), "node-0").unwrap_err();
+    assert!(matches!(refused, DataDirError::LogGone { .. }), "{refused}");
 }

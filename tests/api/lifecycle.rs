@@ -97,7 +97,7 @@ async fn the_admin_listener_closes_what_is_too_much_and_serves_again_when_there_
     let served = async {
         loop {
             let mut connection = tokio::net::TcpStream::connect(node.admin).await.unwrap();
-            let request = b"GET /livez HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+            let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             let mut response = String::new();
             if tokio::io::AsyncWriteExt::write_all(&mut connection, request)
                 .await

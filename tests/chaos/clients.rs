@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use annals::client::{Client, ClientBuilder, Error, Offset, ReadLevel, Stored};
+use annals::client::{Client, ClientBuilder, Error, Interruption, Offset, ReadLevel, Stored};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, watch},
@@ -288,9 +288,11 @@ async fn appends(user: Arc<User>) -> Result<(), Error> {
 async fn follow(user: Arc<User>, level: ReadLevel) -> Result<(), Error> {
     let told = Arc::clone(&user.shared);
     let consumer = user.client.consumer().follow().level(level);
-    let consumer = consumer.on_interruption(move |error| {
-        let mut interruptions = told.interruptions.lock().expect(LOCK);
-        *interruptions.entry(error.to_string()).or_default() += 1;
+    let consumer = consumer.on_interruption(move |interruption| {
+        if let Interruption::Began(error) = interruption {
+            let mut interruptions = told.interruptions.lock().expect(LOCK);
+            *interruptions.entry(error.to_string()).or_default() += 1;
+        }
     });
     let mut chunks = consumer.build().ready_chunks(NOTED_TOGETHER);
     let mut end = user.shared.end.subscribe();

@@ -221,5 +221,34 @@ fn the_file_is_for_its_owner_alone_and_replaced_as_a_whole() {
         .expect("it is there")
         .map(|entry| entry.expect("it can be listed").file_name())
         .collect();
-    assert_eq!(names, ["contexts.toml"]);
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, ["contexts.toml", "contexts.toml.lock"], "no draft is left");
+}
+
+/// Ten that were added at the same time were three or four afterwards: each read the file, and wrote it without those of the others.
+#[test]
+fn whatever_is_changed_at_the_same_time_is_changed() {
+    let world = World::new();
+    world.run("context add gone --addr gone:1").done();
+    let started: Vec<_> = (0..10)
+        .map(|number| world.program(&format!("context add c{number} --addr a:{}", number + 1)))
+        .chain([
+            world.program("context remove gone"),
+            world.program("context use --none"),
+        ])
+        .map(Program::start)
+        .collect();
+    for child in started {
+        Ended::from(child.wait_with_output().expect("it can be waited for")).done();
+    }
+    let list = world.run("context list -o json").done();
+    let list: serde_json::Value = serde_json::from_str(list.text()).expect("it is JSON");
+    let all = list["contexts"].as_array().expect("it is a list");
+    let names: Vec<_> = all
+        .iter()
+        .filter_map(|context| context["name"].as_str())
+        .collect();
+    let wanted: Vec<_> = (0..10).map(|number| format!("c{number}")).collect();
+    assert_eq!(names, wanted);
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Ended, Program,
-    data::{files, store, wait_until_idle, write_node},
+    data::{files, note_committed, store, wait_until_idle, write_node},
 };
 
 fn node() -> TempDir {
@@ -174,6 +174,160 @@ fn a_dump_prints_all_before_the_damage_and_says_where_that_is() {
         "{}",
         dump.err
     );
+}
+
+/// Dumps of logs that had lost their first or their last segments ended with 0, as if that were all.
+#[test]
+fn what_is_missing_at_an_end_is_told_behind_all_that_is_there() {
+    let dump = |node: &TempDir, args: &str, out: &str, said: &str| {
+        let dump = storage(&format!("dump {args}"), node.path());
+        let ends_so = if said.is_empty() {
+            dump.err.is_empty()
+        } else {
+            dump.err.starts_with("error: fault in ")
+                && dump.err.contains(said)
+                && dump.err.contains("\nhint: ")
+        };
+        let code = if said.is_empty() { 0 } else { 9 };
+        assert_eq!((dump.code, dump.text()), (code, out), "{args}: {}", dump.err);
+        assert!(ends_so, "{args}: {}", dump.err);
+    };
+    let first = "beginning: the log begins with entry 1, and its first segments, with the entries up to 2, are missing";
+    let last = "entries up to 3 were committed here, and those behind 2 are gone";
+    let node_without = |firsts: &[u64]| {
+        let node = node();
+        note_committed(node.path());
+        for first in firsts {
+            fs::remove_file(store(node.path(), *first)).expect("it is there");
+        }
+        assert_eq!(
+            storage("verify", node.path()).code,
+            if firsts.is_empty() { 0 } else { 9 }
+        );
+        node
+    };
+    dump(&node_without(&[]), "", "a1\nb1\na2\nb2\na3\nb3\n", "");
+    let node = node_without(&[1]);
+    dump(&node, "", "a3\nb3\n", first);
+    dump(&node, "--count 1", "a3\n", first);
+    dump(&node, "--from 1", "a3\nb3\n", first);
+    // Who does not ask for what is missing is not told of it.
+    dump(&node, "--from 4", "a3\nb3\n", "");
+    let node = node_without(&[3]);
+    dump(&node, "", "a1\nb1\na2\nb2\n", last);
+    dump(&node, "--from 4", "", last);
+    dump(&node, "--count 4", "a1\nb1\na2\nb2\n", "");
+    dump(
+        &node_without(&[1, 3]),
+        "",
+        "",
+        "entries up to 3 were committed here, and no segment is left",
+    );
+    // Taken out by the node, to be repaired.
+    let node = super::storage::node();
+    let taken_out = store(node.path(), 3).with_extension("store.quarantined.1");
+    fs::rename(store(node.path(), 3), taken_out).expect("it is there");
+    dump(&node, "", "a1\nb1\na2\nb2\n", "entry 3 was damaged and taken out");
+}
+
+#[test]
+fn a_dump_of_a_log_that_is_gone_is_a_fault() {
+    let node = node();
+    fs::remove_dir_all(node.path().join("logs")).expect("it is there");
+    fs::write(node.path().join("begun"), "").expect("it can be written");
+    for verb in ["verify", "dump"] {
+        let told = storage(verb, node.path());
+        assert_eq!(
+            (told.code, told.out.is_empty()),
+            (9, verb == "dump"),
+            "{verb}: {}",
+            told.err
+        );
+    }
+}
+
+/// What may lie where a file of a data directory belongs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Instead {
+    Directory,
+    Fifo,
+    LinkToNowhere,
+    Nothing,
+}
+
+/// An index that was a directory ended `verify` with an internal error, and a FIFO would have been waited for to this day.
+#[test]
+fn whatever_lies_in_the_place_of_a_file_is_told_with_its_place_and_waits_for_nobody() {
+    let named = |number: u64, end: &str| format!("logs/default/{number:020}.{end}");
+    let log = |name: &str| format!("logs/default/{name}");
+    // With how an empty file ends `verify`.
+    let files = [
+        ("LOCK".to_owned(), 0),
+        ("begun".to_owned(), 0),
+        ("identity".to_owned(), 9),
+        (log("beginning"), 9),
+        (log("vote"), 9),
+        (log("committed"), 8),
+        (named(1, "index"), 8),
+        (named(1, "store"), 9),
+        (named(3, "store"), 9),
+        ("logs".to_owned(), 9),
+        (log(""), 9),
+    ];
+    for (name, code_of_nothing) in &files {
+        for instead in [
+            Instead::Directory,
+            Instead::Fifo,
+            Instead::LinkToNowhere,
+            Instead::Nothing,
+        ] {
+            let is_log = name == "logs" || name == "logs/default/";
+            if is_log && instead == Instead::Directory {
+                continue;
+            }
+            let node = node();
+            note_committed(node.path());
+            let path = node.path().join(name.trim_end_matches('/'));
+            if path.is_dir() {
+                fs::remove_dir_all(&path).expect("it is there");
+            } else if path.exists() {
+                fs::remove_file(&path).expect("it is there");
+            }
+            match instead {
+                Instead::Directory => fs::create_dir(&path).expect("it can be made"),
+                Instead::Fifo => {
+                    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+                    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+                        .expect("it can be made");
+                }
+                Instead::LinkToNowhere => {
+                    std::os::unix::fs::symlink("/nowhere/at/all", &path).expect("it can be made");
+                }
+                Instead::Nothing => fs::write(&path, "").expect("it can be made"),
+            }
+            let wanted = if instead == Instead::Nothing {
+                *code_of_nothing
+            } else {
+                9
+            };
+            let told = storage("verify", node.path());
+            let what = format!("{name}: {instead:?}: {}{}", told.text(), told.err);
+            assert_eq!(told.code, wanted, "{what}");
+            let names_it = told
+                .text()
+                .lines()
+                .any(|line| line.contains(&path.display().to_string()) && !line.starts_with("data"));
+            assert!(names_it || wanted == 0, "{what}");
+            for verb in ["inspect", "dump"] {
+                let told = storage(verb, node.path());
+                assert!(
+                    [0, 4, 9].contains(&told.code),
+                    "{verb} of {name}: {instead:?}: {}",
+                    told.err
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use annals::client::{Client, Offset, Reason};
+use annals::client::{Client, Offset, Reason, Refusal};
 use futures::future::join_all;
 
 use crate::{
@@ -33,6 +33,8 @@ async fn of_those_who_expect_the_same_offset_one_is_right() {
                 Err(error) => {
                     assert_eq!(error.reason(), Some(Reason::ConditionFailed), "{error}");
                     assert!(error.has_no_side_effects() && !error.is_retryable());
+                    let next = error.refusal().and_then(Refusal::next_offset);
+                    assert_eq!(next, Some(Offset(expected + 1)), "{error}");
                     refused += 1;
                 }
             }

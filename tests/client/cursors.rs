@@ -1,6 +1,7 @@
 //! Cursors: of two who hold one the newer goes on, and a consumer resumes where it was, whoever leads.
 
-use annals::client::{Client, HeldCursor, Offset, Reason};
+use annals::client::{Client, ErrorKind, HeldCursor, Offset, Reason};
+use futures::FutureExt;
 
 use crate::{
     passage::client_of,
@@ -98,9 +99,25 @@ async fn cursors_are_listed_by_name_and_who_holds_one_that_is_deleted_is_told() 
         assert_eq!(error.reason(), Some(Reason::UnknownCursor), "{error}");
         assert!(error.has_no_side_effects(), "{error:?}");
     }
-    let no_name = client.cursor("a/b").take().await.unwrap_err();
-    assert_eq!(no_name.reason(), Some(Reason::InvalidRequest), "{no_name}");
     node.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_is_no_name_of_a_cursor_is_refused_before_anybody_is_asked() {
+    // Nobody listens on port 1, and is waited for.
+    let client = Client::builder().address("127.0.0.1:1").build().unwrap();
+    let cursor = client.cursor("a/b");
+    let errors = [
+        cursor.take().now_or_never().map(Result::unwrap_err),
+        cursor.get().now_or_never().map(Result::unwrap_err),
+        cursor.commit(1_u64).now_or_never().map(Result::unwrap_err),
+        cursor.delete().now_or_never().map(Result::unwrap_err),
+    ];
+    for error in errors.map(|error| error.expect("nobody is waited for")) {
+        assert!(matches!(error.kind(), ErrorKind::NoCursorName(_)), "{error:?}");
+        assert!(error.to_string().contains("1 to 128 characters"), "{error}");
+        assert!(error.has_no_side_effects() && !error.is_retryable(), "{error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

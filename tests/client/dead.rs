@@ -6,7 +6,13 @@ use annals::{
     client::{Client, Error, ErrorKind},
     clock,
 };
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::net::TcpListener;
+
+use crate::support::node::{Place, TestNode, until};
 
 /// How long the calls here may take.
 const WITHIN: Duration = Duration::from_millis(1500);
@@ -62,14 +68,123 @@ async fn when_no_node_is_reached_the_error_names_each_and_why_within_the_deadlin
     let producer = client.producer().build();
     let ticket = producer.send("never").await.unwrap();
     assert_names_all(&ticket.await.unwrap_err(), &addresses, began);
-    // It stays so, without a wait.
-    assert_names_all(&producer.send("never").await.unwrap_err(), &addresses, began);
+    // It stays so, without a wait, and says that it is not about this record.
+    let again = producer.send("never").await.unwrap_err();
+    let ErrorKind::ProducerFailed { cause } = again.kind() else {
+        panic!("{again:?}")
+    };
+    assert_names_all(cause, &addresses, began);
+    assert!(again.has_no_side_effects() && !again.is_retryable(), "{again:?}");
     assert_names_all(&producer.close().await.unwrap_err(), &addresses, began);
 
     let began = clock::now();
     let mut consumer = client.consumer().follow().build();
     assert_names_all(&consumer.next().await.unwrap().unwrap_err(), &addresses, began);
     assert!(consumer.next().await.is_none(), "nothing comes behind an error");
+}
+
+/// What each kind of write is told, where it is to end soon.
+async fn write_errors(client: &Client) -> [Error; 4] {
+    let producer = client.producer().build();
+    let ticket = producer.send("a").await.unwrap();
+    [
+        client.append(["a"]).await.unwrap_err(),
+        client.append(["a"]).expected_offset(0).await.unwrap_err(),
+        client.trim(1_u64).await.unwrap_err(),
+        ticket.await.unwrap_err(),
+    ]
+}
+
+/// It was "no answer from 127.0.0.1:1", and that the records might be stored, where the connection had been refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_was_never_sent_it_is_known_that_it_was_not_done() {
+    let soon = |address: String| {
+        let client = Client::builder().address(address).only_these_addresses();
+        client.within(Duration::from_millis(300)).build().unwrap()
+    };
+    let assert_not_done = |error: Error, address: &str| {
+        let refused = format!("{address}: connection refused");
+        assert!(matches!(error.kind(), ErrorKind::NoNode { .. }), "{error:?}");
+        assert!(error.to_string().ends_with(&refused), "{error}");
+        assert!(error.has_no_side_effects() && error.is_retryable(), "{error:?}");
+    };
+    for error in write_errors(&soon("127.0.0.1:1".to_owned())).await {
+        assert_not_done(error, "127.0.0.1:1");
+    }
+
+    // Over a connection that was there before, which finds out only now that its node is gone.
+    let node = TestNode::start(&Place::real()).await;
+    let address = node.addresses.rpc.to_string();
+    let client = soon(address.clone());
+    client.connect().await.unwrap();
+    node.shut_down().await;
+    until("the connection to be lost", async || {
+        client.describe().await.is_err()
+    })
+    .await;
+    for error in write_errors(&client).await {
+        assert_not_done(error, &address);
+    }
+
+    // Who takes the connection and says nothing may have done it all; but a producer asks for the log first.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let [append, conditional, trim, ticket] = write_errors(&soon(address)).await;
+    assert!(!conditional.has_no_side_effects(), "{conditional:?}");
+    assert!(!trim.has_no_side_effects(), "{trim:?}");
+    assert!(
+        append.has_no_side_effects() && ticket.has_no_side_effects(),
+        "{ticket:?}"
+    );
+}
+
+/// A read that could have been answered was given up after two thirds of its time, when the next pause would not have fitted in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_reaches_nobody_is_not_given_up_before_its_time() {
+    let client = Client::builder()
+        .address("127.0.0.1:1")
+        .within(WITHIN)
+        .build()
+        .unwrap();
+    let producer = client.producer().build();
+    // All at once, each with its own time.
+    let calls: [BoxFuture<'_, Error>; 4] = [
+        async { client.describe().await.unwrap_err() }.boxed(),
+        async { client.append(["a"]).await.unwrap_err() }.boxed(),
+        async { client.append(["a"]).expected_offset(0).await.unwrap_err() }.boxed(),
+        async { producer.send("a").await.unwrap().await.unwrap_err() }.boxed(),
+    ];
+    let began = clock::now();
+    let times = calls.map(|call| call.map(|error| (clock::now() - began, error)));
+    for (took, error) in join_all(times).await {
+        assert!(took > WITHIN * 4 / 5 && took < 3 * WITHIN, "{took:?}: {error}");
+    }
+}
+
+/// It was "cannot connect: no connection in time", or nothing but a first try.
+#[tokio::test]
+async fn a_deadline_of_no_time_is_refused_where_it_is_given_or_by_the_first_call() {
+    let builder = || Client::builder().address("127.0.0.1:1");
+    let client = builder().build().unwrap();
+    let mut consumer = client.consumer().within(Duration::ZERO).build();
+    let producer = client.producer().within(Duration::ZERO).build();
+    let failed = producer.send("a").await.unwrap_err();
+    let ErrorKind::ProducerFailed { cause } = failed.kind() else {
+        panic!("{failed:?}")
+    };
+    let errors = [
+        builder().within(Duration::ZERO).build().unwrap_err(),
+        builder().connect_within(Duration::ZERO).build().unwrap_err(),
+        client.read(..).within(Duration::ZERO).await.unwrap_err(),
+        client.append(["a"]).within(Duration::ZERO).await.unwrap_err(),
+        consumer.next().await.unwrap().unwrap_err(),
+        cause.clone(),
+    ];
+    for error in errors {
+        assert!(matches!(error.kind(), ErrorKind::NoTime { .. }), "{error:?}");
+        assert!(error.to_string().contains("within is 0"), "{error}");
+        assert!(error.has_no_side_effects() && !error.is_retryable(), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals::client::{Client, ErrorKind, Offset, Producer};
+use annals::client::{Client, Error, ErrorKind, Offset, Producer, Reason};
 use futures::FutureExt;
 
 use crate::support::node::{Place, TestNode, in_time};
@@ -83,5 +83,69 @@ async fn a_producer_that_is_closed_has_sent_everything_and_takes_nothing_more() 
     let error = producer.send("f").await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Closed), "{error}");
     producer.flush().await.unwrap();
+    node.shut_down().await;
+}
+
+/// It ended the producer, whose later sends were told again of the record that was too large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_too_large_is_refused_alone_and_the_producer_goes_on() {
+    // It takes no more than 64 KiB at a time.
+    let node = TestNode::start(&Place::real()).await;
+    let client = Client::builder().address(node.addresses.rpc).build().unwrap();
+    let assert_too_large = |error: &Error| {
+        let ErrorKind::RecordTooLarge { bytes, bytes_max } = error.kind() else {
+            panic!("{error:?}")
+        };
+        assert_eq!((*bytes, *bytes_max), (70_008, 64 << 10), "{error}");
+        assert_eq!(error.reason(), Some(Reason::RecordTooLarge));
+        assert!(error.has_no_side_effects() && !error.is_retryable());
+    };
+    // Before anybody was asked what a node takes: among records that would not fit together either.
+    let producer = client.producer().build();
+    let mut tickets = Vec::new();
+    for number in 0..200_usize {
+        let bytes = if number == 77 { 70_000 } else { 1000 };
+        tickets.push(producer.send(vec![7; bytes]).await.unwrap());
+    }
+    let mut offsets = Vec::new();
+    for (number, ticket) in tickets.into_iter().enumerate() {
+        match in_time("an answer", ticket).await {
+            Ok(offset) => offsets.push(offset.get()),
+            Err(error) => {
+                assert_eq!(number, 77, "{error}");
+                assert_too_large(&error);
+            }
+        }
+    }
+    assert_eq!(offsets, (0..199).collect::<Vec<_>>());
+    // And from then on where it is sent.
+    assert_too_large(&producer.send(vec![7; 70_000]).await.unwrap_err());
+    assert_too_large(&producer.try_send(vec![7; 70_000]).unwrap_err());
+    assert_too_large(&producer.send_batch([vec![7; 70_000]]).await.unwrap_err());
+    assert_too_large(
+        &client
+            .append([vec![7; 70_000]])
+            .expected_offset(199)
+            .await
+            .unwrap_err(),
+    );
+    let next = producer.send("next").await.unwrap();
+    assert_eq!(next.await.unwrap(), Offset(199));
+    producer.close().await.unwrap();
+    node.shut_down().await;
+}
+
+/// A batch that turned out to be empty ended the producer, and with it what came behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_without_records_is_refused_alone_and_the_producer_goes_on() {
+    let node = TestNode::start(&Place::real()).await;
+    let client = Client::builder().address(node.addresses.rpc).build().unwrap();
+    let producer = client.producer().build();
+    let error = producer.send_batch([""; 0]).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoRecords), "{error:?}");
+    assert_eq!(error.reason(), Some(Reason::InvalidRequest));
+    assert!(error.has_no_side_effects() && !error.is_retryable());
+    let next = producer.send("next").await.unwrap();
+    assert_eq!(in_time("the next one", next).await.unwrap(), Offset(0));
     node.shut_down().await;
 }

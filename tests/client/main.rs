@@ -9,6 +9,7 @@ mod passage;
 
 mod appends;
 mod cursors;
+mod cut_off;
 mod dead;
 mod features;
 mod leaders;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use annals::{
     actors::replicator::faults::Cut,
-    client::{Client, Offset, Page, Position, ReadLevel, Reason, Record},
+    client::{Client, ErrorKind, Offset, Page, Position, ReadLevel, Reason, Record, Refusal},
 };
 
 use crate::{
@@ -192,6 +192,47 @@ async fn what_is_read_is_what_was_appended() {
     assert_eq!(values(client.read(..).bytes_max(10).await.unwrap()), [1]);
     let error = client.read(9..).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::OffsetOutOfRange));
+    let readable = error.refusal().and_then(Refusal::readable);
+    assert_eq!(readable, Some(Offset(0)..Offset(3)));
     assert!(!error.is_retryable() && error.has_no_side_effects());
     node.shut_down().await;
+}
+
+/// It was "no node could be reached", which sent people to look for a node that is down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_that_no_node_has_is_told_as_that_with_how_far_they_are_and_waited_for_until_then() {
+    let cluster = Cluster::found(3).await;
+    let soon = Duration::from_millis(2500);
+    let all = client_of(&cluster).within(soon).build().unwrap();
+    let one = client_of(&cluster).only_these_addresses();
+    let one = one.within(soon).build().unwrap();
+    all.append(["a", "b"]).await.unwrap();
+    for client in [all, one] {
+        let mut consumer = client.consumer().min_offset(99_u64).build();
+        let errors = [
+            client.read(..).min_offset(99_u64).await.unwrap_err(),
+            in_time("its end", consumer.next()).await.unwrap().unwrap_err(),
+        ];
+        for error in errors {
+            let ErrorKind::AheadOfAll {
+                min_offset,
+                high_watermark,
+                address,
+            } = error.kind()
+            else {
+                panic!("{error:?}")
+            };
+            assert_eq!((*min_offset, *high_watermark), (99, 2), "{error}");
+            assert!(cluster.addresses().iter().any(|of| of.to_string() == *address));
+            assert!(error.is_retryable() && error.has_no_side_effects(), "{error:?}");
+        }
+    }
+    // What comes in time is waited for.
+    let client = client_of(&cluster).build().unwrap();
+    let waits = tokio::spawn(client.read(..).min_offset(3_u64).into_future());
+    let appends = client_of(&cluster).build().unwrap();
+    appends.append(["c"]).await.unwrap();
+    let page = in_time("what it waits for", waits).await.unwrap().unwrap();
+    assert_eq!(page.records.len(), 3);
+    cluster.stop().await;
 }

@@ -2,13 +2,10 @@
 
 use std::{
     future::ready,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
-use annals::client::{Client, Position, ReadLevel};
+use annals::client::{Client, Interruption, Position, ReadLevel};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::{
@@ -89,15 +86,13 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
     let mut cluster = Cluster::found(3).await;
     let client = client_of(&cluster).build().unwrap();
     client.append(["a"]).await.unwrap();
-    let interruptions = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&interruptions);
+    let interruptions = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&interruptions);
     let mut consumer = client
         .consumer()
         .follow()
         .within(std::time::Duration::from_secs(1))
-        .on_interruption(move |_| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        })
+        .on_interruption(move |interruption| into.lock().unwrap().push(interruption.clone()))
         .build();
     assert_eq!(
         in_time("a record", consumer.next())
@@ -112,7 +107,7 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
     }
     until("it to notice", || {
         let waits = consumer.next().now_or_never().is_none();
-        ready(waits && interruptions.load(Ordering::Relaxed) > 0)
+        ready(waits && !interruptions.lock().unwrap().is_empty())
     })
     .await;
     // For longer than it would wait for the first answer.
@@ -125,5 +120,13 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
     client.append(["b"]).await.unwrap();
     let record = in_time("the next record", StreamExt::next(&mut consumer)).await;
     assert_eq!(record.unwrap().unwrap().value(), "b");
+    // It is not told of each try, of which there were many; but of the three deaths there may be one each.
+    let told = interruptions.lock().unwrap().clone();
+    let began = |told: &Interruption| matches!(told, Interruption::Began(_));
+    let ended = |told: &Interruption| matches!(told, Interruption::Ended { .. });
+    assert!((2..=6).contains(&told.len()), "{told:?}");
+    for pair in told.chunks(2) {
+        assert!(began(&pair[0]) && pair.get(1).is_some_and(ended), "{told:?}");
+    }
     cluster.stop().await;
 }

@@ -6,7 +6,7 @@ use annals::{
     actors::replicator::faults::Cut,
     consensus::links::Lane,
     proto::{
-        annals::v1::{ProduceRequest, Record, RecordSet},
+        annals::v1::{ConsumeRequest, ProduceRequest, ReadLevel, Record, RecordSet},
         log::v1::{GetServersRequest, log_client::LogClient},
     },
     types::NodeId,
@@ -268,5 +268,34 @@ async fn a_follower_whose_link_broke_while_nothing_was_on_its_way_forwards_the_n
         stores_at(&cluster, follower).await;
     }
     assert_eq!(cluster.until_led().await, leader, "another one leads");
+    cluster.stop().await;
+}
+
+/// It was five seconds, for as long as the old leader was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_leader_is_gone_answers_a_linearizable_read_as_soon_as_it_knows_that() {
+    let cluster = Cluster::found(3).await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    cluster.isolate(leader, Cut::Hang);
+    let parted = cluster.recorder.now();
+    // It believes in that leader still, and asks it.
+    let mut client = cluster.node(follower).client();
+    let request = ConsumeRequest {
+        read_level: ReadLevel::Linearizable.into(),
+        ..Default::default()
+    };
+    let answer = in_time("an answer", client.consume(request)).await;
+    let waited = cluster.recorder.now().since(parted);
+    println!("{answer:?} after {waited:?}");
+    assert!(
+        waited < 4 * TIMING.election_timeout,
+        "{answer:?} after {waited:?}"
+    );
+    until("it to read under the next leader", async || {
+        cluster.linearizable_read(follower).await.is_ok()
+    })
+    .await;
+    cluster.faults.heal_all();
     cluster.stop().await;
 }

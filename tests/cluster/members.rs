@@ -5,14 +5,15 @@ use std::sync::Arc;
 use annals::{
     actors::{
         committer::ProposeError,
-        membership::Leave,
+        membership::{Leave, Presence},
         raft::{ChangeFailed, ChangeMember, MemberChange},
         replicator::faults::Cut,
         supervision::Reply,
     },
     consensus::types::Member,
     proto::annals::v1::{
-        AddServerRequest, GetClusterRequest, NodeRef, cluster_service_client::ClusterServiceClient,
+        AddServerRequest, GetClusterRequest, LeaveRequest, NodeRef,
+        cluster_service_client::ClusterServiceClient,
     },
     storage::{
         entry::{Entry, Payload},
@@ -86,9 +87,31 @@ async fn one_node_grows_to_three_and_to_five_and_shrinks_to_one_under_load() {
 
 /// For good.
 async fn leave(cluster: &Cluster, gone: usize) {
+    let mut client = cluster.node(gone).cluster_client();
+    let left = in_time("the node to leave", client.leave(LeaveRequest::default()));
+    left.await.unwrap();
+}
+
+/// The bug: a word in gossip was enough to remove a member, and whoever has its key can say that of anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_by_gossip_alone_is_a_voter_still() {
+    let mut cluster = Cluster::found_at(places(4), 3).await;
+    let leader = cluster.until_led().await;
+    let gone = cluster.follower(leader);
     let (reply, left) = Reply::channel();
     assert!(cluster.node(gone).refs.membership.post(Leave { reply }).is_ok());
     in_time("the node to leave", left).await.unwrap();
+    until("the leader to hear of it", async || {
+        let table = cluster.node(leader).refs.directory.table();
+        table
+            .get(cluster.id(gone))
+            .is_some_and(|peer| peer.presence == Presence::Left)
+    })
+    .await;
+    // By the time that another one votes, the leader has looked at all of them many times.
+    cluster.start(3, Port::Other).await;
+    until_voters(&cluster, &[0, 1, 2, 3]).await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

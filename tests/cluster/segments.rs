@@ -17,9 +17,12 @@ use futures::future::join_all;
 
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
-    load::reason_of,
+    load::{Kinds, Load, reason_of},
     node::{in_time, until},
 };
+
+/// Batches of a megabyte, so that all clients are at work.
+const LARGE_AT_WORK: u64 = 6;
 
 /// Segments so small that there are many of them soon.
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -351,4 +354,42 @@ fn damage_where_frames_are(path: &Path) {
     let position = end / 2;
     file.write_all_at(&[bytes[position] ^ 1], position as u64)
         .expect("it can be written");
+}
+
+/// Three records are a batch that is a little larger than a segment: with its header it fits into none.
+fn segments_of_a_batch(options: &mut NodeOptions) {
+    options.net.batch_bytes_max = 1 << 20;
+    options.net.admission_bytes = 32 << 20;
+    options.log.segment_bytes = 1 << 20;
+}
+
+/// Configurations have four batches in a segment at least; a log that was told otherwise, as by who builds a node in a program, stores them all
+/// the same: an entry that is larger than a segment goes into one of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_fit_into_no_segment_are_stored_and_outlive_the_leader() {
+    let mut cluster = Cluster::found_with(3, segments_of_a_batch).await;
+    let kinds = Kinds {
+        unary: 1,
+        unary_stamped: 1,
+        tails: 1,
+        readers: 1,
+        lease_readers: 0,
+        record_bytes: (1 << 20) / 3 - 16,
+        ..Kinds::of_a_cluster()
+    };
+    let load = Load::begin_on(&cluster.nodes, &cluster.recorder, kinds);
+    load.progresses(LARGE_AT_WORK).await;
+    let leader = cluster.until_led().await;
+    cluster.kill(leader).await;
+    load.progresses(LARGE_AT_WORK).await;
+    cluster.start(leader, Port::Same).await;
+    load.progresses(LARGE_AT_WORK).await;
+    let stored = stores(&cluster.place(leader).log_directory()).len();
+    assert!(
+        stored as u64 > LARGE_AT_WORK,
+        "{stored} segments: they hold more than a batch"
+    );
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
 }

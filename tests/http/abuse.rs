@@ -19,7 +19,7 @@ async fn started(adjust: impl FnOnce(&mut NodeOptions)) -> TestNode {
 async fn who_does_not_finish_a_head_or_says_nothing_more_is_let_go() {
     let node = started(|options| options.net.keepalive_interval = SOON).await;
     let rpc = node.addresses.rpc;
-    for words in ["G", "GET /v1/records HTTP/1.1\r\nhost: annals\r\nx"] {
+    for words in ["G", "GET /v1/records HTTP/1.1\r\nhost: localhost\r\nx"] {
         let mut slow = Talk::with(rpc).await;
         slow.say(words).await;
         // Its head is not there, and so there may be an answer or none; then the end.
@@ -39,6 +39,28 @@ async fn who_does_not_finish_a_head_or_says_nothing_more_is_let_go() {
     node.shut_down().await;
 }
 
+/// The story: 64 connections with half a head each, and no probe was answered any more, for as long as they liked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_finish_a_head_keeps_no_probe_out() {
+    let node = started(|options| options.net.keepalive_interval = SOON).await;
+    let admin = node.addresses.admin;
+    let mut slow = Talk::with(admin).await;
+    slow.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nx").await;
+    drop(slow.try_head().await);
+    assert!(slow.is_closed().await);
+    let mut idle = Talk::with(admin).await;
+    for _ in 0..2 {
+        idle.ask("GET", "/livez", "", "").await;
+        assert_eq!(
+            idle.answer().await.status(),
+            200,
+            "a connection serves more than one request"
+        );
+    }
+    assert!(idle.is_closed().await, "it said nothing more");
+    node.shut_down().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_too_large_is_refused_and_is_the_last() {
     let node = started(|_| ()).await;
@@ -48,7 +70,7 @@ async fn a_head_that_is_too_large_is_refused_and_is_the_last() {
     for headers in [long, many] {
         let mut talk = Talk::with(rpc).await;
         talk.say(format!(
-            "GET /v1/records HTTP/1.1\r\nhost: annals\r\n{headers}\r\n"
+            "GET /v1/records HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"
         ))
         .await;
         assert_eq!(talk.answer().await.status(), 431);
@@ -64,7 +86,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     for length in ["content-length: 10", "transfer-encoding: chunked"] {
         let mut slow = Talk::with(rpc).await;
         slow.say(format!(
-            "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n{length}\r\n\r\n5\r\n"
+            "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n{length}\r\n\r\n5\r\n"
         ))
         .await;
         let answer = slow.answer().await;
@@ -83,7 +105,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let node = started(|_| ()).await;
     let rpc = node.addresses.rpc;
-    let head = "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n";
+    let head = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n";
     let mut liar = Talk::with(rpc).await;
     // Nothing of it follows, so an answer means that nothing was waited for.
     liar.say(format!("{head}content-length: 1073741824\r\n\r\n"))
@@ -113,7 +135,7 @@ async fn requests_that_come_at_once_are_answered_one_after_the_other() {
     let request = |text: &str| {
         let length = text.len();
         format!(
-            "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
+            "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
         )
     };
     let all: String = (0..20)
@@ -131,7 +153,7 @@ async fn requests_that_come_at_once_are_answered_one_after_the_other() {
 async fn a_request_whose_length_can_be_read_in_two_ways_is_refused_or_the_last() {
     let node = started(|_| ()).await;
     let rpc = node.addresses.rpc;
-    let head = "POST /v1/records HTTP/1.1\r\nhost: annals\r\ncontent-type: text/plain\r\n";
+    let head = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n";
     let hidden = format!("{head}content-length: 6\r\n\r\nhidden");
     for lengths in [
         "content-length: 3\r\ntransfer-encoding: chunked\r\n",
@@ -171,6 +193,27 @@ async fn a_request_whose_length_can_be_read_in_two_ways_is_refused_or_the_last()
         .map(|record| &record["text"])
         .collect();
     assert_eq!(texts, ["one", "one"]);
+    node.shut_down().await;
+}
+
+/// The story: any request in chunks was the last of its connection, because of those that have a length too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_chunks_come_one_after_the_other_on_a_connection() {
+    let node = started(|_| ()).await;
+    let mut talk = Talk::with(node.addresses.rpc).await;
+    for offset in 0..3 {
+        talk.say("POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        talk.say("3\r\none\r\n2;x=y\r\n, \r\n3\r\ntwo\r\n0\r\ntrailer: t\r\n\r\n")
+            .await;
+        let answer = talk.answer().await;
+        assert_eq!(answer.json()["first_offset"], offset, "{}", answer.text());
+        assert_eq!(answer.head.header("connection"), None);
+    }
+    let read = get(node.addresses.rpc, "/v1/records?offset=2&encoding=text")
+        .await
+        .json();
+    assert_eq!(read["records"][0]["text"], "one, two");
     node.shut_down().await;
 }
 

@@ -11,6 +11,8 @@ mod support;
 mod abuse;
 mod book;
 mod cluster;
+mod early;
+mod hosts;
 mod records;
 mod reflection;
 mod refusals;

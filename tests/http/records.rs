@@ -105,6 +105,35 @@ async fn a_batch_comes_as_json_lines_or_bytes_and_is_read_as_either() {
     node.shut_down().await;
 }
 
+/// The story: `?key=%FF` was stored as U+FFFD.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_the_query_is_stored_byte_by_byte_and_what_should_be_text_is_refused() {
+    let node = TestNode::start(&Place::real()).await;
+    let rpc = node.addresses.rpc;
+    let stored = ask(rpc, "POST", "/v1/records?key=%FF%00", BYTES, "a").await;
+    assert_eq!(stored.status(), 200, "{}", stored.text());
+    for (path, expected) in [
+        (
+            "/v1/records?log=%FF",
+            "the parameter log is not UTF-8 at its byte 0",
+        ),
+        ("/v1/records?key=100%", "a % at its byte 7"),
+    ] {
+        let refused = ask(rpc, "POST", path, BYTES, "a").await;
+        assert_eq!(
+            (refused.status(), refused.reason().as_str()),
+            (400, "INVALID_REQUEST")
+        );
+        assert!(refused.text().contains(expected), "{}", refused.text());
+    }
+    let read = get(rpc, "/v1/records?encoding=text").await.json();
+    assert_eq!(
+        (&read["next_offset"], &read["records"][0]["key"]),
+        (&json!(1), &json!("/wA="))
+    );
+    node.shut_down().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_batch_with_a_mistake_nothing_is_stored() {
     let node = TestNode::start(&Place::real()).await;
@@ -254,5 +283,66 @@ async fn who_waits_hears_of_a_record_as_it_comes_and_of_nothing_when_none_does()
     assert_eq!(texts(&later.answer().await), ["1"]);
     let refused = get(rpc, "/v1/records?wait=2m").await;
     assert_eq!(refused.status(), 400);
+    node.shut_down().await;
+}
+
+/// As `curl -I` asks, or whoever watches whether somebody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_is_what_a_get_would_be_answered_without_its_body() {
+    let node = TestNode::start_with(&Place::real(), |options| options.net.consumers_max = 1).await;
+    let rpc = node.addresses.rpc;
+    post(rpc, "/v1/records", &json!({ "records": [{ "text": "a" }] })).await;
+    let mut talk = Talk::with(rpc).await;
+    for path in [
+        "/v1/records",
+        "/?offset=0",
+        "/openapi.json",
+        "/v1/records?offset=9",
+        "/v1/tail",
+        "/v1/tail",
+    ] {
+        // On one connection: a body would be taken for the next answer.
+        talk.ask("HEAD", path, "", "").await;
+        let head = talk.head().await;
+        if path == "/v1/tail" {
+            assert_eq!(
+                (head.status, head.header("content-type")),
+                (200, Some("text/event-stream"))
+            );
+            continue;
+        }
+        let whole = get(rpc, path).await;
+        assert_eq!(head.status, whole.status(), "{path}");
+        for name in ["content-type", "content-length", "annals-next-offset"] {
+            assert_eq!(head.header(name), whole.head.header(name), "{path} {name}");
+        }
+    }
+    talk.ask("GET", "/v1/records", "", "").await;
+    assert_eq!(talk.answer().await.json()["next_offset"], 1);
+    node.shut_down().await;
+}
+
+/// The story: `curl -X POST -H 'content-type: text/plain'`, with its data forgotten, stored an empty record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_record_is_stored_where_it_is_sent_and_not_where_there_is_no_body() {
+    let node = TestNode::start(&Place::real()).await;
+    let rpc = node.addresses.rpc;
+    let mut talk = Talk::with(rpc).await;
+    talk.say("POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\r\n")
+        .await;
+    let answer = talk.answer().await;
+    assert_eq!(
+        (answer.status(), answer.reason().as_str()),
+        (400, "INVALID_REQUEST")
+    );
+    assert!(answer.text().contains("content-length 0"), "{}", answer.text());
+    assert_eq!(
+        ask(rpc, "POST", "/v1/records", BYTES, "").await.json()["first_offset"],
+        0
+    );
+    let chunked = "POST /v1/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    talk.say(chunked).await;
+    assert_eq!(talk.answer().await.json()["first_offset"], 1);
+    assert_eq!(all(rpc).await, ["", ""]);
     node.shut_down().await;
 }

@@ -28,7 +28,7 @@ async fn who_asks_for_nothing_that_is_there_hears_what_there_is() {
     for verb in ["DELETE", "PUT", "OPTIONS"] {
         let answer = ask(rpc, verb, "/v1/records", "", "").await;
         assert_eq!((answer.status(), answer.reason().as_str()), (405, "WRONG_METHOD"));
-        assert_eq!(answer.head.header("allow"), Some("POST, GET"));
+        assert_eq!(answer.head.header("allow"), Some("POST, GET, HEAD"));
         assert_eq!(answer.head.header("access-control-allow-origin"), None);
     }
     // A path of gRPC is none of HTTP's.
@@ -85,6 +85,61 @@ async fn a_refusal_has_the_status_the_reason_and_what_belongs_to_it() {
         (413, "RECORD_TOO_LARGE")
     );
     assert_eq!(answer.json()["error"]["bytes_max"], 64 << 10);
+    node.shut_down().await;
+}
+
+/// The story: a body of gzip was stored as it was, and read by nobody who did not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_no_known_type_or_is_coded_is_refused_with_what_would_be_taken() {
+    let node = TestNode::start(&Place::real()).await;
+    let rpc = node.addresses.rpc;
+    let coded = "content-type: text/plain\r\ncontent-encoding: gzip\r\n";
+    for (verb, path, headers, reason, (name, taken)) in [
+        (
+            "POST",
+            "/v1/records",
+            coded,
+            "CONTENT_IS_ENCODED",
+            ("accept-encoding", "identity"),
+        ),
+        (
+            "POST",
+            "/",
+            coded,
+            "CONTENT_IS_ENCODED",
+            ("accept-encoding", "identity"),
+        ),
+        (
+            "GET",
+            "/",
+            coded,
+            "CONTENT_IS_ENCODED",
+            ("accept-encoding", "identity"),
+        ),
+        (
+            "POST",
+            "/v1/records",
+            "content-type: text/html\r\n",
+            "UNKNOWN_CONTENT_TYPE",
+            (
+                "accept",
+                "application/json, application/x-ndjson, application/octet-stream, text/plain",
+            ),
+        ),
+    ] {
+        let answer = ask(rpc, verb, path, headers, "\u{1f}\u{8b}").await;
+        assert_eq!(
+            (answer.status(), answer.reason().as_str()),
+            (415, reason),
+            "{verb} {path}"
+        );
+        assert_eq!(answer.head.header(name), Some(taken), "{verb} {path}");
+    }
+    let plain = "content-type: text/plain\r\ncontent-encoding: identity\r\n";
+    assert_eq!(
+        ask(rpc, "POST", "/v1/records", plain, "a").await.json()["first_offset"],
+        0
+    );
     node.shut_down().await;
 }
 

@@ -105,6 +105,9 @@ async fn what_is_no_grpc_reaches_the_routes_over_http_2_and_is_refused_as_they_d
     assert!(names.contains(&"annals-node-id".to_owned()), "{names:?}");
     let (status, _, body) = over_http2(channel.clone(), "GET", "/v1/records?encoding=text", "").await;
     assert!(status == 200 && body.contains(r#""text":"b""#), "{body}");
+    let (status, names, body) = over_http2(channel.clone(), "HEAD", "/openapi.json", "").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert!(names.contains(&"content-length".to_owned()), "{names:?}");
     let (status, _, body) = over_http2(channel.clone(), "POST", "/log.v1.Log/Produce", "{}").await;
     assert!(status == 404 && body.contains("NO_SUCH_ROUTE"), "{body}");
     let (status, names, _) = over_http2(channel, "DELETE", "/", "").await;

@@ -1,6 +1,9 @@
 //! `annals init`: what it makes works at once, by the lines that it prints, and lets nobody else in.
 
-use std::net::{TcpListener, UdpSocket};
+use std::{
+    net::{TcpListener, UdpSocket},
+    path::PathBuf,
+};
 
 use crate::support::{Line, Node, annals, lines_to_paste};
 
@@ -8,14 +11,14 @@ use crate::support::{Line, Node, annals, lines_to_paste};
 const REFUSED: i32 = 5;
 
 /// What was made, in a directory of the test's own.
-struct Made {
+pub struct Made {
     printed: String,
     directory: tempfile::TempDir,
 }
 
 impl Made {
     /// Of `annals init` with these arguments, at ports that are free.
-    fn new(nodes: u16, args: &[&str]) -> Self {
+    pub fn new(nodes: u16, args: &[&str]) -> Self {
         let above = tempfile::tempdir().expect("there is room for a directory");
         let port = free_ports(nodes).to_string();
         let line = annals().arg("init").arg(above.path().join("secured"));
@@ -37,6 +40,32 @@ impl Made {
         let nodes: Vec<_> = lines.iter().map(start).collect();
         nodes.iter().for_each(Node::wait_until_ready);
         nodes
+    }
+
+    /// Where all of it is.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("secured")
+    }
+
+    /// Three nodes, ready, that say all that they can.
+    pub fn talkative(&self) -> Vec<Node> {
+        let nodes: Vec<_> = (0..3).map(|number| self.begin_talkative(number)).collect();
+        nodes.iter().for_each(Node::wait_until_ready);
+        nodes
+    }
+
+    /// One of them.
+    pub fn talkative_one(&self, number: usize) -> Node {
+        let node = self.begin_talkative(number);
+        node.wait_until_ready();
+        node
+    }
+
+    fn begin_talkative(&self, number: usize) -> Node {
+        let line = self.lines("Start the nodes, each in a terminal of its own, in any order:")[number];
+        Node::listening(shell(&format!(
+            "export ANNALS__TELEMETRY__LOG_LEVEL=trace\nexec {line}"
+        )))
     }
 
     fn as_app(&self) -> Vec<&str> {

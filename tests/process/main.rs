@@ -5,6 +5,7 @@ mod support;
 
 mod agent;
 mod cluster;
+mod cursors;
 mod dev;
 mod examples;
 mod gossip_keys;
@@ -15,4 +16,6 @@ mod kill;
 mod limits;
 mod other_log;
 mod pipes;
+mod secrets;
 mod top;
+mod wrong_port;

@@ -3,7 +3,14 @@
 use std::sync::Arc;
 
 use annals::{
-    certs::Terms, config::PolicyFiles, net::authorization::Authorization, node::NodePolicy,
+    certs::Terms,
+    config::PolicyFiles,
+    net::authorization::Authorization,
+    node::NodePolicy,
+    proto::annals::v1::{
+        CommitCursorRequest, ListCursorsRequest, TakeCursorRequest,
+        cursor_service_client::CursorServiceClient,
+    },
     types::TimestampMs,
 };
 use rustls::AlertDescription;
@@ -14,13 +21,13 @@ use tonic::{
 
 use crate::{
     appending::{APPENDER, Appender},
-    raw::{Outcome, call},
-    roles::{ROLES, ROUTE_ROWS, ROWS, Role, SAMPLE, served},
+    raw::{Outcome, call, outcome_of},
+    roles::{CURSOR_ROWS, ROLES, ROUTE_ROWS, ROWS, Role, SAMPLE, served},
     routes::{self, Comes},
     speaking::{Heard, PEER, Speaker, by_another_tool, signed_at},
     support::{
         certs::{Cluster, DAY, Pair, ago, client, node},
-        node::{Place, TestNode},
+        node::{Place, TestNode, in_time},
         tls::{CLUSTER, Credentials, believing, calling_as, connect},
     },
 };
@@ -208,6 +215,60 @@ async fn nobody_is_let_in_who_should_not_be_and_everybody_who_should_is() {
         calls,
         (6 + ROLES.len()) * (everything + ROUTE_ROWS.len()) + 2 * (served().len() + ROUTE_ROWS.len())
     );
+    stage.node.shut_down().await;
+}
+
+/// The bug: whoever could consume could take the cursor of everybody else, and make so many that nobody got one any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_is_taken_and_committed_to_by_those_alone_who_may_have_that_one() {
+    let stage = Stage::new().await;
+    let mut wrong = Vec::new();
+    for role in ROLES {
+        let comes = Comes::Encrypted(Some(pair_of(&stage.credentials, role)));
+        let mut client = CursorServiceClient::new(stage.channel(&comes));
+        for (name, allowed) in CURSOR_ROWS {
+            let (log, name) = (String::new(), name.to_owned());
+            let take = TakeCursorRequest {
+                log,
+                name: name.clone(),
+            };
+            let taken = in_time("an answer", client.take(take)).await.map(drop);
+            let commit = CommitCursorRequest {
+                name: name.clone(),
+                ..CommitCursorRequest::default()
+            };
+            // Of one that was taken this is fenced, which is no denial.
+            let committed = in_time("an answer", client.commit(commit)).await.map(drop);
+            let expected = match allowed.contains(&role) {
+                true => Outcome::LetIn,
+                false => Outcome::Denied,
+            };
+            for (what, answer) in [("take", taken), ("commit", committed)] {
+                let outcome = answer.map_or_else(|status| outcome_of(&status), |()| Outcome::LetIn);
+                if outcome != expected {
+                    wrong.push(format!("{role:?} {what} {name}: {outcome:?}"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    let comes = Comes::Encrypted(Some(pair_of(&stage.credentials, Role::Consumer)));
+    let mut client = CursorServiceClient::new(stage.channel(&comes));
+    let take = TakeCursorRequest {
+        name: "orders".to_owned(),
+        ..TakeCursorRequest::default()
+    };
+    let denied = in_time("an answer", client.take(take)).await.unwrap_err();
+    let missing = "does not allow annals://annals/client/billing to consume on cursor/orders";
+    assert!(denied.message().contains(missing), "{denied}");
+    let told = stage.node.lines.beginning("audit");
+    let line =
+        "object=cursor/orders action=consume verdict=denied rule=- method=/annals.v1.CursorService/Take";
+    assert!(told.iter().any(|told| told.contains(line)), "{told:#?}");
+    let listed = in_time("a list", client.list(ListCursorsRequest::default())).await;
+    let cursors = listed.unwrap().into_inner().cursors;
+    let names: Vec<_> = cursors.iter().map(|cursor| cursor.name.as_str()).collect();
+    assert_eq!(names, ["billing"], "who is denied makes none");
     stage.node.shut_down().await;
 }
 

@@ -80,7 +80,7 @@ async fn try_call(channel: &Channel, path: &str) -> Result<(), Status> {
     grpc.streaming(Request::new(messages), path, Raw).await.map(drop)
 }
 
-fn outcome_of(status: &Status) -> Outcome {
+pub fn outcome_of(status: &Status) -> Outcome {
     let reason = status.get_details_error_info().map(|info| info.reason);
     match (status.code(), reason.as_deref()) {
         (Code::PermissionDenied, Some("ACL_DENIED")) => Outcome::Denied,

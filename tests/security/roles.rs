@@ -96,6 +96,14 @@ pub const ROUTE_ROWS: [(&str, &[Role]); 7] = [
     ("GET /openapi.json", &[Operator]),
 ];
 
+/// Who may take which cursor and commit to it, where it is in the message that it is named.
+pub const CURSOR_ROWS: [(&str, &[Role]); 4] = [
+    ("billing", &[Consumer]),
+    ("billing-2", &[]),
+    ("bill", &[]),
+    ("orders", &[]),
+];
+
 pub const SAMPLE: &str = include_str!("../../config/acl/policy.csv");
 
 /// The path of every method in the descriptors that are served.

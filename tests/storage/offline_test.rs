@@ -2,6 +2,7 @@
 //! start would say.
 
 use std::{
+    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
@@ -416,8 +417,24 @@ fn frames_are_shown_from_anywhere_and_end_at_damage() {
         "{error:?}"
     );
     whole.fs().remove(&whole.store(0)).unwrap();
+    for start in [
+        Start::Earliest,
+        Start::Offset(Offset(0)),
+        Start::LogIndex(LogIndex(1)),
+    ] {
+        let (frames, error) = walked(whole.fs(), start);
+        assert!(matches!(error, Some(FramesError::Missing(_))), "{error:?}");
+        assert_eq!(frames[0].header.log_index, LogIndex(10), "what is there is shown");
+    }
+    // What was trimmed is not missing.
+    whole.fs().restore(&whole.before);
+    let (mut log, _) = open(whole.fs(), options()).unwrap();
+    log.trim(Offset(4)).unwrap();
+    drop(log);
     let (_, error) = walked(whole.fs(), Start::Offset(Offset(0)));
     assert!(matches!(error, Some(FramesError::Before { .. })), "{error:?}");
+    let (frames, error) = walked(whole.fs(), Start::Earliest);
+    assert_eq!((frames[0].header.log_index, error.is_none()), (LogIndex(7), true));
 }
 
 #[test]
@@ -457,4 +474,71 @@ fn a_summary_says_where_each_segment_ends_and_what_was_promised() {
     let summary = summarize(&read_only(whole.fs()), directory()).unwrap();
     assert_eq!(summary.segments[1].state, SegmentState::Damaged);
     assert_eq!(summary.segments[0].next_offset, None);
+}
+
+/// A disk that does not let one of its files be read.
+#[derive(Debug)]
+struct Unreadable {
+    disk: SimFileSystem,
+    path: PathBuf,
+}
+
+impl FileSystem for Unreadable {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn annals::storage::fs::File>> {
+        if path == self.path {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.disk.open(path, mode)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(directory)
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(directory)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.disk.sync_dir(directory)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(directory)
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_and_all_others_are_looked_at() {
+    let whole = Whole::new(File::Growing);
+    let log = directory();
+    let index = log.join("00000000000000000001.index");
+    let beside = ["vote", "committed", "beginning"].map(|name| log.join(name));
+    let stores = (0..3).map(|number| whole.store(number));
+    for path in beside.into_iter().chain(stores).chain([index]) {
+        let disk = whole.fs().clone();
+        let disk = ReadOnly::new(Arc::new(Unreadable {
+            disk,
+            path: path.clone(),
+        }));
+        let found = verify(&disk, log, Some(CLUSTER), &mut |_| ()).unwrap();
+        let told: Vec<_> = faults(&found)
+            .iter()
+            .map(|fault| (&fault.path, fault.what.as_str()))
+            .collect();
+        assert_eq!(told, [(&path, "it cannot be read: permission denied")]);
+        assert_eq!(found.segments, 3);
+        let summary = summarize(&disk, log).unwrap();
+        let is_looked_at = !path.ends_with("00000000000000000001.index");
+        let is_told = summary.findings.iter().any(|finding| finding.path == path);
+        assert_eq!(is_told, is_looked_at, "{}", path.display());
+    }
 }

@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     pub(crate) async fn ask(&mut self, verb: &str, path: &str, headers: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head = format!(
-            "{verb} {path} HTTP/1.1\r\nhost: annals\r\n{headers}content-length: {}\r\n\r\n",
+            "{verb} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         self.say([head.as_bytes(), body].concat()).await;

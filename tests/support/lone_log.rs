@@ -72,6 +72,7 @@ impl LoneLog {
                 prezero_bytes_per_second: 0,
             },
             cluster_id: cluster_receiver,
+            data_dir: None,
             free_bytes_min: 0,
             view: view.clone(),
             board: ConditionBoard::new(),

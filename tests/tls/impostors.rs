@@ -63,6 +63,25 @@ async fn secured() -> (Cluster, Arc<Credentials>) {
     (cluster, credentials)
 }
 
+/// The same, one of which is down; the leader, that one, and somebody with its certificate who has a connection with the leader.
+async fn one_is_down() -> (Cluster, usize, usize, Peer) {
+    let (mut cluster, credentials) = secured().await;
+    let leader = cluster.until_led().await;
+    let gone = cluster.follower(leader);
+    cluster.kill(gone).await;
+    let caller = Peer::certified_as(cluster.name(gone), &credentials, &cluster, leader).await;
+    (cluster, leader, gone, caller)
+}
+
+/// Removes a member, as an operator does.
+async fn remove(cluster: &Cluster, leader: usize, node: NodeId) {
+    let (reply, removed) = Reply::channel();
+    let change = MemberChange::Remove { node };
+    let raft = &cluster.node(leader).refs.raft;
+    assert!(raft.post(ChangeMember { change, reply }).is_ok());
+    in_time("its removal", removed).await.unwrap();
+}
+
 /// Somebody with the certificate of a node, on a connection with another one.
 struct Peer {
     client: PeerServiceClient<Channel>,
@@ -285,15 +304,7 @@ async fn a_node_that_was_removed_is_told_so_and_nothing_else_and_comes_back_as_a
     let gone = cluster.follower(leader);
     let old = cluster.id(gone);
     cluster.isolate(gone, Cut::Fail);
-    let (reply, removed) = Reply::channel();
-    let change = MemberChange::Remove { node: old };
-    let posted = cluster
-        .node(leader)
-        .refs
-        .raft
-        .post(ChangeMember { change, reply });
-    assert!(posted.is_ok());
-    in_time("its removal", removed).await.unwrap();
+    remove(&cluster, leader, old).await;
     let rest: Vec<_> = cluster
         .others(gone)
         .into_iter()
@@ -333,24 +344,12 @@ async fn a_node_that_was_removed_is_told_so_and_nothing_else_and_comes_back_as_a
 /// What it had open when it was removed went on: it could forward batches for as long as nobody closed the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_node_has_open_ends_when_it_is_removed() {
-    let (mut cluster, credentials) = secured().await;
-    let leader = cluster.until_led().await;
-    let gone = cluster.follower(leader);
-    let (id, name) = (cluster.id(gone), cluster.name(gone).to_owned());
-    cluster.kill(gone).await;
-    let caller = Peer::certified_as(&name, &credentials, &cluster, leader).await;
+    let (cluster, leader, gone, caller) = one_is_down().await;
+    let id = cluster.id(gone);
     let proposals = caller.says(id, stream::pending());
     let opened = in_time("a stream", caller.client.clone().propose(proposals)).await;
     let mut answers = opened.unwrap().into_inner();
-    let (reply, removed) = Reply::channel();
-    let change = MemberChange::Remove { node: id };
-    let posted = cluster
-        .node(leader)
-        .refs
-        .raft
-        .post(ChangeMember { change, reply });
-    assert!(posted.is_ok());
-    in_time("its removal", removed).await.unwrap();
+    remove(&cluster, leader, id).await;
     let ended = in_time("the end of the stream", answers.message())
         .await
         .unwrap_err();
@@ -361,12 +360,8 @@ async fn what_a_node_has_open_ends_when_it_is_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_leaves_is_in_the_audit_trail() {
-    let (mut cluster, credentials) = secured().await;
-    let leader = cluster.until_led().await;
-    let gone = cluster.follower(leader);
-    let (id, name) = (cluster.id(gone), cluster.name(gone).to_owned());
-    cluster.kill(gone).await;
-    let caller = Peer::certified_as(&name, &credentials, &cluster, leader).await;
+    let (cluster, leader, gone, caller) = one_is_down().await;
+    let id = cluster.id(gone);
     caller.leave(id).await.unwrap();
     let rest: Vec<_> = cluster
         .running()
@@ -374,7 +369,10 @@ async fn a_member_that_leaves_is_in_the_audit_trail() {
         .map(|number| cluster.id(number))
         .collect();
     until_members(&cluster, leader, &rest).await;
-    let line = format!("audit audit=true who=annals://annals/node/{name} fingerprint=");
+    let line = format!(
+        "audit audit=true who=annals://annals/node/{} fingerprint=",
+        cluster.name(gone)
+    );
     let told = cluster.node(leader).lines.beginning(&line);
     assert_eq!(told.len(), 1, "{told:?}");
     let rest = "object=cluster action=admin verdict=allowed rule=- method=/annals.v1.PeerService/Leave";

@@ -163,6 +163,7 @@ fn a_log_that_was_passed_over_while_it_rolled_begins_no_segment() {
                 prezero_bytes_per_second: 0,
             },
             cluster_id,
+            data_dir: None,
             free_bytes_min: 0,
             view: Arc::new(ArcSwap::from_pointee(LogView::unopened())),
             board: ConditionBoard::new(),

@@ -21,7 +21,7 @@ mod truncate;
 #[cfg(test)]
 mod fence_test;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -65,6 +65,8 @@ pub struct LogSetup {
     pub options: LogOptions,
     /// The cluster that this node belongs to, once it does; the log is opened then.
     pub cluster_id: watch::Receiver<Option<ClusterId>>,
+    /// The data directory, where it is noted that the log has begun; `None`: nobody looks for the note.
+    pub data_dir: Option<PathBuf>,
     /// Appends are refused while fewer bytes are free.
     pub free_bytes_min: u64,
     /// Where readers find the log.
@@ -281,6 +283,8 @@ impl LogActor {
         let opened = LogState::open(file_system.clone(), options, &self.setup.view).and_then(|mut opened| {
             opened.state.prepare_ahead(self.setup.free_bytes_min)?;
             let promises = Promises::open(&file_system, &directory, &mut opened.state)?;
+            // The log is on the disk, and nobody was promised anything yet.
+            promises::note_begun(&self.setup)?;
             Ok((opened, promises))
         });
         match opened {

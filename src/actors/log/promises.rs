@@ -5,13 +5,16 @@ use std::{path::Path, sync::Arc};
 use actix::prelude::*;
 use slog::warn;
 
-use super::{Condition, LogActor, LogFailed, NoteCommitted, SaveVote, open::Waiting};
+use super::{Condition, LogActor, LogFailed, LogSetup, NoteCommitted, SaveVote, open::Waiting};
 use crate::{
     actors::{
         segment::Settle,
         supervision::{Reply, Unanswered},
     },
-    storage::{Checkpoint, CommitNoteFile, Committed, LogState, OpenError, VoteFile, fs::FileSystem},
+    storage::{
+        Checkpoint, CommitNoteFile, Committed, LogState, OpenError, VoteFile, WriteError,
+        data_dir::note_begun as note, fs::FileSystem,
+    },
     types::{LogIndex, Term},
 };
 
@@ -65,6 +68,22 @@ impl Promises {
         // One that cannot be written leaves a restart with less to start from, and is written anew within a second.
         drop(self.note.note(&self.committed));
     }
+}
+
+/// Notes beside the node's identity that its log, which is on the disk by now, has begun.
+///
+/// Blocking. Errors: the disk refused.
+pub(super) fn note_begun(setup: &LogSetup) -> Result<(), OpenError> {
+    let Some(data_dir) = &setup.data_dir else {
+        return Ok(());
+    };
+    note(&*setup.file_system, data_dir).map_err(|source| {
+        OpenError::Write(WriteError::Io {
+            path: data_dir.clone(),
+            operation: "note that the log has begun in",
+            source,
+        })
+    })
 }
 
 /// What the entries before the first one amount to with which consensus has to do. It goes on behind segments that are missing, as

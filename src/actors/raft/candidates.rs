@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// A connection takes milliseconds. A node that waits for longer is told of.
-const TOLD_AFTER: Duration = Duration::from_secs(2);
+pub(super) const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// And again after this, for as long as it waits.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+pub(super) const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether a node that gossip knows asks to belong: as whom, and where.
 pub(super) fn asks(node: NodeId, peer: &Peer, cluster_id: ClusterId, state: &ClusterState) -> Option<Member> {

@@ -11,29 +11,27 @@ use tokio::{
 
 use super::{
     ChangeFailed, ClusterBoard, MemberChange, RaftPort,
-    members::{CHANGE_WAITS_FOR, make_change},
+    members::{CHANGE_WAITS_FOR, make_change, place_of},
     quorum::can_do_without,
 };
 use crate::{
-    actors::{
-        committer::ProposeError,
-        peer::{PeerCalls, PeerError},
-    },
+    actors::{committer::ProposeError, peer::PeerCalls, replicator::Replicators},
     clock,
-    consensus::{Consensus, links::LinkError},
+    consensus::{Consensus, types::Member},
     types::NodeId,
 };
 
-/// A voter that does not answer within this counts as down: far more than a round trip, also on a busy machine.
+/// Who does not answer within this counts as down: far more than a round trip, also on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// When a node that is to be added and did not answer is asked again: its link rests after a failure, and says so at once.
+/// When a node that is to be added and did not answer is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What it takes to carry out a command.
 pub(super) struct Command {
     pub(super) own: NodeId,
     pub(super) consensus: Consensus,
+    pub(super) links: Replicators,
     pub(super) calls: PeerCalls,
     pub(super) cluster: ClusterBoard,
     pub(super) port: RaftPort,
@@ -55,9 +53,7 @@ impl Command {
             can_do_without(*node, &self.cluster.state(), |other| up.contains(&other)).map_err(refused)?;
         }
         if let MemberChange::Add { node, member, .. } = &change {
-            self.until_it_answers(*node, &member.name)
-                .await
-                .map_err(refused)?;
+            self.until_it_answers(*node, member).await.map_err(refused)?;
         }
         info!(self.logger, "membership changes by command"; "change" => ?change);
         // Apart, since a change that is given up between its two steps would stay half made.
@@ -78,21 +74,21 @@ impl Command {
         }
     }
 
-    /// Waits until a node that is no member yet answers, as who it is: nobody else becomes one (G7, SEC-1).
+    /// Waits until a node that is no member yet answers where it is to be found from then on, as who it is: nobody else becomes one (G7, SEC-1).
     ///
     /// Errors: it does not, and why.
-    async fn until_it_answers(&self, node: NodeId, name: &str) -> Result<(), String> {
+    async fn until_it_answers(&self, node: NodeId, member: &Member) -> Result<(), String> {
         if self.cluster.state().members.contains_key(&node) {
             return Ok(());
         }
-        let give_up = clock::now() + CHANGE_WAITS_FOR;
+        let give_up = clock::now() + ANSWER_WITHIN;
         loop {
-            let problem = match self.calls.describe(node, ANSWER_WITHIN).await {
-                Ok(_) => return Ok(()),
+            let problem = match self.links.prove(node, place_of(member)).await {
+                Ok(()) => return Ok(()),
                 Err(problem) => problem,
             };
-            let is_nowhere = matches!(problem, PeerError::Link(LinkError::NoAddress { .. }));
-            if is_nowhere || clock::now() >= give_up {
+            if clock::now() >= give_up {
+                let name = &member.name;
                 return Err(format!(
                     "{name} does not answer this node, and nobody is taken in who does not: {problem}"
                 ));

@@ -17,6 +17,7 @@ use slog::{info, warn};
 use super::{
     ClusterState, LeaderRoute, RaftActor, RaftPort,
     candidates::Candidates,
+    claims::{Claims, claimed},
     command::Command,
     not_made::{NotMade, not_made, unknown},
     port::not_leader,
@@ -27,6 +28,7 @@ use crate::{
         committer::ProposeError,
         membership::PeerTable,
         peer::PeerCalls,
+        replicator::Place,
         supervision::{Reply, Unanswered},
     },
     clock,
@@ -140,6 +142,7 @@ impl RaftActor {
         let Some(cluster_id) = cluster_id.filter(|_| leads) else {
             self.stability = Stability::default();
             self.candidates = Candidates::default();
+            self.claims = Claims::default();
             self.keep_links(&state);
             return;
         };
@@ -149,11 +152,17 @@ impl RaftActor {
         let peers = without(peers, is_removed);
         self.candidates.note(cluster_id, &state, &peers, now);
         self.keep_links(&state);
-        let unproven = self.unproven(now);
+        let unconnected = self.unconnected(now);
+        let claimed = claimed(cluster_id, &state, &peers).filter(|(node, _)| !unconnected.contains(node));
+        self.claims.note(claimed, now);
+        self.prove_claims(now, context);
         if self.changing {
             return;
         }
-        let peers = without(peers, |node| unproven.contains(node));
+        let unproven = self.claims.unproven();
+        let peers = without(peers, |node| {
+            unconnected.contains(node) || unproven.contains(node)
+        });
         let rules = self.setup.voters;
         let Some(step) = next_step(own, cluster_id, &state, &peers, &self.stability, rules, now) else {
             return;
@@ -180,17 +189,38 @@ impl RaftActor {
     }
 
     /// Who asks to belong and is not connected; an operator is told when it stays so.
-    fn unproven(&mut self, now: Instant) -> BTreeSet<NodeId> {
+    fn unconnected(&mut self, now: Instant) -> BTreeSet<NodeId> {
         let links = &self.setup.links;
-        let unproven = self.candidates.unproven(|node| links.is_connected(node));
-        for (node, member) in self.candidates.overdue(&unproven, now) {
+        let unconnected = self.candidates.unproven(|node| links.is_connected(node));
+        for (node, member) in self.candidates.overdue(&unconnected, now) {
             let why = links
                 .problem(node)
                 .unwrap_or_else(|| "it is being connected to".to_owned());
             warn!(self.setup.logger, "a node that gossips is not taken in, since there is no connection to it";
                 "peer" => node.get(), "name" => member.name, "address" => member.address, "why" => why);
         }
-        unproven
+        unconnected
+    }
+
+    /// Looks for nodes where gossip says that they are; an operator is told when they are not there.
+    fn prove_claims(&mut self, now: Instant, context: &mut Context<Self>) {
+        for (node, member, why) in self.claims.overdue(now) {
+            warn!(self.setup.logger, "a node is not where gossip says, and stays where it was known";
+                "peer" => node.get(), "name" => member.name, "address" => member.address, "why" => why);
+        }
+        for (node, member) in self.claims.take_due(now) {
+            let links = self.setup.links.clone();
+            let proved = async move {
+                let answer = links.prove(node, place_of(&member)).await;
+                (member, answer.map_err(|error| error.to_string()))
+            };
+            let proved = proved.into_actor(self);
+            context.spawn(proved.map(move |(member, answer), actor, context| {
+                if actor.claims.answered(node, &member, answer, clock::now()) {
+                    actor.look_at_members(context);
+                }
+            }));
+        }
     }
 
     pub(super) fn change_member(&mut self, message: ChangeMember, context: &mut Context<Self>) {
@@ -206,6 +236,7 @@ impl RaftActor {
         let command = Command {
             own: self.setup.node_id,
             consensus,
+            links: self.setup.links.clone(),
             calls: PeerCalls::new(Arc::new(self.setup.links.clone())),
             cluster: self.setup.cluster.clone(),
             port: self.setup.port.clone(),
@@ -260,6 +291,14 @@ fn without(peers: PeerTable, is_out: impl Fn(&NodeId) -> bool) -> PeerTable {
     others.map(|(_, peer)| peer.clone()).collect()
 }
 
+/// Where a member answers, as whom.
+pub(super) fn place_of(member: &Member) -> Place {
+    Place {
+        address: member.address.clone(),
+        name: Some(member.name.clone()).filter(|name| !name.is_empty()),
+    }
+}
+
 async fn take_step(consensus: Consensus, port: RaftPort, step: Step) -> Result<(), ChangeFailed> {
     let route = port.route();
     match step {
@@ -272,7 +311,6 @@ async fn take_step(consensus: Consensus, port: RaftPort, step: Step) -> Result<(
             let nodes = nodes.into_iter().map(NodeId::get).collect();
             change(&consensus, ChangeMembers::AddVoterIds(nodes), route).await
         }
-        Step::Remove(node) => remove(&consensus, node, route).await,
         // From between two sets of voters every change leads to the second one; this adds nobody to it.
         Step::Finish => change(&consensus, ChangeMembers::AddVoterIds(BTreeSet::new()), route).await,
     }

@@ -12,6 +12,7 @@ mod answers;
 mod board;
 mod candidates;
 mod child;
+mod claims;
 mod command;
 mod fence;
 mod fitness;
@@ -59,6 +60,7 @@ pub use trim_below::TrimBelow;
 use self::{
     answers::Answers,
     candidates::Candidates,
+    claims::Claims,
     fitness::Fitness,
     leadership::Announcer,
     observer::Observer,
@@ -181,6 +183,8 @@ pub struct RaftActor {
     belonged: BTreeSet<NodeId>,
     /// Of the leader: who asks to belong.
     candidates: Candidates,
+    /// Of the leader: what gossip says of nodes, and whether it is proved.
+    claims: Claims,
     /// A change of the membership by the leader's own decision is under way.
     changing: bool,
     fitness: Fitness,
@@ -294,6 +298,7 @@ impl RaftActor {
             stability: Stability::default(),
             belonged: BTreeSet::new(),
             candidates: Candidates::default(),
+            claims: Claims::default(),
             changing: false,
             fitness: Fitness::default(),
             vigil: None,

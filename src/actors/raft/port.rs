@@ -2,6 +2,8 @@
 //!
 //! RaftActor publishes consensus here while it runs. A hop through its mailbox would carry nothing (ADR 0010).
 
+mod read_index;
+
 use std::{
     fmt,
     sync::{
@@ -30,7 +32,7 @@ use crate::{
         },
     },
     storage::{control::Control, cursors::CursorVerdict},
-    types::{LogIndex, NodeId, Offset},
+    types::{LogIndex, NodeId},
 };
 
 /// Proposals that may wait for their commit on a leader. Each is a batch, so this is far above what keeps the disk busy,
@@ -281,46 +283,6 @@ impl RaftPort {
             _ if self.running.load().is_none() => ProposeError::Unavailable,
             (Condition::Writable | Condition::StorageFull { .. }, error) => error,
         }
-    }
-
-    /// Waits until this node has applied an entry, and answers the high watermark then.
-    async fn wait_applied(&self, entry: LogIndex) -> Result<Offset, ProposeError> {
-        let consensus = self.running().ok_or(ProposeError::Unavailable)?;
-        let _waiting = self.read_path.begin_to_wait();
-        let mut applied = consensus.watch_applied();
-        tokio::select! {
-            biased;
-            reached = applied.wait_for(|applied| *applied >= entry) => {
-                reached.map_err(|_| ProposeError::Unavailable)?;
-                Ok(self.read_path.high_watermark())
-            }
-            // What has ended applies nothing any more, and whoever asks again asks the next one.
-            () = consensus.ended() => Err(ProposeError::Unavailable),
-        }
-    }
-
-    async fn answer_read_index(self, lease: bool) -> Result<Offset, ProposeError> {
-        let mut removed = self.fence.subscribe();
-        tokio::select! {
-            answer = self.find_read_index(lease) => answer,
-            // It would wait in vain for what it is not sent any more.
-            Ok(removed_at) = removed.wait_for(Option::is_some) => Err(ProposeError::Removed {
-                log_index: removed_at.unwrap_or_default(),
-            }),
-        }
-    }
-
-    async fn find_read_index(&self, lease: bool) -> Result<Offset, ProposeError> {
-        if self.lone_reader.load(Ordering::Acquire) {
-            return Ok(self.read_path.high_watermark());
-        }
-        let leader = self.leadership().leader.ok_or_else(|| self.no_leader())?;
-        let entry = if leader == self.node_id {
-            self.read_index_here(lease).await?
-        } else {
-            self.route.read_index(leader).await?
-        };
-        self.wait_applied(entry).await
     }
 }
 

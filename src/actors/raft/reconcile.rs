@@ -1,7 +1,8 @@
 //! What the leader does about the membership: a decision from what gossip says and what the log says. Pure.
 //!
-//! Gossip suggests, Raft decides (G7): whoever joined, and there is a connection to, becomes a learner, and a voter once it has caught
-//! up and stayed for a while. Failed is only marked. Only who left on purpose is removed here; the rest is an operator's.
+//! Gossip suggests, Raft decides (G7): whoever joined, and answered where gossip says, becomes a learner, and a voter once it has caught
+//! up and stayed for a while. Failed is only marked, and so is left: nobody is removed here, but by an operator's command, or by its own, which it
+//! gives as who it is (ADR 0027).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,8 +40,6 @@ pub(super) enum Step {
     SetMember(NodeId, Member),
     /// Learners become voters.
     Promote(BTreeSet<NodeId>),
-    /// A node left on purpose.
-    Remove(NodeId),
     /// A change stands between its two sets of voters, and whoever began it is gone.
     Finish,
 }
@@ -113,7 +112,6 @@ pub(super) fn next_step(
     let of_us = |peer: &&(NodeId, &Peer)| peer.1.tags.cluster_id == Some(cluster_id);
     for (node, peer) in peers.iter().filter(|peer| of_us(&peer)) {
         match (state.members.get(&node), peer.presence) {
-            (Some(_), Presence::Left) if node != own => return Some(Step::Remove(node)),
             (None, Presence::Reachable) => {
                 if let Some(member) = asks(node, peer, cluster_id, state) {
                     return Some(Step::AddLearner(node, member));
@@ -321,15 +319,15 @@ mod tests {
         assert_eq!(step(&full, &peers, &stability, began + RULES.stable_for), None);
     }
 
+    /// The bug: who had the key of gossip, and no certificate, said of members that they had left, and they were removed.
     #[test]
-    fn who_left_on_purpose_is_removed_and_who_failed_stays() {
+    fn whatever_gossip_says_of_a_member_it_stays_one() {
         let three = state((1..=3).map(|node| member(node, true, 10_000)));
         let now = clock::now();
-        let failed = table([peer(2, Presence::Unreachable), peer(3, Presence::Reachable)]);
-        assert_eq!(step(&three, &failed, &Stability::default(), now), None);
-        let left = table([peer(2, Presence::Left), peer(3, Presence::Reachable)]);
-        let removed = Some(Step::Remove(NodeId(2)));
-        assert_eq!(step(&three, &left, &Stability::default(), now), removed);
+        for presence in [Presence::Unreachable, Presence::Left] {
+            let gone = table([peer(2, presence), peer(3, Presence::Reachable)]);
+            assert_eq!(step(&three, &gone, &Stability::default(), now), None);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::{
 
 /// Batches that wait for the stream to the leader. Their bytes are bounded by the permits they carry.
 const WAITING_MAX: usize = 16 << 10;
-/// A read index is asked for within this; the leader needs a round trip to a majority.
+/// A read index is asked for within this; the leader needs a round trip to a majority. Whoever asks gives up sooner.
 const READ_INDEX_WITHIN: Duration = Duration::from_secs(5);
 /// What is done to a cursor is waited for this long, where the leader leads on and says nothing; clients rarely wait longer.
 const CURSOR_WITHIN: Duration = Duration::from_secs(30);

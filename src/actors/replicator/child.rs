@@ -30,7 +30,7 @@ impl ReplicatorsChild {
     /// The way to them, over all their lives.
     #[must_use]
     pub fn replicators(&self) -> Replicators {
-        Replicators::new(self.table.clone(), self.set.clone())
+        Replicators::new(Arc::clone(&self.setup), self.table.clone(), self.set.clone())
     }
 
     /// The present instance of whoever keeps them; for tests and tools.

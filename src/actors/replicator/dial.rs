@@ -34,45 +34,50 @@ use crate::{
 /// Why a node keeps no connection while there is a contest.
 const CONTESTED: &str = "peers take another process for this node";
 
-/// Where a peer is at present, and what it is called, by its id: asked before each try, so that a node that moved is found.
-#[derive(Clone)]
-pub struct Directory {
-    address: Find,
-    name: Find,
+/// Where a peer may be, and as whom it would answer there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `host:port`.
+    pub address: String,
+    /// What it is called, which its certificate must say; `None`: it may be any node of the cluster.
+    pub name: Option<String>,
 }
 
-/// What is known of a node.
-type Find = Arc<dyn Fn(NodeId) -> Option<String> + Send + Sync>;
+/// Where a peer may be at present, by its id: asked before each try, so that a node that moved is found.
+#[derive(Clone)]
+pub struct Directory {
+    places: Arc<dyn Fn(NodeId) -> Vec<Place> + Send + Sync>,
+}
 
 impl Directory {
     /// Asks `find`, which must not block, for `host:port`.
     #[must_use]
     pub fn new(find: impl Fn(NodeId) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self {
-            address: Arc::new(find),
-            name: Arc::new(|_| None),
-        }
+        Self::of_places(move |node| {
+            let place = find(node).map(|address| Place { address, name: None });
+            place.into_iter().collect()
+        })
     }
 
-    /// The same, where `name`, which must not block, knows what nodes are called.
+    /// Asks `places`, which must not block: the likeliest first. All are tried, so that whoever can make one of them up keeps nobody from being found.
     #[must_use]
-    pub fn with_names(self, name: impl Fn(NodeId) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub fn of_places(places: impl Fn(NodeId) -> Vec<Place> + Send + Sync + 'static) -> Self {
         Self {
-            name: Arc::new(name),
-            ..self
+            places: Arc::new(places),
         }
     }
 
-    /// Where `node` is.
+    /// Where `node` most likely is.
     #[must_use]
     pub fn find(&self, node: NodeId) -> Option<String> {
-        (self.address)(node)
+        let likeliest = self.places(node).into_iter().next();
+        likeliest.map(|place| place.address)
     }
 
-    /// What `node` is called.
+    /// Where `node` may be, the likeliest first.
     #[must_use]
-    pub fn name(&self, node: NodeId) -> Option<String> {
-        (self.name)(node)
+    pub fn places(&self, node: NodeId) -> Vec<Place> {
+        (self.places)(node)
     }
 }
 
@@ -184,21 +189,44 @@ impl DialError {
 #[derive(Clone, Copy)]
 struct Call<'a> {
     address: &'a str,
+    name: Option<&'a str>,
     target: NodeId,
     cluster_id: ClusterId,
 }
 
 impl Dialer {
-    /// Opens the connection to `target` for a lane. To be run on the runtime that is to move its bytes.
+    /// Opens the connection to `target` for a lane, at the first place where it answers. To be run on the runtime that is to move its bytes.
+    ///
+    /// Errors: it answers nowhere; what was met with at the likeliest place.
     pub(super) async fn dial(
         &self,
         target: NodeId,
         lane: Lane,
+        contact: &Arc<Contact>,
+    ) -> Result<Opened, LinkError> {
+        // Nowhere to try, where this node has nothing to say to anybody, is no matter of addresses.
+        self.identity.cluster_id().ok_or(LinkError::NoCluster)?;
+        let mut met = None;
+        for place in self.directory.places(target) {
+            match self.dial_at(target, place, lane, Arc::clone(contact)).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => {
+                    met.get_or_insert(error);
+                }
+            }
+        }
+        Err(met.unwrap_or(LinkError::NoAddress { target }))
+    }
+
+    /// The same at one place.
+    pub(super) async fn dial_at(
+        &self,
+        target: NodeId,
+        Place { address, name }: Place,
+        lane: Lane,
         contact: Arc<Contact>,
     ) -> Result<Opened, LinkError> {
         let cluster_id = self.identity.cluster_id().ok_or(LinkError::NoCluster)?;
-        let address = self.directory.find(target);
-        let address = address.ok_or(LinkError::NoAddress { target })?;
         let contest = self.identity.contest();
         if !contest.may_ask(target) {
             return Err(LinkError::Contested {
@@ -210,6 +238,7 @@ impl Dialer {
         let opened = async {
             let call = Call {
                 address: &address,
+                name: name.as_deref(),
                 target,
                 cluster_id,
             };
@@ -372,7 +401,7 @@ impl Dialer {
                 Fate::default(),
             ));
         };
-        let proven = tls.call_peer(stream, self.directory.name(call.target)).await;
+        let proven = tls.call_peer(stream, call.name.map(str::to_owned)).await;
         let proven = proven.map_err(DialError::of_tls)?;
         let guest = tls.watch(&proven, Usage::Server, kill.clone());
         let fate = proven.stream.fate();

@@ -9,8 +9,9 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Nudge, Open, ReplicatorActor, ReplicatorsActor, Settle};
+use super::{Nudge, Open, Place, ReplicatorActor, ReplicatorSetup, ReplicatorsActor, Settle};
 use crate::{
     actors::supervision::{ActorRef, PostError, Reply, Unanswered},
     consensus::links::{Contact, Lane, LinkError, PeerChannel, PeerLinks},
@@ -133,13 +134,42 @@ impl LinkTable {
 /// The way to the replicators, for everybody else. A message is sent only where a connection is not open. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Replicators {
+    setup: Arc<ReplicatorSetup>,
     table: LinkTable,
     set: ActorRef<ReplicatorsActor>,
 }
 
 impl Replicators {
-    pub(super) fn new(table: LinkTable, set: ActorRef<ReplicatorsActor>) -> Self {
-        Self { table, set }
+    pub(super) fn new(
+        setup: Arc<ReplicatorSetup>,
+        table: LinkTable,
+        set: ActorRef<ReplicatorsActor>,
+    ) -> Self {
+        Self { setup, table, set }
+    }
+
+    /// Whether `peer` answers at `place`, as who it is: by a connection of its own, which is closed then.
+    ///
+    /// Errors: it does not. Cancel: safe.
+    pub async fn prove(&self, peer: NodeId, place: Place) -> Result<(), LinkError> {
+        let dialer = self.setup.dialer();
+        let dialled = async move {
+            dialer
+                .dial_at(peer, place, Lane::Control, Arc::new(Contact::new()))
+                .await
+        };
+        let task = AbortOnDropHandle::new(self.setup.runtime.spawn(dialled));
+        // A panic says nothing of the peer, and is told of by itself.
+        task.await
+            .map_or(Err(LinkError::Gone), |dialled| dialled.map(drop))
+    }
+
+    /// Where `peer` answers at present, as who it is; `None` while the link to it is not open.
+    #[must_use]
+    pub fn found_at(&self, peer: NodeId) -> Option<String> {
+        let link = self.table.get(peer)?;
+        let status = link.status.borrow();
+        status.address.clone().filter(|_| status.connected)
     }
 
     /// Keeps links to exactly these peers from now on: new ones are opened, those of others closed. Whoever is called all

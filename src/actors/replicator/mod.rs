@@ -29,7 +29,7 @@ use tokio::{runtime::Handle, task::JoinError};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use child::ReplicatorsChild;
-pub use dial::Directory;
+pub use dial::{Directory, Place};
 pub use link::{LinkStatus, Replicators};
 pub use moves::follow_moves;
 pub use set::ReplicatorsActor;
@@ -270,7 +270,7 @@ impl ReplicatorActor {
         let task = self
             .setup
             .runtime
-            .spawn(async move { dialer.dial(target, lane, contact).await });
+            .spawn(async move { dialer.dial(target, lane, &contact).await });
         let dialled = AbortOnDropHandle::new(task)
             .into_actor(self)
             .map(move |dialled, actor, ctx| actor.dialled(lane, dialled, ctx));

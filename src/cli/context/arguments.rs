@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource};
 
 use super::{
+    super::addresses::Addresses,
     ContextFailure,
     file::{Context, Contexts, path},
     origin::{Origin, Origins},
@@ -204,6 +205,10 @@ fn origins(given: &ArgMatches, chosen: Option<&Chosen>) -> Origins {
     };
     Origins {
         address: of(ADDR, "ANNALS_ADDR"),
+        addresses: given
+            .get_one::<Addresses>(ADDR)
+            .map(|all| all.iter().map(|address| address.to_string()).collect())
+            .unwrap_or_default(),
         certificates: of(TLS[0], "ANNALS_CA").or_else(|| of(TLS[1], "ANNALS_CERT")),
     }
 }

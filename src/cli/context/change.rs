@@ -69,23 +69,26 @@ pub(super) fn add(args: &AddArgs) -> Result<(), CliError> {
         })
         .map_err(|error| Error::new(ErrorKind::TlsFiles(error)))?;
     }
-    let mut contexts = Contexts::load(path()?)?;
-    if contexts.all.contains_key(&name) && !args.replace {
-        let path = contexts.path;
-        return Err(ContextFailure::Exists { name, path }.into());
-    }
     let context = Context {
         addr: args.addr.to_string(),
         ca: absolute(args.ca.as_deref())?,
         cert: absolute(args.cert.as_deref())?,
         key: absolute(args.key.as_deref())?,
     };
-    let is_first = contexts.all.is_empty();
-    contexts.all.insert(name.clone(), context);
-    if is_first || args.make_current {
-        contexts.current = Some(name.clone());
-    }
-    contexts.save()?;
+    let contexts = Contexts::change(path()?, |contexts| {
+        if contexts.all.contains_key(&name) && !args.replace {
+            return Err(ContextFailure::Exists {
+                name: name.clone(),
+                path: contexts.path.clone(),
+            });
+        }
+        let is_first = contexts.all.is_empty();
+        contexts.all.insert(name.clone(), context.clone());
+        if is_first || args.make_current {
+            contexts.current = Some(name.clone());
+        }
+        Ok(())
+    })?;
     let current = contexts.current.as_ref() == Some(&name);
     let used = if current { "; it is the current one" } else { "" };
     say(&format!(
@@ -101,25 +104,27 @@ fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>, ContextFailure> {
 }
 
 pub(super) fn make_current(args: &UseArgs) -> Result<(), CliError> {
-    let mut contexts = Contexts::load(path()?)?;
-    let said = match &args.name {
-        None => "no context is the current one".to_owned(),
-        Some(name) => {
+    Contexts::change(path()?, |contexts| {
+        if let Some(name) = &args.name {
             contexts.get(name, "the command line")?;
-            format!("context {name:?} is the current one")
         }
-    };
-    contexts.current.clone_from(&args.name);
-    contexts.save()?;
-    say(&said)
+        contexts.current.clone_from(&args.name);
+        Ok(())
+    })?;
+    match &args.name {
+        None => say("no context is the current one"),
+        Some(name) => say(&format!("context {name:?} is the current one")),
+    }
 }
 
 pub(super) fn remove(name: &str) -> Result<(), CliError> {
-    let mut contexts = Contexts::load(path()?)?;
-    contexts.get(name, "the command line")?;
-    contexts.all.remove(name);
-    let was_current = contexts.current.take_if(|current| current == name).is_some();
-    contexts.save()?;
+    let mut was_current = false;
+    Contexts::change(path()?, |contexts| {
+        contexts.get(name, "the command line")?;
+        contexts.all.remove(name);
+        was_current = contexts.current.take_if(|current| current == name).is_some();
+        Ok(())
+    })?;
     let now = if was_current {
         "; none is the current one now"
     } else {

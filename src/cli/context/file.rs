@@ -111,15 +111,31 @@ impl Contexts {
         format!("there are {}", names.join(", "))
     }
 
-    /// Writes the file anew, whole or not at all.
+    /// Changes those of the file at that path: reads it, has `change` do so, and writes it anew, whole or not at all. Others who change it wait
+    /// meanwhile, so that nothing of theirs is lost.
     ///
-    /// Blocking.
-    pub(super) fn save(&self) -> Result<(), ContextFailure> {
+    /// Blocking: also on them.
+    pub(super) fn change(
+        path: PathBuf,
+        mut change: impl FnMut(&mut Self) -> Result<(), ContextFailure>,
+    ) -> Result<Self, ContextFailure> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        if !directory.exists() {
+            // Nothing is made for a change that is refused.
+            change(&mut Self::load(path.clone())?)?;
+            fs::create_dir_all(directory).map_err(ContextFailure::io("make", directory))?;
+        }
+        let lock = lock(&path)?;
+        let mut contexts = Self::load(path)?;
+        change(&mut contexts)?;
+        contexts.save()?;
+        drop(lock);
+        Ok(contexts)
+    }
+
+    fn save(&self) -> Result<(), ContextFailure> {
         let failed = |action| ContextFailure::io(action, &self.path);
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(ContextFailure::io("make", directory))?;
-        // A link stays one: what it leads to is replaced.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let path = led_to(&self.path);
         let draft = path.with_extension(format!("toml.{}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         let written = options
@@ -163,6 +179,29 @@ impl Contexts {
         }
         text
     }
+}
+
+/// Where the file itself is: a link stays one, and what it leads to is replaced.
+fn led_to(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Waits until nobody else changes the file, and keeps others from it until it is dropped. The lock is that of a file beside it, which stays:
+/// the file itself is replaced.
+fn lock(path: &Path) -> Result<fs::File, ContextFailure> {
+    let beside = led_to(path).with_extension("toml.lock");
+    let mut options = fs::OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let file = options
+        .open(&beside)
+        .map_err(ContextFailure::io("open", &beside))?;
+    file.lock().map_err(ContextFailure::io("lock", &beside))?;
+    Ok(file)
 }
 
 /// Reads a file of contexts: strictly, so that what is mistyped is not passed over.

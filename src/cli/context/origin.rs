@@ -39,11 +39,18 @@ impl fmt::Display for Origin {
 pub(in crate::cli) struct Origins {
     /// Of --addr; `None`: the verb takes none.
     pub(super) address: Option<Origin>,
+    /// What --addr comes to.
+    pub(super) addresses: Vec<String>,
     /// Of --ca, --cert and --key; `None`: there are none.
     pub(super) certificates: Option<Origin>,
 }
 
 impl Origins {
+    /// What the verb's --addr came to.
+    pub(in crate::cli) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
     /// A line for each value that an error is about, unless whoever reads it has just typed it.
     pub(in crate::cli) fn notes(&self, error: &CliError) -> Vec<String> {
         let (address, certificates) = about(error);
@@ -64,6 +71,7 @@ impl Origins {
 /// Whether it is about the address, and whether about certificates.
 fn about(error: &CliError) -> (bool, bool) {
     match error {
+        CliError::Stranger(_) => (true, false),
         CliError::Client(error) => match error.kind() {
             ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }

@@ -8,11 +8,11 @@ const SAMPLE: &str = include_str!("../../../config/acl/policy.csv");
 /// What stands above the lines of it that are about clients.
 const CLIENTS: &str = "# Who has which role.";
 
-/// The policy, as text. `admin` may do everything, `app` may produce, consume and describe.
+/// The policy, as text. `admin` may do everything, `app` may produce, consume with the cursor of its own name, and describe.
 pub(super) fn text(cluster: &Name, admin: &Name, app: &Name) -> String {
     let (roles, _) = SAMPLE.split_once(CLIENTS).unwrap_or((SAMPLE, ""));
     let subject = |name| identity(cluster, name);
-    let (admin, app) = (subject(admin), subject(app));
+    let (admin, cursor, app) = (subject(admin), app, subject(app));
     format!(
         "{roles}\
          # May do everything.\n\
@@ -21,7 +21,8 @@ pub(super) fn text(cluster: &Name, admin: &Name, app: &Name) -> String {
          {CLIENTS} `annals certs client NAME`, in this directory, makes the certificate of another one.\n\
          g, {admin}, role:admin\n\
          g, {app}, role:producer\n\
-         g, {app}, role:consumer\n"
+         g, {app}, role:consumer\n\
+         p, {app}, cursor/{cursor}, consume\n"
     )
 }
 
@@ -63,6 +64,9 @@ mod tests {
             })
             .collect();
         assert_eq!(may("app"), wanted);
+        let app = identity(&name("annals"), &name("app")).to_string();
+        let may_take = |cursor: &str| acl.decide_on_cursor(Who::from_policy(&app), cursor).allowed;
+        assert!(may_take("app") && !may_take("billing"));
         for other in ["orders-api", "billing", "operator", "admin"] {
             assert!(!may(other).into_iter().any(|may| may), "{other}");
         }

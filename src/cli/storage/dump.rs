@@ -15,7 +15,7 @@ use crate::{
     storage::{
         StoredBatch,
         frame::FrameKind,
-        offline::{FramesError, Start, StoredFrame, walk},
+        offline::{FramesError, Start, StoredFrame, refuse_gone, walk},
     },
     types::{LogIndex, Offset},
 };
@@ -55,6 +55,7 @@ pub(in crate::cli) struct DumpArgs {
 
 pub(super) fn run(args: &DumpArgs) -> Result<(), CliError> {
     let data = data_dir(&args.dir)?;
+    refuse_gone(&disk(), &data).map_err(StorageFailure::from)?;
     let start = match (args.from, args.frames) {
         (None, _) => Start::Earliest,
         (Some(from), true) => Start::LogIndex(LogIndex(from)),
@@ -139,7 +140,7 @@ impl Dump<'_> {
             term: stored.term.get(),
             records: Some(take(&skip(&stored.records, skipped), record_count)),
         };
-        write_batch(&mut self.out, &batch, self.args.output).map_err(|error| match error {
+        write_batch(&mut self.out, &batch, self.args.output, |_, _| ()).map_err(|error| match error {
             CliError::Client(error) if is_undecodable(&error) => {
                 StorageFailure::Undecodable { offset: base_offset }.into()
             }

@@ -85,14 +85,15 @@ impl StorageFailure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::DataDir(DataDirError::InUse { .. }) => Exit::Refused,
+            Self::DataDir(DataDirError::LogGone { .. }) => Exit::Faulty,
             Self::NoData { .. } | Self::Behind { .. } | Self::Frames(FramesError::Before { .. }) => {
                 Exit::NotFound
             }
             Self::Several { .. } => Exit::Usage,
-            Self::DataDir(_) | Self::Unreadable(_) | Self::Frames(FramesError::Io(_)) => Exit::Failed,
-            Self::Frames(FramesError::Damaged(_)) | Self::Undecodable { .. } | Self::Faults { .. } => {
-                Exit::Faulty
-            }
+            Self::DataDir(_) | Self::Unreadable(_) => Exit::Failed,
+            Self::Frames(FramesError::Damaged(_) | FramesError::Missing(_) | FramesError::Io(_))
+            | Self::Undecodable { .. }
+            | Self::Faults { .. } => Exit::Faulty,
             Self::Mends { .. } => Exit::Mends,
         }
     }
@@ -111,19 +112,30 @@ impl StorageFailure {
             Self::Frames(FramesError::Damaged(_)) => {
                 "`annals storage verify` tells all that is damaged; --from starts behind it"
             }
+            Self::Frames(FramesError::Missing(finding)) => finding.meaning,
             Self::Frames(FramesError::Before { .. }) => "leave out --from to begin there",
+            Self::Unreadable(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                "give the data directory: node.data_dir of the configuration"
+            }
+            Self::Frames(FramesError::Io(error)) | Self::Unreadable(error) => return unreadable_hint(error),
+            Self::DataDir(DataDirError::Io { source, .. }) => return unreadable_hint(source),
             Self::Undecodable { .. } => "--frames shows where they are",
             Self::Behind { .. } => "`annals storage inspect` tells where the log ends",
             Self::Faults { .. } => {
                 "copy the directory before anything else is done with it; docs/operations.md says what to do about damage"
             }
-            Self::DataDir(_)
-            | Self::Unreadable(_)
-            | Self::Frames(FramesError::Io(_))
-            | Self::Mends { .. } => {
-                return None;
-            }
+            Self::DataDir(_) | Self::Mends { .. } => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+fn unreadable_hint(error: &io::Error) -> Option<String> {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run it as the user that the node runs as, to whom the data belongs"
+        }
+        _ => "look at the disk; `annals storage verify` tells all that cannot be read",
+    };
+    Some(hint.to_owned())
 }

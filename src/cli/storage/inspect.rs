@@ -37,7 +37,7 @@ pub(super) fn run(look: &Look) -> Result<(), CliError> {
             Ok(log) => Some(log),
             // A node that has never started its log has none.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !node.log_path().exists() => None,
-            Err(error) => return Err(StorageFailure::Unreadable(error).into()),
+            Err(error) => return Err(StorageFailure::Frames(error.into()).into()),
         };
         looked.push((node, log));
     }

@@ -40,7 +40,8 @@ Examples:
     /// Print the records, or the frames, as they lie on the disk
     ///
     /// Committed or not: of a node of a cluster, the newest may be some that nobody ever acknowledged. Ends at the first
-    /// damage, with exit code 9. Records are printed as by `annals consume`.
+    /// damage, with exit code 9. Where segments are missing before or behind those that are there it prints these, says what
+    /// is missing, and ends with 9, too. Records are printed as by `annals consume`.
     #[command(after_long_help = "\
 Examples:
   annals storage dump /var/lib/annals

@@ -37,14 +37,30 @@ pub(super) fn data_dir(path: &Path) -> Result<IdleDataDir, StorageFailure> {
     }
 }
 
+/// Whether there is anything of that name, be it a link to nowhere.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// At least one, in the order of their names.
 fn found(path: &Path) -> Result<Vec<PathBuf>, StorageFailure> {
     let unreadable = |error: io::Error| {
         let text = format!("{}: {error}", path.display());
         StorageFailure::Unreadable(io::Error::new(error.kind(), text))
     };
-    let is_data = |path: &Path| path.join("identity").exists() || path.join("logs").is_dir();
-    if is_data(path) {
+    let is_data = |path: &Path| Ok(is_there(&path.join("identity"))? || path.join("logs").is_dir());
+    if is_data(path).map_err(unreadable)? {
         return Ok(vec![path.to_owned()]);
     }
     let mut found = Vec::new();
@@ -58,7 +74,8 @@ fn found(path: &Path) -> Result<Vec<PathBuf>, StorageFailure> {
     };
     for entry in entries {
         let below = entry.map_err(unreadable)?.path();
-        if is_data(&below) {
+        // What may not be looked into, as `lost+found`, is no node's.
+        if is_data(&below).unwrap_or(false) {
             found.push(below);
         }
     }

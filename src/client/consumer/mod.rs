@@ -1,6 +1,9 @@
 //! A consumer: the records of the log from a place on, each once and in order.
 
+mod interruption;
 mod reader;
+
+pub use interruption::Interruption;
 
 use std::{
     collections::VecDeque,
@@ -20,7 +23,10 @@ use crate::{
     types::Offset,
 };
 
-use self::reader::{Listener, Reader, Span};
+use self::{
+    interruption::Listener,
+    reader::{Reader, Span},
+};
 use super::{
     cursor::HeldCursor,
     error::{Error, ErrorKind, ProtocolError},
@@ -43,7 +49,7 @@ pub struct ConsumerBuilder {
     resumed: Option<Offset>,
     level: Option<ReadLevel>,
     within: Duration,
-    listener: Option<Listener>,
+    listener: Listener,
 }
 
 impl ConsumerBuilder {
@@ -61,7 +67,7 @@ impl ConsumerBuilder {
             },
             resumed: None,
             level: None,
-            listener: None,
+            listener: Listener::default(),
         }
     }
 
@@ -106,7 +112,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Reads where everything below this offset is: one's own writes, when it is the offset behind the last of them.
+    /// Reads where everything below this offset is: one's own writes, when it is the offset behind the last of them. Who follows waits
+    /// for it; who reads to the end, for the time of [`ConsumerBuilder::within`].
     pub fn min_offset(mut self, offset: impl Into<Offset>) -> Self {
         self.span.min_offset = offset.into().get();
         self
@@ -119,9 +126,21 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Is told what interrupts a consumer that follows, each time before it goes on by itself.
-    pub fn on_interruption(mut self, told: impl Fn(&Error) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Listener(Arc::new(told)));
+    /// Is told what interrupts a consumer that follows, which goes on by itself: once when that begins, with the reason, and once when
+    /// records can come again. It is called by the consumer's task, and is not to block it.
+    ///
+    /// ```no_run
+    /// # use annals::client::{Client, Interruption};
+    /// # fn example(client: &Client) {
+    /// let consumer = client.consumer().follow().on_interruption(|interruption| match interruption {
+    ///     Interruption::Began(error) => eprintln!("nothing comes: {error}"),
+    ///     Interruption::Ended { address, lasted } => eprintln!("goes on at {address} after {lasted:?}"),
+    ///     _ => {}
+    /// });
+    /// # }
+    /// ```
+    pub fn on_interruption(mut self, told: impl Fn(&Interruption) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(told);
         self
     }
 

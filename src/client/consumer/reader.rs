@@ -1,20 +1,21 @@
 //! Reads so that each record comes once and in order, over connections that come and go.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use tokio::{sync::mpsc, time};
 use tonic::Streaming;
 
+use super::interruption::Listener;
 use crate::{
     client::{
         calls::Answer,
         error::{Error, ErrorKind, ProtocolError, in_tenths},
         position::{Position, ReadLevel},
         router::{Need, Router},
+        settings::some_time,
         way::{Place, Way},
     },
-    error::Disposition,
     proto::{
         annals::v1::ConsumeRequest,
         raw::annals::v1::{Batch, ConsumeResponse},
@@ -22,11 +23,14 @@ use crate::{
     record_set,
 };
 
-/// A node that was behind for so many looks in a row is left for one that is not.
-const LOOKS_BEHIND: u32 = 3;
+/// When nothing comes for so long where something came before, who follows has the nodes looked at: its own may be cut off.
+const DOUBT_AFTER: Duration = Duration::from_millis(500);
+/// Then again, and no more often than so many times: what is over by then is an election, and a log to which nothing is appended.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+const DOUBTS_MAX: u32 = 5;
 
-/// However often the nodes are asked, a moment of lag is none that matters.
-const LOOK_MIN: Duration = Duration::from_millis(200);
+/// A stream that was opened and has not broken in this time stands.
+const STANDS_AFTER: Duration = Duration::from_secs(1);
 
 /// What to read.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +49,6 @@ pub(super) struct Span {
     pub(super) min_offset: u64,
 }
 
-/// Told of what interrupts a reader that goes on.
-#[derive(Clone)]
-pub(super) struct Listener(pub(super) Arc<dyn Fn(&Error) + Send + Sync>);
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
-    }
-}
-
 /// One reader and how far it is.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -63,12 +57,12 @@ pub(super) struct Reader {
     way: Way,
     /// The offset that comes next, as soon as it is known.
     next_offset: Option<u64>,
-    listener: Option<Listener>,
+    listener: Listener,
 }
 
 impl Reader {
     /// Nothing is read yet. Gives up when nothing comes for `within`; when it follows, only before the first answer.
-    pub(super) fn new(router: Arc<Router>, span: Span, within: Duration, listener: Option<Listener>) -> Self {
+    pub(super) fn new(router: Arc<Router>, span: Span, within: Duration, listener: Listener) -> Self {
         let next_offset = match span.from {
             Position::Offset(offset) => Some(offset),
             Position::Earliest | Position::Latest | Position::Time(_) | Position::FromEnd(_) => None,
@@ -90,12 +84,14 @@ impl Reader {
             () = batches.closed() => return,
         };
         if let Err(error) = result {
+            let error = self.way.router().explained(error, self.span.min_offset);
             // Whoever has gone meanwhile needs no word.
-            drop(batches.send(Err(error.of_a_read())).await);
+            drop(batches.send(Err(error.without_effects())).await);
         }
     }
 
     async fn read(&mut self, batches: &mpsc::Sender<Result<Vec<Batch>, Error>>) -> Result<(), Error> {
+        some_time("within", self.within)?;
         let mut place = self.way.enter(self.need()).await?;
         if self.span.follow {
             self.way.tries.backoff.never_give_up();
@@ -104,11 +100,8 @@ impl Reader {
             let Err(error) = self.read_stream(&place, batches).await else {
                 return Ok(());
             };
-            if self.span.follow
-                && error.disposition() == Disposition::Retry
-                && let Some(Listener(told)) = &self.listener
-            {
-                told(&error);
+            if self.span.follow && self.way.tries.may_pass(&error) {
+                self.listener.begin(&error);
             }
             place = self.way.again(self.need(), &place, error).await?;
         }
@@ -131,6 +124,7 @@ impl Reader {
         let mut responses = pin!(responses);
         while let Some(response) = self.next(place, &mut responses).await? {
             self.way.tries.backoff.progress();
+            self.listener.end(&place.node.address);
             self.way.heard(&place.node, response.header().as_ref())?;
             let taken = self.take(response.batches)?;
             let is_done = self.is_done();
@@ -198,22 +192,43 @@ impl Reader {
     }
 
     async fn open_stream(&self, place: &Place) -> Result<Streaming<ConsumeResponse>, Error> {
-        let lost = |_| Error::lost("it does not answer");
-        time::timeout(self.within, place.connection.consume_stream(self.request()))
-            .await
-            .map_err(lost)?
+        let left = self.way.tries.backoff.left().unwrap_or(self.within);
+        let opened = place.connection.consume_stream(self.request());
+        let opened = time::timeout(left.min(self.within), opened).await;
+        opened.unwrap_or_else(|_| {
+            // Who has to wait for records that it lacks is there.
+            Err(if place.node.has(self.span.min_offset) {
+                Error::lost("it does not answer")
+            } else {
+                self.no_answer(place, "it waits for records that it lacks")
+            })
+        })
     }
 
     async fn next(
-        &self,
+        &mut self,
         place: &Place,
         responses: &mut Streaming<ConsumeResponse>,
     ) -> Result<Option<ConsumeResponse>, Error> {
         let response = if self.span.follow {
-            tokio::select! {
-                response = responses.next() => response,
-                () = self.is_left_behind(place) => return Err(self.no_answer(place, "it is behind the others")),
-                error = place.connection.silence() => return Err(error),
+            let now = time::Instant::now();
+            let mut doubts = time::interval_at(now + DOUBT_AFTER, DOUBT_EVERY);
+            let mut doubts_left = DOUBTS_MAX;
+            loop {
+                let router = self.way.router();
+                tokio::select! {
+                    response = responses.next() => break response,
+                    () = router.left_behind(&place.node) => return Err(self.no_answer(place, "it is behind the others")),
+                    error = place.connection.silence() => return Err(error),
+                    _ = doubts.tick(), if doubts_left > 0 => {
+                        router.doubt();
+                        doubts_left -= 1;
+                    }
+                    // Where there is nothing to come, that it could is all there is to tell.
+                    () = time::sleep_until(now + STANDS_AFTER), if self.listener.is_interrupted() => {
+                        self.listener.end(&place.node.address);
+                    }
+                }
             }
         } else {
             let response = tokio::select! {
@@ -233,17 +248,6 @@ impl Reader {
             waited: in_tenths(self.way.tries.backoff.waited()),
             reason: reason.to_owned(),
         })
-    }
-
-    /// Ends when the node was behind for a while, and another one is not.
-    async fn is_left_behind(&self, place: &Place) {
-        let mut looks = time::interval(self.way.router().settings.look_every.max(LOOK_MIN));
-        let mut behind = 0;
-        while behind < LOOKS_BEHIND {
-            looks.tick().await;
-            let is_behind = self.way.router().is_left_behind(&place.node);
-            behind = if is_behind { behind + 1 } else { 0 };
-        }
     }
 
     /// Checks that the batches go on where the last ones ended, and cuts off what was not asked for.
@@ -325,7 +329,7 @@ mod tests {
             min_offset: 0,
         };
         let router = Arc::new(Router::new(addresses, Settings::alone()));
-        Reader::new(router, span, Duration::from_secs(1), None)
+        Reader::new(router, span, Duration::from_secs(1), Listener::default())
     }
 
     fn batch(base_offset: u64, record_count: u32) -> Batch {

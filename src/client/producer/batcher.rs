@@ -2,6 +2,8 @@
 //!
 //! A record is encoded into the open batch by whoever sends it. The batch goes when it is full, when nothing else is under way, or when
 //! it has waited for as long as it may; so one record alone is not held up, and many share a request.
+//!
+//! Before any node has said what it takes at once, batches are so small that each takes them; as soon as one has, those that wait are joined.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +27,13 @@ use crate::{
     proto::annals::v1::Record,
 };
 
-use super::ticket::{Answer, Promise, promise};
+use super::{
+    outgoing::Outgoing,
+    ticket::{Answer, Promise, promise},
+};
+
+/// Any node takes so much at once: its `log.batch_bytes_max` is never less.
+const ANY_NODE_TAKES: usize = 1 << 10;
 
 /// When a batch is full, and how much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +61,8 @@ pub(super) struct Batcher {
 struct State {
     open: Option<Open>,
     ready: VecDeque<Outgoing>,
+    /// By the word of the node that they go to.
+    takes: Takes,
     /// What becomes of the newest batch, and so of all before it.
     newest: Option<Answer>,
     /// The size of the last batch: what to allocate for the next one.
@@ -71,16 +81,26 @@ struct Open {
     since: Instant,
 }
 
-/// A batch that is not acknowledged.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    /// An encoded `RecordSet`.
-    pub(super) records: Bytes,
-    /// How many records it has.
-    pub(super) count: u64,
-    /// What it takes of the room.
-    room: usize,
-    promise: Promise,
+/// What a node takes in one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Takes {
+    /// No node was asked yet.
+    #[default]
+    Unknown,
+    /// It was asked, and does not say.
+    Untold,
+    /// So many bytes of records.
+    Bytes(usize),
+}
+
+/// Whether a request can have so many bytes of records.
+///
+/// Errors: `RecordTooLarge`.
+pub(crate) fn request_size(bytes: usize, bytes_max: usize) -> Result<(), Error> {
+    if bytes > bytes_max {
+        return Err(Error::new(ErrorKind::RecordTooLarge { bytes, bytes_max }));
+    }
+    Ok(())
 }
 
 /// What there is to be sent.
@@ -108,14 +128,35 @@ impl Drop for Room<'_> {
 }
 
 impl Batcher {
-    /// Nothing is taken yet.
-    pub(super) fn new(limits: Limits) -> Self {
+    /// Nothing is taken yet. `takes`: what nodes are known to take in one request.
+    pub(super) fn new(limits: Limits, takes: Option<usize>) -> Self {
+        let state = State {
+            takes: takes.map_or(Takes::Unknown, Takes::Bytes),
+            ..State::default()
+        };
         Self {
             room: Semaphore::new(limits.unacknowledged_bytes_max),
             limits,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             news: Notify::new(),
         }
+    }
+
+    /// The node that all goes to from now on takes so much in one request; `None`: it does not say.
+    pub(super) fn learn(&self, takes: Option<usize>) {
+        let mut state = self.state();
+        match takes {
+            Some(bytes) => state.takes = Takes::Bytes(bytes),
+            None if state.takes == Takes::Unknown => state.takes = Takes::Untold,
+            None => {}
+        }
+    }
+
+    /// Whether the node takes so much in one request, as far as is known.
+    ///
+    /// Errors: `RecordTooLarge`.
+    pub(super) fn check_size(&self, bytes: usize) -> Result<(), Error> {
+        self.state().check_size(bytes)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,8 +170,9 @@ impl Batcher {
 
     /// Waits for room, in the order of those who wait.
     ///
-    /// Errors: why nothing is taken any more. Cancel: safe; nothing is taken.
+    /// Errors: `RecordTooLarge`; why nothing is taken any more. Cancel: safe; nothing is taken.
     pub(super) async fn room(&self, bytes: usize) -> Result<Room<'_>, Error> {
+        self.check_size(bytes)?;
         let needed = self.needed(bytes);
         let permit = self.room.acquire_many(needed).await;
         permit.map_err(|_| self.refusal())?.forget();
@@ -142,8 +184,9 @@ impl Batcher {
 
     /// Room, if there is some now.
     ///
-    /// Errors: why nothing is taken any more.
+    /// Errors: as `room`.
     pub(super) fn try_room(&self, bytes: usize) -> Result<Option<Room<'_>>, Error> {
+        self.check_size(bytes)?;
         let needed = self.needed(bytes);
         match self.room.try_acquire_many(needed) {
             Ok(permit) => permit.forget(),
@@ -157,19 +200,19 @@ impl Batcher {
     }
 
     fn refusal(&self) -> Error {
-        let failed = self.state().failed.clone();
-        failed.unwrap_or_else(|| Error::new(ErrorKind::Closed))
+        self.state().refusal()
     }
 
     /// Takes a record; answers what becomes of its batch, and which of its records it is.
     ///
-    /// Errors: why nothing is taken any more.
+    /// Errors: as `room`.
     pub(super) fn push(&self, record: &Record, room: Room<'_>) -> Result<(Answer, u64), Error> {
         let mut state = self.state();
         state.check_open()?;
         let bytes = len_in_set(record);
+        state.check_size(bytes)?;
         if let Some(open) = &state.open
-            && open.records.len() + bytes > self.limits.batch_bytes_max
+            && open.records.len() + bytes > state.batch_bytes_max(&self.limits)
         {
             state.seal();
         }
@@ -193,18 +236,15 @@ impl Batcher {
 
     /// Takes a batch as it is, which shares its request with no other.
     ///
-    /// Errors: why nothing is taken any more.
+    /// Errors: as `room`.
     pub(super) fn push_batch(&self, records: Bytes, count: u64, room: Room<'_>) -> Result<Answer, Error> {
         let mut state = self.state();
         state.check_open()?;
+        state.check_size(records.len())?;
         state.seal();
         let (promise, answer) = promise();
-        state.ready.push_back(Outgoing {
-            records,
-            count,
-            room: room.bytes,
-            promise,
-        });
+        let whole = Outgoing::whole(records, count, room.bytes, promise);
+        state.ready.push_back(whole);
         mem::forget(room);
         state.newest = Some(answer.clone());
         drop(state);
@@ -247,14 +287,21 @@ impl Batcher {
         self.room.close();
         for batch in left {
             // Of these nothing was sent.
-            batch.settle(self, Err(error.clone()));
+            self.settle(batch, Err(error.clone().without_effects()));
         }
+    }
+
+    /// Tells whoever waits what became of a batch, and gives its room back.
+    pub(super) fn settle(&self, batch: Outgoing, result: Result<u64, Error>) {
+        let room = batch.room;
+        batch.settle(result);
+        self.room.add_permits(room);
     }
 
     /// What is to be sent next; `idle`: nothing else is under way.
     pub(super) fn next_now(&self, idle: bool, now: Instant) -> Next {
         let mut state = self.state();
-        if let Some(batch) = state.ready.pop_front() {
+        if let Some(batch) = state.take_ready(&self.limits) {
             return Next::Batch(batch);
         }
         let due = state.open.as_ref().map(|open| open.since + self.limits.linger);
@@ -262,7 +309,9 @@ impl Batcher {
             Some(due) if !idle && !state.closed && now < due => Next::Wait(Some(due)),
             Some(_) => {
                 state.seal();
-                state.ready.pop_front().map_or(Next::Wait(None), Next::Batch)
+                state
+                    .take_ready(&self.limits)
+                    .map_or(Next::Wait(None), Next::Batch)
             }
             None if state.closed => Next::Ended,
             None => Next::Wait(None),
@@ -292,23 +341,47 @@ impl Batcher {
 
 impl State {
     fn check_open(&self) -> Result<(), Error> {
-        match &self.failed {
-            Some(error) => Err(error.clone()),
-            None if self.closed => Err(Error::new(ErrorKind::Closed)),
-            None => Ok(()),
+        if self.closed || self.failed.is_some() {
+            return Err(self.refusal());
         }
+        Ok(())
+    }
+
+    /// Why nothing is taken any more.
+    fn refusal(&self) -> Error {
+        let failed = self.failed.clone();
+        Error::new(failed.map_or(ErrorKind::Closed, |cause| ErrorKind::ProducerFailed { cause }))
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Error> {
+        match self.takes {
+            Takes::Bytes(bytes_max) => request_size(bytes, bytes_max),
+            Takes::Unknown | Takes::Untold => Ok(()),
+        }
+    }
+
+    /// How large a batch of several records gets.
+    fn batch_bytes_max(&self, limits: &Limits) -> usize {
+        limits.batch_bytes_max.min(match self.takes {
+            Takes::Unknown => ANY_NODE_TAKES,
+            Takes::Untold => usize::MAX,
+            Takes::Bytes(bytes_max) => bytes_max,
+        })
+    }
+
+    /// The next batch that waits, and those behind it that share its request.
+    fn take_ready(&mut self, limits: &Limits) -> Option<Outgoing> {
+        let bytes_max = self.batch_bytes_max(limits);
+        Outgoing::join(&mut self.ready, bytes_max)
     }
 
     /// Closes the open batch.
     fn seal(&mut self) {
         if let Some(open) = self.open.take() {
             self.capacity_hint = open.records.len();
-            self.ready.push_back(Outgoing {
-                records: open.records.freeze(),
-                count: open.count,
-                room: open.room,
-                promise: open.promise,
-            });
+            let records = open.records.freeze();
+            self.ready
+                .push_back(Outgoing::of_singles(records, open.count, open.room, open.promise));
         }
     }
 }
@@ -324,14 +397,5 @@ impl Open {
             answer,
             since: clock::now(),
         }
-    }
-}
-
-impl Outgoing {
-    /// Tells whoever waits what became of it, and gives its room back.
-    pub(super) fn settle(self, batcher: &Batcher, result: Result<u64, Error>) {
-        // All its tickets may have been dropped.
-        drop(self.promise.send(result));
-        batcher.room.add_permits(self.room);
     }
 }

@@ -1,6 +1,7 @@
 //! A producer: records in, offsets out, each stored once and in order.
 
 mod batcher;
+mod outgoing;
 mod pipeline;
 mod ticket;
 
@@ -17,15 +18,16 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-pub(super) use self::pipeline::new_producer_id;
+pub(super) use self::{batcher::request_size, pipeline::new_producer_id};
 use self::{
     batcher::{Batcher, Limits},
     pipeline::{Pipeline, Stamp},
 };
 use super::{
-    error::Error,
+    error::{Error, ErrorKind},
     record::{Record, len_in_set, put},
     router::Router,
+    settings::some_time,
 };
 
 /// Larger batches gain nothing, and a node takes twice as much by default (`log.batch_bytes_max`).
@@ -67,8 +69,8 @@ impl ProducerBuilder {
         }
     }
 
-    /// A batch has at most so many bytes, unless one record alone has more. [default: 512 KiB] A node refuses what is larger than
-    /// its `log.batch_bytes_max`.
+    /// A batch has at most so many bytes, unless one record alone has more, and no more than nodes take (`log.batch_bytes_max`).
+    /// [default: 512 KiB]
     pub fn batch_bytes_max(mut self, bytes: usize) -> Self {
         self.limits.batch_bytes_max = bytes.max(1);
         self
@@ -125,7 +127,10 @@ impl ProducerBuilder {
     /// Panics: outside a runtime of tokio, where its work is done.
     #[must_use]
     pub fn build(self) -> Producer {
-        let batcher = Arc::new(Batcher::new(self.limits));
+        let batcher = Arc::new(Batcher::new(self.limits, self.router.request_bytes_max()));
+        if let Err(error) = some_time("within", self.within) {
+            batcher.fail(&error);
+        }
         let id = Arc::new(AtomicU64::new(self.stamp.id));
         let pipeline = Pipeline::new(
             self.router,
@@ -146,7 +151,8 @@ impl ProducerBuilder {
 /// connection, or under a leader that is gone, is sent again under the same number, and the log stores it once.
 ///
 /// A producer that fails (see [`Ticket`]) stays failed: nothing is sent behind what was not stored, so that no record
-/// overtakes another. Make a new one, or [`resume`](ProducerBuilder::resume).
+/// overtakes another. Make a new one, or [`resume`](ProducerBuilder::resume). What is too large for a request is refused without that: it was
+/// never among what is sent.
 ///
 /// Clones are the same producer. When the last one is dropped, what was taken is still sent by its task, for as long as the
 /// runtime runs; [`Producer::close`] waits for that.
@@ -186,8 +192,8 @@ impl Drop for Handle {
 impl Producer {
     /// Takes a record, as soon as there is room for it; the ticket tells its offset later.
     ///
-    /// Errors: the producer is closed, or has failed; the record is not taken then. Cancel: safe; the record is not taken
-    /// unless a ticket was given.
+    /// Errors: `RecordTooLarge`, and the producer goes on (before any node has said what it takes, the ticket tells so instead);
+    /// `Closed`; `ProducerFailed`, with the cause. The record is not taken then. Cancel: safe; the record is not taken unless a ticket was given.
     pub async fn send(&self, record: impl Into<Record>) -> Result<Ticket, Error> {
         let record = record.into().into_proto();
         let batcher = &self.0.batcher;
@@ -212,12 +218,16 @@ impl Producer {
     /// Takes records that are stored together: all or none, at consecutive offsets. They are one request, whatever
     /// `batch_bytes_max` says.
     ///
-    /// Errors: as [`Producer::send`]; nodes refuse a request without records. Cancel: as [`Producer::send`].
+    /// Errors: as [`Producer::send`]; `NoRecords`. Cancel: as [`Producer::send`].
     pub async fn send_batch<R: Into<Record>>(
         &self,
         records: impl IntoIterator<Item = R>,
     ) -> Result<BatchTicket, Error> {
         let (records, count) = encoded(records);
+        if count == 0 {
+            // A node would refuse it, and the producer end with that.
+            return Err(Error::new(ErrorKind::NoRecords));
+        }
         self.send_encoded(records, count).await
     }
 

@@ -33,7 +33,7 @@ use crate::{
     proto::{annals::v1::ProduceResponse, raw::annals::v1 as raw},
 };
 
-use super::batcher::{Batcher, Outgoing};
+use super::{batcher::Batcher, outgoing::Outgoing};
 
 /// Bytes sent and not acknowledged: milliseconds of a fast disk, so the pipe does not run dry while the node syncs, and
 /// half of what a node by default admits of one stream.
@@ -192,10 +192,13 @@ impl Pipeline {
         let handed = self.handed.max(self.handed_before);
         // A refusal in a stream is about its first request, of which nothing is stored then; the others may be.
         for (i, pending) in self.pending.drain(..).enumerate() {
-            let in_doubt = i < handed && !(i == 0 && self.handed_before == 0 && error.refusal().is_some());
-            pending
-                .batch
-                .settle(&self.batcher, Err(error.clone().in_doubt(in_doubt)));
+            let is_refused = i == 0 && self.handed_before == 0 && error.refusal().is_some();
+            let error = if i < handed {
+                error.clone().in_doubt(!is_refused)
+            } else {
+                error.clone().without_effects()
+            };
+            self.batcher.settle(pending.batch, Err(error));
         }
         self.is_over = true;
     }
@@ -222,7 +225,27 @@ impl Pipeline {
     fn refuse_first(&mut self, error: Error) {
         if let Some(Pending { batch, .. }) = self.pending.pop_front() {
             self.pending_bytes -= batch.records.len();
-            batch.settle(&self.batcher, Err(error));
+            self.batcher.settle(batch, Err(error));
+        }
+    }
+
+    /// Refuses what is too large for the node: nothing of it was sent to any, and what is behind it takes its number.
+    fn refuse_too_large(&mut self) {
+        let mut at = self.handed_before;
+        while let Some(pending) = self.pending.get(at) {
+            let Err(error) = self.batcher.check_size(pending.batch.records.len()) else {
+                at += 1;
+                continue;
+            };
+            let Some(Pending { batch, .. }) = self.pending.remove(at) else {
+                return;
+            };
+            self.pending_bytes -= batch.records.len();
+            self.stamp.sequence -= batch.count;
+            for behind in self.pending.range_mut(at..) {
+                behind.sequence -= batch.count;
+            }
+            self.batcher.settle(batch, Err(error));
         }
     }
 
@@ -246,6 +269,8 @@ impl Pipeline {
     /// One stream from its start to its end. Sends first what an earlier one left unacknowledged.
     async fn run_stream(&mut self, place: &Place) -> Result<Ended, Error> {
         self.rewind();
+        self.batcher.learn(place.request_bytes_max());
+        self.refuse_too_large();
         let (requests, queue) = mpsc::channel(IN_FLIGHT_REQUESTS_MAX);
         let responses = place
             .connection
@@ -352,6 +377,10 @@ impl Pipeline {
             self.source_ended = true;
             return;
         };
+        if let Err(error) = self.batcher.check_size(batch.records.len()) {
+            self.batcher.settle(batch, Err(error));
+            return;
+        }
         if self.pending.is_empty() {
             // The time without an answer counts from the moment there is one to come.
             self.way.tries.backoff.progress();
@@ -407,7 +436,7 @@ impl Pipeline {
         for Pending { batch, .. } in self.pending.drain(..answered) {
             self.pending_bytes -= batch.records.len();
             let next = first_offset + batch.count;
-            batch.settle(&self.batcher, Ok(first_offset));
+            self.batcher.settle(batch, Ok(first_offset));
             first_offset = next;
         }
         self.handed -= answered;
@@ -450,7 +479,7 @@ mod tests {
     fn pipeline_with(counts: &[u64]) -> (Pipeline, Vec<Answer>) {
         let addresses = vec!["127.0.0.1:1".parse().unwrap()];
         let router = Arc::new(Router::new(addresses, Settings::alone()));
-        let batcher = Arc::new(Batcher::new(LIMITS));
+        let batcher = Arc::new(Batcher::new(LIMITS, None));
         let stamp = Stamp {
             id: 7,
             epoch: 0,
@@ -550,6 +579,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_large_for_a_node_is_refused_before_it_is_sent_and_those_behind_it_take_its_number() {
+        let (mut pipeline, answers) = pipeline_with(&[2, 3, 4]);
+        pipeline.pending[1].batch.records = Bytes::from(vec![7; 11]);
+        pipeline.pending_bytes += 8;
+        pipeline.next_request();
+        pipeline.rewind();
+        // The first may be stored already.
+        pipeline.pending[0].batch.records = Bytes::from(vec![7; 12]);
+        pipeline.pending_bytes += 9;
+        pipeline.batcher.learn(Some(10));
+        pipeline.refuse_too_large();
+        let refused = answers[1].clone().now_or_never().unwrap().unwrap().unwrap_err();
+        let sizes = (11, 10);
+        assert!(
+            matches!(refused.kind(), ErrorKind::RecordTooLarge { bytes, bytes_max } if (*bytes, *bytes_max) == sizes),
+            "{refused:?}"
+        );
+        assert!(refused.has_no_side_effects() && !refused.is_retryable());
+        let sequences: Vec<_> = (0..2)
+            .filter_map(|_| pipeline.next_request().producer)
+            .map(|producer| producer.sequence)
+            .collect();
+        assert_eq!((sequences, pipeline.stamp.sequence), (vec![0, 2], 6));
+        assert_eq!(pipeline.pending_bytes, 12 + 3);
+    }
+
+    #[test]
     fn an_answer_that_fits_no_request_is_not_believed() {
         let (mut pipeline, answers) = pipeline_with(&[2]);
         let early = pipeline.acknowledge(answer(0, 2, 1)).unwrap_err();
@@ -582,11 +638,15 @@ mod tests {
 
     #[test]
     fn a_pipeline_that_is_dropped_tells_all_who_wait_and_takes_nothing_more() {
-        let (pipeline, answers) = pipeline_with(&[1]);
+        let (mut pipeline, answers) = pipeline_with(&[1, 1]);
         let batcher = Arc::clone(&pipeline.batcher);
+        pipeline.next_request();
         drop(pipeline);
-        let told = answers[0].clone().now_or_never().unwrap().unwrap().unwrap_err();
-        assert!(matches!(told.kind(), ErrorKind::Ended) && !told.has_no_side_effects());
+        for (answer, was_never_sent) in answers.iter().zip([false, true]) {
+            let told = answer.clone().now_or_never().unwrap().unwrap().unwrap_err();
+            assert!(matches!(told.kind(), ErrorKind::Ended), "{told:?}");
+            assert_eq!(told.has_no_side_effects(), was_never_sent);
+        }
         assert!(batcher.try_room(1).is_err());
     }
 }

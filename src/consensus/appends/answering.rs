@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::{
     REQUEST_COST, STREAMS_MAX, UNWRITTEN_BYTES_MAX, Wire, WireError, greeting::over, parcel::Parcel,
-    pulse::Pulse,
+    pulse::Pulse, side::Side,
 };
 use crate::{
     consensus::{
@@ -93,50 +93,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin, S: AppendServer> Answering<I, S> {
             newest: 0,
             unanswered: 0,
         }
-    }
-
-    /// Ready when the connection has ended.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
-        while let Poll::Ready(parcel) = self.wire.poll_parcel(cx)? {
-            match parcel {
-                None => return Poll::Ready(Ok(())),
-                Some(parcel) => self.heard(parcel)?,
-            }
-        }
-        Poll::Pending
-    }
-
-    fn heard(&mut self, parcel: Parcel) -> Result<(), WireError> {
-        match parcel {
-            Parcel::Begin { stream } => return self.begin(stream),
-            Parcel::Append { stream, request } => {
-                if let Some(at) = self.find(stream)? {
-                    self.asked(at, request)?;
-                }
-            }
-            Parcel::End { stream } => {
-                if let Some(at) = self.find(stream)? {
-                    self.streams[at].requests = None;
-                }
-            }
-            Parcel::Unwanted { stream } => {
-                if let Some(at) = self.find(stream)? {
-                    self.remove(at);
-                }
-            }
-            Parcel::Ping => self.wire.say(&Parcel::Pong),
-            Parcel::Hello(_)
-            | Parcel::Welcome(_)
-            | Parcel::Taken { .. }
-            | Parcel::Answer { .. }
-            | Parcel::Over { .. }
-            | Parcel::Pong => {
-                return Err(WireError::Unexpected {
-                    what: "what only a node that answers may say",
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Where a stream is; `None` when it is over, which the peer may not have known.
@@ -280,23 +236,57 @@ fn accepts(response: &AppendResponse) -> bool {
     matches!(response.result, Some(Answer::Accepted(_)))
 }
 
+impl<I: AsyncRead + AsyncWrite + Unpin, S: AppendServer> Side for Answering<I, S> {
+    type Io = I;
+
+    fn wire(&mut self) -> &mut Wire<I> {
+        &mut self.wire
+    }
+
+    fn hear(&mut self, parcel: Parcel) -> Result<(), WireError> {
+        match parcel {
+            Parcel::Begin { stream } => return self.begin(stream),
+            Parcel::Append { stream, request } => {
+                if let Some(at) = self.find(stream)? {
+                    self.asked(at, request)?;
+                }
+            }
+            Parcel::End { stream } => {
+                if let Some(at) = self.find(stream)? {
+                    self.streams[at].requests = None;
+                }
+            }
+            Parcel::Unwanted { stream } => {
+                if let Some(at) = self.find(stream)? {
+                    self.remove(at);
+                }
+            }
+            Parcel::Ping => self.wire.say(&Parcel::Pong),
+            Parcel::Hello(_)
+            | Parcel::Welcome(_)
+            | Parcel::Taken { .. }
+            | Parcel::Answer { .. }
+            | Parcel::Over { .. }
+            | Parcel::Pong => {
+                return Err(WireError::Unexpected {
+                    what: "what only a node that answers may say",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        while self.pulse.poll_beat(cx, &mut self.wire.heard)?.is_ready() {}
+        self.poll_answers(cx);
+        Ok(())
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin, S: AppendServer + Unpin> Future for Answering<I, S> {
     type Output = Result<(), WireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            if let Poll::Ready(ended) = this.poll_read(cx) {
-                return Poll::Ready(ended);
-            }
-            while this.pulse.poll_beat(cx, &mut this.wire.heard)?.is_ready() {}
-            this.poll_answers(cx);
-            let was_full = this.wire.out.bytes() >= UNWRITTEN_BYTES_MAX;
-            let is_written = this.wire.poll_write(cx)?.is_ready();
-            // What did not fit has not been looked at, so that nobody would wake this.
-            if !(was_full && is_written) {
-                return Poll::Pending;
-            }
-        }
+        self.poll_drive(cx)
     }
 }

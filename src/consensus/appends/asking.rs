@@ -21,7 +21,7 @@ use tonic::Status;
 
 use super::{
     REQUEST_COST, STREAMS_MAX, UNWRITTEN_BYTES_MAX, Wire, WireError, greeting::status_of, parcel::Parcel,
-    pulse::Pulse,
+    pulse::Pulse, side::Side,
 };
 use crate::{
     consensus::{
@@ -184,58 +184,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Asking<I> {
         }
     }
 
-    /// Ready when the connection has ended.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
-        while let Poll::Ready(parcel) = self.wire.poll_parcel(cx)? {
-            match parcel {
-                None => return Poll::Ready(Ok(())),
-                Some(parcel) => self.heard(parcel)?,
-            }
-        }
-        Poll::Pending
-    }
-
-    fn heard(&mut self, parcel: Parcel) -> Result<(), WireError> {
-        // What is said of a stream that is gone was said before the other side knew.
-        match parcel {
-            Parcel::Taken { stream } => {
-                if let Some(asked) = self.find(stream) {
-                    asked.is_taken();
-                }
-            }
-            Parcel::Answer {
-                stream,
-                requests,
-                response,
-            } => {
-                if let Some(asked) = self.find(stream) {
-                    let freed = asked.answered(requests, response)?;
-                    self.unanswered -= freed;
-                }
-            }
-            Parcel::Over { stream, why } => {
-                if let Some(at) = self.streams.iter().position(|asked| asked.stream == stream) {
-                    let asked = self.streams.remove(at);
-                    self.unanswered -= asked.unanswered;
-                    asked.over(why);
-                }
-            }
-            Parcel::Pong => {}
-            Parcel::Hello(_)
-            | Parcel::Welcome(_)
-            | Parcel::Begin { .. }
-            | Parcel::Append { .. }
-            | Parcel::End { .. }
-            | Parcel::Unwanted { .. }
-            | Parcel::Ping => {
-                return Err(WireError::Unexpected {
-                    what: "what only a node that asks may say",
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn find(&mut self, stream: u32) -> Option<&mut Asked> {
         self.streams.iter_mut().find(|asked| asked.stream == stream)
     }
@@ -343,27 +291,69 @@ impl Asked {
     }
 }
 
+impl<I: AsyncRead + AsyncWrite + Unpin> Side for Asking<I> {
+    type Io = I;
+
+    fn wire(&mut self) -> &mut Wire<I> {
+        &mut self.wire
+    }
+
+    fn hear(&mut self, parcel: Parcel) -> Result<(), WireError> {
+        // What is said of a stream that is gone was said before the other side knew.
+        match parcel {
+            Parcel::Taken { stream } => {
+                if let Some(asked) = self.find(stream) {
+                    asked.is_taken();
+                }
+            }
+            Parcel::Answer {
+                stream,
+                requests,
+                response,
+            } => {
+                if let Some(asked) = self.find(stream) {
+                    let freed = asked.answered(requests, response)?;
+                    self.unanswered -= freed;
+                }
+            }
+            Parcel::Over { stream, why } => {
+                if let Some(at) = self.streams.iter().position(|asked| asked.stream == stream) {
+                    let asked = self.streams.remove(at);
+                    self.unanswered -= asked.unanswered;
+                    asked.over(why);
+                }
+            }
+            Parcel::Pong => {}
+            Parcel::Hello(_)
+            | Parcel::Welcome(_)
+            | Parcel::Begin { .. }
+            | Parcel::Append { .. }
+            | Parcel::End { .. }
+            | Parcel::Unwanted { .. }
+            | Parcel::Ping => {
+                return Err(WireError::Unexpected {
+                    what: "what only a node that asks may say",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        while self.pulse.poll_beat(cx, &mut self.wire.heard)?.is_ready() {
+            self.wire.say(&Parcel::Ping);
+        }
+        self.poll_wanted(cx);
+        self.poll_begins(cx);
+        self.poll_requests(cx);
+        Ok(())
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> Future for Asking<I> {
     type Output = Result<(), WireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            if let Poll::Ready(ended) = this.poll_read(cx) {
-                return Poll::Ready(ended);
-            }
-            while this.pulse.poll_beat(cx, &mut this.wire.heard)?.is_ready() {
-                this.wire.say(&Parcel::Ping);
-            }
-            this.poll_wanted(cx);
-            this.poll_begins(cx);
-            this.poll_requests(cx);
-            let was_full = this.wire.out.bytes() >= UNWRITTEN_BYTES_MAX;
-            let is_written = this.wire.poll_write(cx)?.is_ready();
-            // What did not fit has not been looked at, so that nobody would wake this.
-            if !(was_full && is_written) {
-                return Poll::Pending;
-            }
-        }
+        self.poll_drive(cx)
     }
 }

@@ -18,6 +18,7 @@ pub mod greeting;
 mod outbox;
 pub mod parcel;
 mod pulse;
+mod side;
 mod wire;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::{
 use slog::{Level, Logger, info, warn};
 
 use crate::{
-    acl::{Right, Rule, Who},
+    acl::{Rule, Wanted, Who},
     certs::Fingerprint,
 };
 
@@ -67,7 +67,7 @@ pub(super) struct Line<'a> {
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) from: Option<SocketAddr>,
     /// What was asked for; `None` of a method that is not there.
-    pub(super) right: Option<Right>,
+    pub(super) wanted: Option<Wanted>,
     pub(super) verdict: Verdict,
     /// The line of the policy that decided.
     pub(super) rule: Option<&'a Rule>,
@@ -194,8 +194,9 @@ impl Audit {
             .fingerprint
             .map_or_else(nothing, |fingerprint| fingerprint.to_string());
         let from = line.from.map_or_else(nothing, |from| from.to_string());
-        let object = line.right.map_or("-", |right| right.object().as_str());
-        let action = line.right.map_or("-", |right| right.action().as_str());
+        let wanted = line.wanted.as_ref();
+        let object = wanted.map_or("-".into(), Wanted::object);
+        let action = wanted.map_or("-", |wanted| wanted.action().as_str());
         let rule = line
             .rule
             .map_or_else(nothing, |rule| format!("{}: {}", rule.line, rule.text));

@@ -12,7 +12,7 @@ use super::{
     method_of,
 };
 use crate::{
-    acl::{Acl, Action, Decision, Right, Who},
+    acl::{Acl, Action, Decision, Wanted, Who},
     certs::Caller,
     net::{connection::Ends, status::Refusal},
 };
@@ -48,6 +48,12 @@ impl Call {
         }
     }
 
+    /// Whether its message names something that is to be asked about.
+    pub(super) fn names_an_object(&self) -> bool {
+        let needs = self.method.as_ref().map(|method| method.need);
+        matches!(needs, Ok(Need::Cursor(_)))
+    }
+
     pub(super) fn is_stream(&self) -> bool {
         self.method.as_ref().is_ok_and(|method| method.stream)
     }
@@ -58,12 +64,12 @@ impl Call {
             .map_or(Who::Anonymous, |caller| Who::Named(caller.subject()))
     }
 
-    fn line<'a>(&'a self, right: Option<Right>, decision: &'a Decision, verdict: Verdict) -> Line<'a> {
+    fn line<'a>(&'a self, wanted: Option<Wanted>, decision: &'a Decision, verdict: Verdict) -> Line<'a> {
         Line {
             who: self.who(),
             fingerprint: self.caller.as_ref().map(Caller::fingerprint),
             from: self.from,
-            right,
+            wanted,
             verdict,
             rule: decision.rule.as_ref(),
             method: match &self.method {
@@ -117,28 +123,43 @@ impl Gate {
     pub(super) fn admit(&self, call: &Call, moment: Moment) -> Result<(), Refusal> {
         let right = match call.method.as_ref().map(|method| method.need) {
             Ok(Need::Nothing) => return Ok(()),
-            Ok(Need::Right(right)) => Some(right),
+            Ok(Need::Right(right) | Need::Cursor(right)) => Some(right),
             Err(_) => None,
         };
         let decision = right.map_or(Decision::DENIED, |right| self.acl.decide(call.who(), right));
+        let administrative = right.is_some_and(|right| right.action() == Action::Admin);
+        if decision.allowed && administrative && moment == Moment::Begin {
+            let line = call.line(right.map(Wanted::from), &decision, Verdict::Allowed);
+            self.audit.told(&line);
+        }
+        self.keep_to(call, right.map(Wanted::from), decision)
+    }
+
+    /// Whether a call that was let in may have to do with the cursor of that name.
+    ///
+    /// Errors: it may not.
+    pub(super) fn admit_to_cursor(&self, call: &Call, cursor: &str) -> Result<(), Refusal> {
+        let decision = self.acl.decide_on_cursor(call.who(), cursor);
+        self.keep_to(call, Some(Wanted::Cursor(cursor.into())), decision)
+    }
+
+    /// Errors: the decision is no, and is enforced.
+    fn keep_to(&self, call: &Call, wanted: Option<Wanted>, decision: Decision) -> Result<(), Refusal> {
         if decision.allowed {
-            let administrative = right.is_some_and(|right| right.action() == Action::Admin);
-            if administrative && moment == Moment::Begin {
-                self.audit.told(&call.line(right, &decision, Verdict::Allowed));
-            }
             return Ok(());
         }
         if self.shadow {
             self.audit
-                .denied(&call.line(right, &decision, Verdict::WouldBeDenied));
+                .denied(&call.line(wanted, &decision, Verdict::WouldBeDenied));
             return Ok(());
         }
-        self.audit.denied(&call.line(right, &decision, Verdict::Denied));
+        self.audit
+            .denied(&call.line(wanted.clone(), &decision, Verdict::Denied));
         let subject = call.who().to_string();
-        Err(match right {
-            Some(right) => Refusal::Denied {
+        Err(match wanted {
+            Some(wanted) => Refusal::Denied {
                 subject,
-                right,
+                wanted,
                 // Its text is the operators' business: it may name others.
                 denied_by: decision.rule.map(|rule| rule.line),
             },

@@ -17,6 +17,7 @@ use super::{
     audit::AuditCounts,
     farewell::Farewell,
     gate::{Call, Gate, Moment},
+    named::Named,
     routes::{Admitted, RouteGate},
 };
 
@@ -79,7 +80,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(gate) = &self.gate else {
             return Either::Right(Either::Left(self.inner.call(request)));
         };
@@ -88,6 +89,11 @@ where
         let changes = call.is_stream().then(|| gate.changes());
         if let Err(refusal) = gate.admit(&call, Moment::Begin) {
             return Either::Left(ready(Ok(Status::from(refusal).into_http())));
+        }
+        if call.names_an_object() {
+            request
+                .extensions_mut()
+                .insert(Named::new(Arc::clone(gate), call.clone()));
         }
         let answered = self.inner.call(request);
         Either::Right(match changes {

@@ -20,12 +20,22 @@ pub enum Need {
     Nothing,
     /// A right.
     Right(Right),
+    /// That right, and then the cursor that its message names: the service asks once it has read that (`named.rs`).
+    Cursor(Right),
 }
 
 const fn call(path: &'static str, right: Right) -> Method {
     Method {
         path,
         need: Need::Right(right),
+        stream: false,
+    }
+}
+
+const fn on_cursor(path: &'static str) -> Method {
+    Method {
+        path,
+        need: Need::Cursor(Right::CONSUME),
         stream: false,
     }
 }
@@ -50,8 +60,8 @@ const METHODS: [Method; 27] = [
     stream("/log.v1.Log/ProduceStream", Right::PRODUCE),
     stream("/log.v1.Log/ConsumeStream", Right::CONSUME),
     call("/annals.v1.LogService/DescribeLog", Right::DESCRIBE_LOG),
-    call("/annals.v1.CursorService/Commit", Right::CONSUME),
-    call("/annals.v1.CursorService/Take", Right::CONSUME),
+    on_cursor("/annals.v1.CursorService/Commit"),
+    on_cursor("/annals.v1.CursorService/Take"),
     // Names and offsets, and no record.
     call("/annals.v1.CursorService/Get", Right::DESCRIBE_LOG),
     call("/annals.v1.CursorService/List", Right::DESCRIBE_LOG),

@@ -1,7 +1,7 @@
 //! Whether a call may be made: one place in front of every method of clients (SEC-1).
 //!
 //! Routes of HTTP pass the same gate, by the right that stands beside each in their table (`net/http/routes.rs`). The layer stands before anything that reads a call's body. Which right a method asks for is in `methods`; a path that is not there
-//! is denied. Who asks is what the connection proved; what they may is in the policy. A stream is asked about again whenever
+//! is denied. Where an object of its own is named in the message, its service asks about that too, before anything else. Who asks is what the connection proved; what they may is in the policy. A stream is asked about again whenever
 //! another policy comes into force. Peers are not asked: they are let in by who they are, and what they forward was let in where
 //! its client came.
 
@@ -10,12 +10,14 @@ mod farewell;
 mod gate;
 mod layer;
 mod methods;
+mod named;
 mod routes;
 
 pub use audit::AuditCounts;
 pub use farewell::Farewell;
 pub use layer::{AuthorizationLayer, AuthorizationService};
 pub use methods::{Method, Need, method_of};
+pub use named::Named;
 pub use routes::{Admitted, RouteGate};
 
 use std::sync::Arc;
@@ -45,7 +47,7 @@ pub(super) fn tell_of_leave(ends: Option<&Ends>, counts: &Arc<AuditCounts>, log:
         who: caller.map_or(Who::Anonymous, |caller| Who::Named(caller.subject())),
         fingerprint: caller.map(Caller::fingerprint),
         from: ends.and_then(|ends| ends.tcp.remote_addr()),
-        right: Some(Right::ADMIN_CLUSTER),
+        wanted: Some(Right::ADMIN_CLUSTER.into()),
         verdict: Verdict::Allowed,
         rule: None,
         method: "/annals.v1.PeerService/Leave",

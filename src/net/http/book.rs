@@ -9,12 +9,17 @@ use bytes::Bytes;
 use http::Response;
 use prost::Message;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as value;
 use tokio::time::Instant;
 use tonic::body::Body;
 
 use super::{
-    error::HttpError, number::Number, produce::from_json, query::Query, record::ReadRecord, respond,
+    error::HttpError,
+    json::{self, Object},
+    number::Number,
+    query::Query,
+    record::ReadRecord,
+    respond,
 };
 use crate::{
     net::{
@@ -24,7 +29,7 @@ use crate::{
         services::log_v1::record_at,
         status::Refusal,
     },
-    proto::raw::log::v1,
+    proto::{annals::v1::Record, raw::log::v1},
     types::Offset,
 };
 
@@ -44,16 +49,23 @@ struct ConsumeBody {
 ///
 /// Errors: as `Produce` of gRPC. Cancel: it may be stored all the same.
 pub async fn produce(context: &Context, body: Whole, deadline: Instant) -> Result<Response<Body>, HttpError> {
-    let ProduceBody {
-        record: ReadRecord(record),
-    } = from_json(&body.bytes)?;
-    let record = Bytes::from(record.encode_to_vec());
+    let record = Bytes::from(produced(&body.bytes)?.encode_to_vec());
     drop(body);
     let item = check::log_v1(context, v1::ProduceRequest { record: Some(record) })?;
     let produced = unary::produce(context, item, deadline).await?;
-    let mut response = respond::json(&json!({ "offset": produced.offsets.start }));
+    let mut response = respond::json(&value!({ "offset": produced.offsets.start }));
     respond::say_who(response.headers_mut(), context);
     Ok(response)
+}
+
+/// The record that a body has.
+///
+/// Errors: `Invalid`.
+pub fn produced(body: &[u8]) -> Result<Record, Refusal> {
+    let Object(ProduceBody {
+        record: ReadRecord(record),
+    }) = json::of_body(body)?;
+    Ok(record)
 }
 
 /// The offset that a request asks for, by its query or its body.
@@ -69,7 +81,7 @@ pub fn offset_of(query: &Query, body: &[u8]) -> Result<Offset, Refusal> {
         None if body.is_empty() => Err(Refusal::invalid(
             r#"no offset is asked for: say ?offset=N, or {"offset": N} in the body; GET /v1/records reads without one"#,
         )),
-        None => Ok(Offset(from_json::<ConsumeBody>(body)?.offset.0)),
+        None => Ok(Offset(json::of_body::<Object<ConsumeBody>>(body)?.0.offset.0)),
     }
 }
 

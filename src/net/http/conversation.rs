@@ -1,12 +1,16 @@
 //! Connections of HTTP/1.1, each with a task: one request after the other, each head and each silence within its time.
 //!
-//! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or reads as
-//! the standard says, and then it is the last of its connection.
+//! hyper reads and writes; what it is told here are the bounds. A request whose length can be read in two ways it refuses, or, where it is
+//! in chunks and has a length too, reads by its chunks, and then it is the last of its connection (RFC 9112, 6.1). `tests/http/abuse.rs` has both.
 
-use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, future::poll_fn, io, sync::Arc};
 
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::Connected};
 
-use super::{Http, pace::Paced};
+use super::{Http, pace::Paced, rest};
 use crate::net::{Options, connection::Connection};
 
 /// The head of a request: as for HTTP/2. A proxy adds some headers, a person some more.
@@ -24,10 +28,6 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 /// What is read ahead of a body that nobody has asked for yet, and what is gathered to be sent.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// For how long a connection is listened to that is over for this side: what arrives at a closed one would take back the answer.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// The most that is listened to.
-const FAREWELL_BYTES: u64 = 16 << 20;
 
 /// Serves connections until the context drains, and answers what they have asked.
 pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Connection>>) {
@@ -53,24 +53,51 @@ pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Conn
 }
 
 async fn converse(http: Arc<Http>, connection: Connection) {
-    let killed = connection.killed();
-    let draining = http.context().draining.clone();
-    // Whatever it was, there is nobody to tell: a client that is there has been answered.
-    drop(killed.run_until_cancelled(talk(http, connection, draining)).await);
-}
-
-/// Answers until the client has no more questions.
-async fn talk(http: Arc<Http>, connection: Connection, draining: CancellationToken) -> io::Result<()> {
+    let (draining, options) = (http.context().draining.clone(), http.context().options.clone());
     let ends = connection.connect_info();
-    let options = &http.context().options;
-    let (bounds, within) = (bounds(options), options.request_timeout);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let http = Arc::clone(&http);
         request.extensions_mut().insert(ends.clone());
         Box::pin(async move { Ok::<_, Infallible>(http.answer(request.map(Body::new)).await) })
     });
-    let io = TokioIo::new(Paced::new(connection, within));
-    let mut conversation = bounds.serve_connection(io, service);
+    answer(service, connection, &options, draining).await;
+}
+
+/// Answers with `service` until the client has no more questions, or, once `draining` is cancelled, the one that it has asked.
+///
+/// Cancel: as if the connection was killed.
+pub async fn answer<S, B>(service: S, connection: Connection, options: &Options, draining: CancellationToken)
+where
+    S: HttpService<Incoming, ResBody = B> + Unpin,
+    S::Future: Unpin,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let killed = connection.killed();
+    // Whatever it was, there is nobody to tell: a client that is there has been answered.
+    drop(
+        killed
+            .run_until_cancelled(talk(service, connection, options, draining))
+            .await,
+    );
+}
+
+async fn talk<S, B>(
+    service: S,
+    connection: Connection,
+    options: &Options,
+    draining: CancellationToken,
+) -> io::Result<()>
+where
+    S: HttpService<Incoming, ResBody = B> + Unpin,
+    S::Future: Unpin,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let io = TokioIo::new(Paced::new(connection, options.request_timeout));
+    let mut conversation = bounds(options).serve_connection(io, service);
     let mut asked_to_go = false;
     loop {
         let over = poll_fn(|cx| conversation.poll_without_shutdown(cx));
@@ -98,13 +125,13 @@ fn bounds(options: &Options) -> http1::Builder {
     builder
 }
 
-/// Closes this side, and waits a moment for the other.
+/// Closes this side, and waits a moment for the other: what arrives at a closed connection would take back the answer.
 async fn say_farewell(mut stream: Paced<Connection>) -> io::Result<()> {
     let farewell = async {
         stream.shutdown().await?;
-        let mut rest = stream.take(FAREWELL_BYTES);
+        let mut rest = stream.take(rest::BYTES_MAX);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
         Ok(())
     };
-    timeout(FAREWELL, farewell).await.unwrap_or(Ok(()))
+    timeout(rest::BEHIND, farewell).await.unwrap_or(Ok(()))
 }

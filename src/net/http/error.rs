@@ -1,14 +1,14 @@
 //! The one mapping from what went wrong to what is answered by HTTP.
 //!
-//! Reason, message and metadata are those that gRPC has ([`super::super::status`]); the status is chosen by code and reason. Five things can
+//! Reason, message and metadata are those that gRPC has ([`super::super::status`]); the status is chosen by code and reason. Some things can
 //! only go wrong here.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
-    header::{ALLOW, RETRY_AFTER},
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, RETRY_AFTER},
 };
 use serde_json::{Map, Value};
 use tonic::{Code, body::Body};
@@ -17,7 +17,11 @@ use super::{
     respond::{self, JSON},
     routes::{NoRoute, ROUTES, allowed},
 };
-use crate::{error::Disposition, net::status::Refusal, proto::raw::annals::v1::Failure};
+use crate::{
+    error::Disposition,
+    net::{hosts::HostProblem, status::Refusal},
+    proto::raw::annals::v1::Failure,
+};
 
 /// Why a request is not answered with a value.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum HttpError {
     /// The same, of the routes of the book, which say that a record is not found where others say that an offset is out of range.
     #[error(transparent)]
     OfTheBook(Refusal),
+    /// It is for another host, or does not say for which.
+    #[error(transparent)]
+    Host(#[from] HostProblem),
     /// There is nothing of that path.
     #[error("there is nothing at {path}; \"routes\" has what there is")]
     NoPath {
@@ -49,6 +56,15 @@ pub enum HttpError {
     )]
     MediaType {
         /// What the header says; empty when it is not there.
+        found: String,
+    },
+    /// The body is coded, as compressed ones are.
+    #[error(
+        "a body of content-encoding {found:?} is not taken, since it would be stored as it is coded: send what is in it, without the \
+         header; or, if these very bytes are the record, leave the header out"
+    )]
+    ContentEncoding {
+        /// What the header says.
         found: String,
     },
     /// A browser's page asks.
@@ -81,9 +97,12 @@ impl HttpError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Refused(refusal) | Self::OfTheBook(refusal) => refusal.disposition(),
-            Self::NoPath { .. } | Self::NoVerb { .. } | Self::MediaType { .. } | Self::Page { .. } => {
-                Disposition::Reject
-            }
+            Self::Host(_)
+            | Self::NoPath { .. }
+            | Self::NoVerb { .. }
+            | Self::MediaType { .. }
+            | Self::ContentEncoding { .. }
+            | Self::Page { .. } => Disposition::Reject,
         }
     }
 
@@ -94,6 +113,13 @@ impl HttpError {
         match self {
             Self::Refused(refusal) => refused(refusal, StatusCode::RANGE_NOT_SATISFIABLE),
             Self::OfTheBook(refusal) => refused(refusal, StatusCode::NOT_FOUND),
+            Self::Host(HostProblem::Other { host }) => {
+                let fields = [("host", host.into())];
+                own(StatusCode::MISDIRECTED_REQUEST, "WRONG_HOST", message, fields)
+            }
+            Self::Host(HostProblem::Missing | HostProblem::Several | HostProblem::Malformed { .. }) => {
+                own(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message, [])
+            }
             Self::NoPath { path } => {
                 let fields = [("path", path.into()), ("routes", routes())];
                 own(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", message, fields)
@@ -107,12 +133,10 @@ impl HttpError {
                 }
                 response
             }
-            Self::MediaType { .. } => own(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNKNOWN_CONTENT_TYPE",
-                message,
-                [],
-            ),
+            Self::MediaType { .. } => unsupported("UNKNOWN_CONTENT_TYPE", message, (ACCEPT, TAKEN_TYPES)),
+            Self::ContentEncoding { .. } => {
+                unsupported("CONTENT_IS_ENCODED", message, (ACCEPT_ENCODING, TAKEN_CODINGS))
+            }
             Self::Page { origin } => {
                 let fields = [("origin", origin.into())];
                 own(StatusCode::FORBIDDEN, "PAGE_REFUSED", message, fields)
@@ -140,6 +164,12 @@ const NUMBERS: [&str; 15] = [
     "position",
 ];
 
+/// What a body may be.
+const TAKEN_TYPES: HeaderValue =
+    HeaderValue::from_static("application/json, application/x-ndjson, application/octet-stream, text/plain");
+/// How its bytes may be coded.
+const TAKEN_CODINGS: HeaderValue = HeaderValue::from_static("identity");
+
 /// Of what comes from outside, so much is said back.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -154,6 +184,13 @@ fn routes() -> Value {
         .iter()
         .map(|route| format!("{} {}  {}", route.verb, route.path, route.purpose));
     Value::from(lines.collect::<Vec<_>>())
+}
+
+/// What would be taken is in a header, for programs (RFC 9110, 15.5.16).
+fn unsupported(reason: &str, message: String, (name, taken): (HeaderName, HeaderValue)) -> Response<Body> {
+    let mut response = own(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason, message, []);
+    response.headers_mut().insert(name, taken);
+    response
 }
 
 fn own<const N: usize>(

@@ -69,7 +69,7 @@ where
     }
 }
 
-/// gRPC, in any of its codings.
+/// gRPC, in any of its codings. It is not asked for its host: no browser speaks HTTP/2 without TLS.
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))

@@ -8,12 +8,13 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header::CONTENT_TYPE};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as value;
 use tokio::time::Instant;
 use tonic::body::Body;
 
 use super::{
     error::HttpError,
+    json::{self, Object},
     number::Number,
     query::Query,
     record::{ReadRecord, ReadRecordSet, RecordSetWriter},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     net::{
         context::Context,
+        echo::beginning,
         produce::{check, unary},
         receive::Whole,
         status::Refusal,
@@ -48,9 +50,10 @@ enum Kind {
 impl Kind {
     /// By the content type. There is no usual one: a body that is taken for something else is stored for ever.
     fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let found = headers
-            .get(CONTENT_TYPE)
-            .map_or("", |value| value.to_str().unwrap_or("?"));
+        let said = headers.get_all(CONTENT_TYPE).iter();
+        let said: Vec<_> = said.map(|value| value.to_str().unwrap_or("?")).collect();
+        // Two of them are none: the list is no type that is known.
+        let found = said.join(", ");
         let essence = found.split(';').next().unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
             "application/json" => Ok(Self::Json),
@@ -59,7 +62,7 @@ impl Kind {
             }
             "application/octet-stream" | "text/plain" => Ok(Self::Bytes),
             _ => Err(HttpError::MediaType {
-                found: found.chars().take(80).collect(),
+                found: beginning(&found).to_owned(),
             }),
         }
     }
@@ -78,7 +81,7 @@ struct Asked {
 #[serde(deny_unknown_fields)]
 struct JsonBatch {
     records: ReadRecordSet,
-    producer: Option<JsonProducer>,
+    producer: Option<Object<JsonProducer>>,
     expected_offset: Option<Number>,
 }
 
@@ -104,10 +107,9 @@ impl Wanted {
     /// What a head asks for.
     ///
     /// Errors: what is wrong with it, before anything of the body is read.
-    pub fn of(headers: &HeaderMap, query: &Query, context: &Context) -> Result<Self, HttpError> {
+    pub fn of(headers: &HeaderMap, query: &Query) -> Result<Self, HttpError> {
         let kind = Kind::of(headers)?;
-        context.check_log(query.log())?;
-        let (key, timestamp_ms) = (query.text("key"), query.number("timestamp_ms")?);
+        let (key, timestamp_ms) = (query.key(), query.number("timestamp_ms")?);
         if kind != Kind::Bytes && (key.is_some() || timestamp_ms.is_some()) {
             let what = "the parameters key and timestamp_ms are for a body that is one record's bytes; records of JSON have their own";
             return Err(Refusal::invalid(what).into());
@@ -117,9 +119,7 @@ impl Wanted {
             by_headers: by_headers(headers)?,
             request: v1::ProduceRequest::default(),
             record: annals::v1::Record {
-                key: key
-                    .map(|key| Bytes::copy_from_slice(key.as_bytes()))
-                    .unwrap_or_default(),
+                key: key.cloned().unwrap_or_default(),
                 timestamp_ms,
                 ..annals::v1::Record::default()
             },
@@ -127,7 +127,9 @@ impl Wanted {
     }
 
     /// The request, with what the body has.
-    fn request(self, body: &Bytes) -> Result<v1::ProduceRequest, Refusal> {
+    ///
+    /// Errors: what is wrong with the body, or with what both say.
+    pub fn request(self, body: &Bytes) -> Result<v1::ProduceRequest, Refusal> {
         let asked = match self.kind {
             Kind::Json => read_json(body)?,
             Kind::Lines => read_lines(body)?,
@@ -169,7 +171,7 @@ pub async fn produce(
     // From here on the bytes are those of the batch, which has its own room.
     drop(body);
     let produced = unary::produce(context, item, deadline).await?;
-    let mut response = respond::json(&json!({
+    let mut response = respond::json(&value!({
         "first_offset": produced.offsets.start,
         "next_offset": produced.offsets.end,
         "repeated": produced.repeated,
@@ -179,24 +181,16 @@ pub async fn produce(
 }
 
 fn read_json(body: &[u8]) -> Result<Asked, Refusal> {
-    let batch: JsonBatch = from_json(body)?;
+    let Object::<JsonBatch>(batch) = json::of_body(body)?;
     Ok(Asked {
         records: batch.records.0,
-        producer: batch.producer.map(|producer| v1::Producer {
+        producer: batch.producer.map(|Object(producer)| v1::Producer {
             id: producer.id.0,
             epoch: producer.epoch,
             sequence: producer.sequence.0,
         }),
         expected_offset: batch.expected_offset.map(|Number(number)| number),
     })
-}
-
-/// A value of JSON.
-///
-/// Errors: `Invalid`, with the place.
-pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid(format!("the body is not as it should be: {error}")))
 }
 
 /// A record of JSON on each line; empty lines are nothing.
@@ -206,15 +200,8 @@ fn read_lines(body: &[u8]) -> Result<Asked, Refusal> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match serde_json::from_slice(line) {
-            Ok(ReadRecord(record)) => set.push(&record),
-            Err(error) => {
-                let (column, text) = (error.column(), error.to_string());
-                let text = text.split(" at line ").next().unwrap_or_default();
-                let what = format!("line {}, column {column} of the body: {text}", number + 1);
-                return Err(Refusal::invalid(what));
-            }
-        }
+        let ReadRecord(record) = json::of_line(line, number + 1)?;
+        set.push(&record);
     }
     Ok(Asked {
         records: set.finish(),
@@ -254,7 +241,8 @@ fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Refu
     match number {
         Some(number) if values.next().is_none() => Ok(Some(number)),
         _ => Err(Refusal::invalid(format!(
-            "the header {name} should be one whole number, and is {value:?}"
+            "the header {name} should be one whole number, and is {:?}",
+            beginning(&String::from_utf8_lossy(value.as_bytes()))
         ))),
     }
 }
@@ -295,6 +283,11 @@ mod tests {
             assert_eq!(Kind::of(&headers([("content-type", text)])).ok(), kind, "{text}");
         }
         assert!(Kind::of(&HeaderMap::new()).is_err());
+        let two = headers([
+            ("content-type", "text/plain"),
+            ("content-type", "application/json"),
+        ]);
+        assert!(Kind::of(&two).is_err(), "it is one or the other");
     }
 
     #[test]
@@ -318,6 +311,17 @@ mod tests {
         assert!(by_headers(&headers([(PRODUCER_ID, "1")])).is_err());
         assert!(by_headers(&headers([(EXPECTED_OFFSET, "1"), (EXPECTED_OFFSET, "1")])).is_err());
         assert!(by_headers(&headers([(EXPECTED_OFFSET, "-1")])).is_err());
+    }
+
+    #[test]
+    fn a_list_is_neither_a_batch_nor_a_producer() {
+        for text in [
+            r#"[[{"text":"a"}],null,null]"#,
+            r#"{"records":[{"text":"a"}],"producer":[1,0,0]}"#,
+        ] {
+            let refused = read_json(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("sequence, expected an object"), "{refused}");
+        }
     }
 
     #[test]

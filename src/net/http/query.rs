@@ -2,9 +2,15 @@
 
 use std::{fmt, time::Duration};
 
-use super::{record::Encoding, routes::Route};
+use bytes::Bytes;
+
+use super::{
+    encoded::{NotEncoded, decoded},
+    record::Encoding,
+    routes::Route,
+};
 use crate::{
-    net::status::Refusal,
+    net::{echo::beginning, status::Refusal},
     proto::raw::annals::v1::{ReadLevel, start::Position},
     types::Offset,
 };
@@ -12,40 +18,81 @@ use crate::{
 /// The most that a read waits: proxies give up after a minute.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// The one parameter that may be any bytes.
+const KEY: &str = "key";
+
 /// The parameters of a query.
-#[derive(Debug)]
-pub struct Query(Vec<(String, String)>);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    texts: Vec<(String, String)>,
+    key: Option<Bytes>,
+}
 
 impl Query {
     /// Of a request for that route.
     ///
-    /// Errors: `Invalid` for a name that the route does not know, or that is there twice.
+    /// Errors: `Invalid` for a name that the route does not know, or that is there twice, for what is no percent-encoding, and for a
+    /// value that is no text, where it has to be.
     pub fn parse(query: Option<&str>, route: &Route) -> Result<Self, Refusal> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if !route.parameters.contains(&name.as_ref()) {
-                let takes = match route.parameters {
-                    [] => "none".to_owned(),
-                    parameters => parameters.join(", "),
-                };
-                return Err(Refusal::invalid(format!(
-                    "{name:?} is no parameter of {}; it takes {takes}",
-                    route.method.path
-                )));
+        let mut parsed = Self::default();
+        let mut at = 0;
+        for pair in query.unwrap_or_default().split('&') {
+            let begins = at;
+            at += pair.len() + 1;
+            if pair.is_empty() {
+                continue;
             }
-            if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(Refusal::invalid(format!("the parameter {name:?} is there twice")));
-            }
-            pairs.push((name.into_owned(), value.into_owned()));
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value_begins = begins + name.len() + 1;
+            let name = String::from_utf8_lossy(&read_encoded(name, begins)?).into_owned();
+            let value = read_encoded(value, value_begins)?;
+            parsed.take(name, value, route)?;
         }
-        Ok(Self(pairs))
+        Ok(parsed)
     }
 
-    /// The value of a parameter.
+    fn take(&mut self, name: String, value: Vec<u8>, route: &Route) -> Result<(), Refusal> {
+        if !route.parameters.contains(&name.as_str()) {
+            let takes = match route.parameters {
+                [] => "none".to_owned(),
+                parameters => parameters.join(", "),
+            };
+            return Err(Refusal::invalid(format!(
+                "{:?} is no parameter of {}; it takes {takes}",
+                beginning(&name),
+                route.method.path
+            )));
+        }
+        if self.text(&name).is_some() || (name == KEY && self.key.is_some()) {
+            return Err(Refusal::invalid(format!("the parameter {name:?} is there twice")));
+        }
+        if name == KEY {
+            self.key = Some(value.into());
+            return Ok(());
+        }
+        match String::from_utf8(value) {
+            Ok(text) => self.texts.push((name, text)),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                return Err(Refusal::invalid(format!(
+                    "the parameter {name} is not UTF-8 at its byte {at}, counted from 0: write text in UTF-8, and then percent-encoded"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a parameter that is text, as all are but the key.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        let pair = self.0.iter().find(|(known, _)| known == name)?;
+        let pair = self.texts.iter().find(|(known, _)| known == name)?;
         Some(&pair.1)
+    }
+
+    /// The key of a record, byte by byte as it was written.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        self.key.as_ref()
     }
 
     /// The same of a number.
@@ -151,10 +198,21 @@ impl Query {
         match read(text) {
             Some(value) => Ok(Some(value)),
             None => Err(Refusal::invalid(format!(
-                "the parameter {name} is {text:?}, and should be {expected}"
+                "the parameter {name} is {:?}, and should be {expected}",
+                beginning(text)
             ))),
         }
     }
+}
+
+/// What a name or a value stands for, which begins there in the query.
+fn read_encoded(text: &str, begins: usize) -> Result<Vec<u8>, Refusal> {
+    decoded(text).map_err(|NotEncoded { at }| {
+        let at = begins + at;
+        Refusal::invalid(format!(
+            "the query has a % at its byte {at}, counted from 0, that two hexadecimal digits do not follow: a percent sign itself is %25"
+        ))
+    })
 }
 
 fn position(text: &str) -> Option<Position> {
@@ -196,6 +254,43 @@ mod tests {
         }
         let refusal = of(Ask::ProduceRecord, "offset=3").unwrap_err().to_string();
         assert!(refusal.ends_with("it takes none"), "{refusal}");
+    }
+
+    /// The story: `?key=%FF` was stored as U+FFFD, as was whatever else is no text.
+    #[test]
+    fn a_key_is_the_bytes_that_were_written_and_all_else_is_text_or_refused_with_its_place() {
+        let produce = |query: &str| of(Ask::Produce, query);
+        for (query, key) in [
+            ("key=%FF%00+%2b", Some(&b"\xff\0 +"[..])),
+            ("key=%C3%A9", Some("é".as_bytes())),
+            ("timestamp_ms=1&key", Some(b"")),
+            ("&timestamp_ms=1&", None),
+        ] {
+            let read = produce(query).unwrap();
+            assert_eq!(read.key().map(|key| &key[..]), key, "{query}");
+        }
+        assert!(produce("k%65y=a&key=b").is_err(), "it is there twice");
+        for (query, named) in [
+            ("key=a&log=ab%FFc", "the parameter log is not UTF-8 at its byte 2"),
+            ("key=a&l%FF=a", "\"l\u{fffd}\" is no parameter"),
+            ("log=a&key=100%", "a % at its byte 13,"),
+            ("log=a&key%=1", "a % at its byte 9,"),
+        ] {
+            let refusal = produce(query).unwrap_err().to_string();
+            assert!(refusal.contains(named), "{query}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_back_of_a_parameter_is_not_long() {
+        let long = "x".repeat(10_000);
+        let refusals = [
+            of(Ask::Consume, &format!("{long}=1")).unwrap_err(),
+            read(&format!("offset={long}")).position().unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert!(refusal.to_string().len() < 300, "{refusal}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::number::Number;
+use super::{json::Object, number::Number};
 use crate::proto::annals::v1::{Header, Record};
 
 /// What is read may lack its padding; it is always written.
@@ -53,7 +53,7 @@ struct JsonRecord {
     key: Option<InBase64>,
     key_text: Option<String>,
     #[serde(default)]
-    headers: Vec<JsonHeader>,
+    headers: Vec<Object<JsonHeader>>,
     timestamp_ms: Option<Number>,
     #[serde(default, rename = "type")]
     kind: u32,
@@ -118,7 +118,10 @@ impl JsonRecord {
         let value = bytes_of(("value", "text"), self.value, self.text)?;
         // Rather than an empty record that nobody meant.
         let value = value.ok_or_else(|| E::custom("the record has neither \"value\" nor \"text\""))?;
-        let headers = self.headers.into_iter().map(JsonHeader::into_header);
+        let headers = self
+            .headers
+            .into_iter()
+            .map(|Object(header)| header.into_header());
         Ok(Record {
             value,
             r#type: self.kind,
@@ -163,8 +166,8 @@ pub struct ReadRecord(pub Record);
 
 impl<'de> Deserialize<'de> for ReadRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = JsonRecord::deserialize(deserializer)?.into_record()?;
-        Ok(Self(record))
+        let Object(record) = Object::<JsonRecord>::deserialize(deserializer)?;
+        record.into_record().map(Self)
     }
 }
 
@@ -204,10 +207,8 @@ impl<'de> DeserializeSeed<'de> for Numbered {
     type Value = ReadRecord;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ReadRecord, D::Error> {
-        let record = JsonRecord::deserialize(deserializer).and_then(JsonRecord::into_record);
-        record
-            .map(ReadRecord)
-            .map_err(|error| D::Error::custom(format!("records[{}]: {error}", self.0)))
+        let record = ReadRecord::deserialize(deserializer);
+        record.map_err(|error| D::Error::custom(format!("records[{}]: {error}", self.0)))
     }
 }
 
@@ -388,6 +389,15 @@ mod tests {
                 "records[0]: invalid type: integer `-1`, expected a whole number",
             ),
             (r#"{"text":"a"}"#, "a list of records"),
+            // The story: a list of what the fields would have was taken for a record, and for a header.
+            (
+                r#"[["YQ==",null,null,null,[],null,0,null,null]]"#,
+                "records[0]: invalid type: sequence, expected an object",
+            ),
+            (
+                r#"[{"text":"a","headers":[["h",null,"x"]]}]"#,
+                "records[0]: invalid type: sequence, expected an object",
+            ),
         ];
         for (text, expected) in cases {
             let error = serde_json::from_str::<ReadRecordSet>(text).unwrap_err();

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
+use http_body::Body as _;
 use tonic::body::Body;
 
 use crate::{net::context::Context, types::Offset};
@@ -62,6 +63,20 @@ fn response(status: StatusCode, content_type: HeaderValue, body: axum::body::Bod
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The head of a response alone, as HEAD asks for it, with the length of the body that it would have.
+///
+/// Over HTTP/1.1 hyper leaves the body out by itself; over HTTP/2 it sends whatever it is given.
+#[must_use]
+pub fn head_of(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers
+            .entry(CONTENT_LENGTH)
+            .or_insert_with(|| length.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// Says who answers, and what it knows.

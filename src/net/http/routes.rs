@@ -140,10 +140,14 @@ const fn may_wait(name: &'static str, right: Right) -> Method {
     }
 }
 
-/// The route of a request.
+/// The route of a request: that of a HEAD is the GET's, whose head is asked for.
 ///
 /// Errors: there is none.
 pub fn find(verb: &Verb, path: &str) -> Result<&'static Route, NoRoute> {
+    let verb = match verb {
+        &Verb::HEAD => &Verb::GET,
+        verb => verb,
+    };
     let mut problem = NoRoute::Path;
     for route in ROUTES.iter().filter(|route| route.path == path) {
         if route.verb == verb {
@@ -157,11 +161,12 @@ pub fn find(verb: &Verb, path: &str) -> Result<&'static Route, NoRoute> {
 /// The methods that a path answers to, as the header `allow` has them.
 #[must_use]
 pub fn allowed(path: &str) -> String {
-    let verbs = ROUTES.iter().filter(|route| route.path == path);
-    verbs
-        .map(|route| route.verb.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let routes = ROUTES.iter().filter(|route| route.path == path);
+    let verbs = routes.map(|route| match route.verb {
+        Verb::GET => "GET, HEAD",
+        ref verb => verb.as_str(),
+    });
+    verbs.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -172,11 +177,12 @@ mod tests {
     fn a_route_is_found_letter_by_letter() {
         assert_eq!(find(&Verb::POST, "/").unwrap().ask, Ask::ProduceRecord);
         assert_eq!(find(&Verb::GET, "/v1/tail").unwrap().ask, Ask::Tail);
+        assert_eq!(find(&Verb::HEAD, "/v1/tail").unwrap().ask, Ask::Tail);
         for path in ["", "//", "/v1/tail/", "/V1/tail", "/v1/tai%6c", "/v1"] {
             assert_eq!(find(&Verb::GET, path), Err(NoRoute::Path), "{path}");
         }
         assert_eq!(find(&Verb::DELETE, "/v1/records"), Err(NoRoute::Verb));
-        assert_eq!(allowed("/v1/records"), "POST, GET");
+        assert_eq!(allowed("/v1/records"), "POST, GET, HEAD");
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::{
             start::{Freshness, resolve},
         },
         context::Context,
+        echo::beginning,
         status::Refusal,
     },
     proto::raw::annals::v1::{ReadLevel, start::Position},
@@ -76,9 +77,18 @@ impl Wanted {
 }
 
 /// Where who was here goes on.
-fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else {
-        return Ok(None);
+///
+/// Errors: `Invalid`.
+pub fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid(format!(
+                "the header {LAST_EVENT_ID} is there twice; who comes back has seen one event last"
+            )));
+        }
     };
     match value.to_str().map(str::trim) {
         Ok("") => Ok(None),
@@ -87,7 +97,8 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
             Ok(Some(Position::Offset(next)))
         }
         _ => Err(Refusal::invalid(format!(
-            "the header {LAST_EVENT_ID} is {value:?}, and should be the id of an event, which is an offset"
+            "the header {LAST_EVENT_ID} is {:?}, and should be the id of an event, which is an offset",
+            beginning(&String::from_utf8_lossy(value.as_bytes()))
         ))),
     }
 }
@@ -214,6 +225,11 @@ mod tests {
         for id in ["x", "-2", "18446744073709551615", "1.0"] {
             assert!(after(id).is_err(), "{id}");
         }
+        let mut twice = HeaderMap::new();
+        for id in ["41", "7"] {
+            twice.append(LAST_EVENT_ID, HeaderValue::from_static(id));
+        }
+        assert!(last_event(&twice).is_err());
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.into_iter().map(segment_to_proto).collect(),
             failsafe,
+            batch_bytes_max: context.options.batch_bytes_max as u64,
         }))
     }
 }

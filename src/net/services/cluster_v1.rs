@@ -95,8 +95,9 @@ pub(super) fn elsewhere(port: &ClusterPort, leader: Option<NodeId>) -> ProposeEr
             waiting,
         });
     };
-    let known = port.directory.rpc_address_of(leader);
-    let address = known
+    let found = port.links.found_at(leader);
+    let address = found
+        .or_else(|| port.directory.rpc_address_of(leader))
         .or_else(|| port.board.address_of(leader))
         .unwrap_or_default();
     ProposeError::NotLeader { leader, address }

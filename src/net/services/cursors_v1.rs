@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
     actors::committer::ProposeError,
     net::{
+        authorization::Named,
         consume::start::{Freshness, level_or},
         context::Context,
         deadline,
@@ -33,6 +34,16 @@ impl CursorsV1 {
 
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
         deadline::of_request(request.metadata(), self.context.options.request_timeout)
+    }
+
+    /// The cursor of a request that changes whose it is, or how far it has come.
+    ///
+    /// Errors: as [`CursorsV1::named`]; `Denied` (SEC-1).
+    fn admitted(&self, extensions: &Extensions, log: &str, name: &str) -> Result<CursorName, Refusal> {
+        let name = self.named(log, name)?;
+        let asked = self.context.parts.authorization.is_some();
+        Named::admit_to_cursor(extensions, asked, name.as_str())?;
+        Ok(name)
     }
 
     /// The cursor of a request.
@@ -93,8 +104,8 @@ impl v1::cursor_service_server::CursorService for CursorsV1 {
         request: Request<v1::TakeCursorRequest>,
     ) -> Result<Response<v1::TakeCursorResponse>, Status> {
         let deadline = self.deadline(&request);
-        let v1::TakeCursorRequest { log, name } = request.into_inner();
-        let name = self.named(&log, &name)?;
+        let (_, extensions, v1::TakeCursorRequest { log, name }) = request.into_parts();
+        let name = self.admitted(&extensions, &log, &name)?;
         let cursor = self.change(CursorCommand::Take { name }, deadline).await?;
         Ok(Response::new(v1::TakeCursorResponse {
             header: Some(self.context.header()),
@@ -107,9 +118,9 @@ impl v1::cursor_service_server::CursorService for CursorsV1 {
         request: Request<v1::CommitCursorRequest>,
     ) -> Result<Response<v1::CommitCursorResponse>, Status> {
         let deadline = self.deadline(&request);
-        let request = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
         let command = CursorCommand::Commit {
-            name: self.named(&request.log, &request.name)?,
+            name: self.admitted(&extensions, &request.log, &request.name)?,
             epoch: LogIndex(request.epoch),
             offset: Offset(request.offset),
         };

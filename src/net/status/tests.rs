@@ -142,7 +142,7 @@ fn table() -> Vec<Row> {
         (
             Refusal::Denied {
                 subject: "annals://orders/client/app".to_owned(),
-                right: crate::acl::Right::PRODUCE,
+                wanted: crate::acl::Right::PRODUCE.into(),
                 denied_by: None,
             },
             PermissionDenied,
@@ -153,7 +153,7 @@ fn table() -> Vec<Row> {
         (
             Refusal::Denied {
                 subject: "annals://orders/client/app".to_owned(),
-                right: crate::acl::Right::PRODUCE,
+                wanted: crate::acl::Right::PRODUCE.into(),
                 denied_by: Some(2),
             },
             PermissionDenied,

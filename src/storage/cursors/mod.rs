@@ -9,13 +9,12 @@
 //! committed without an epoch, by whoever likes; the last one wins. The holder may go back, so that records are read again.
 
 mod command;
-mod name;
 mod table_bytes;
 
 use std::collections::BTreeMap;
 
+pub use crate::types::{CURSOR_NAME_BYTES_MAX, CursorName, NoCursorName};
 pub use command::CursorCommand;
-pub use name::{CURSOR_NAME_BYTES_MAX, CursorName, NoCursorName};
 
 use crate::types::{LogIndex, Offset, TimestampMs};
 

@@ -24,7 +24,7 @@ const TEXT: &[u8] = b"This node's log has begun: without the directory `logs` th
 /// Errors: `LogGone`; what the system says.
 pub(super) fn look(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
     if has_log(fs, directory)? {
-        note(fs, directory)
+        note(fs, directory).map_err(DataDirError::io("write", &directory.join(FILE_NAME)))
     } else {
         refuse_gone(fs, directory)
     }
@@ -57,20 +57,22 @@ fn log_of(directory: &Path) -> PathBuf {
     directory.join("logs").join("default")
 }
 
-/// Notes it; durable when the call returns. The same again is fine.
+/// Notes in the data directory that its log has begun; durable when the call returns. The same again is fine.
 ///
-/// Errors: what the system says. Blocking.
-pub fn note(fs: &dyn FileSystem, directory: &Path) -> Result<(), DataDirError> {
-    let path = directory.join(FILE_NAME);
-    let file = match fs.open(&path, OpenMode::CreateNew) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(DataDirError::io("create", &path)(error)),
-    };
-    // A note that a power loss left empty says as much.
-    file.write_all_at(0, &mut [IoSlice::new(TEXT)])
-        .and_then(|()| file.sync_data())
-        .map_err(DataDirError::io("write", &path))?;
+/// To be done once the first file of the log is there, and before anything is promised or acknowledged: before that a crash would leave a node that
+/// does not start and has lost nothing, and after it the loss of the log would go unseen.
+///
+/// Errors: what the system says of the file `begun` there. Blocking.
+pub fn note(fs: &dyn FileSystem, directory: &Path) -> io::Result<()> {
+    match fs.open(&directory.join(FILE_NAME), OpenMode::CreateNew) {
+        // A note that a power loss left empty says as much.
+        Ok(file) => {
+            file.write_all_at(0, &mut [IoSlice::new(TEXT)])?;
+            file.sync_data()?;
+        }
+        // Its name may not be durable yet, if whoever made it failed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
     fs.sync_dir(directory)
-        .map_err(DataDirError::io("sync", directory))
 }

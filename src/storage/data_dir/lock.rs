@@ -3,10 +3,11 @@
 use std::{
     fs,
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::DataDirError;
 
@@ -44,7 +45,11 @@ impl Lock {
     /// `LOCK`, as in a copy of the logs alone, and so nothing that a node could hold.
     pub(super) fn share(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let path = directory.join("LOCK");
-        let mut file = match fs::File::open(&path) {
+        // To open a FIFO would wait for whoever writes to it; a file does not care.
+        let no_wait = OFlags::NONBLOCK.bits().to_ne_bytes();
+        let mut options = fs::OpenOptions::new();
+        options.read(true).custom_flags(i32::from_ne_bytes(no_wait));
+        let mut file = match options.open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(DataDirError::io("open", &path)(error)),

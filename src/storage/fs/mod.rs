@@ -3,6 +3,7 @@
 //!
 //! What is assumed of an implementation stands at each method; `docs/format.md` has the crash model.
 
+mod not_a_file;
 mod real;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+pub use not_a_file::NotAFile;
 pub use real::RealFileSystem;
 
 /// How to open a file.
@@ -28,10 +30,18 @@ pub enum OpenMode {
 /// Directory operations. All calls block.
 pub trait FileSystem: Send + Sync + Debug {
     /// Opens a file. Creating one is durable only after [`FileSystem::sync_dir`].
+    ///
+    /// Errors: what is there is no file ([`NotAFile`] is the source), which nobody waits for.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
 
     /// Names of the files (not directories) in a directory, in no order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// What else is in a directory, and what each is, in no order. A file system that holds files only has nothing else.
+    fn list_others(&self, directory: &Path) -> io::Result<Vec<(String, NotAFile)>> {
+        let _ = directory;
+        Ok(Vec::new())
+    }
 
     /// Makes a directory and those above it. Durable once the call returns.
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;

@@ -4,14 +4,20 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, IoSlice},
-    os::{fd::AsFd, unix::fs::FileExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, OpenOptionsExt},
+    },
     path::Path,
     sync::Arc,
 };
 
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::{
+    fs::OFlags,
+    io::{Errno, ReadWriteFlags},
+};
 
-use super::{File, FileSystem, Mapping, OpenMode};
+use super::{File, FileSystem, Mapping, NotAFile, OpenMode};
 
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +26,9 @@ pub struct RealFileSystem;
 impl FileSystem for RealFileSystem {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true);
+        // To open a FIFO would wait for whoever writes to it; a file does not care.
+        let no_wait = OFlags::NONBLOCK.bits().to_ne_bytes();
+        options.read(true).custom_flags(i32::from_ne_bytes(no_wait));
         match mode {
             OpenMode::Read => {}
             OpenMode::ReadWrite => {
@@ -30,7 +38,11 @@ impl FileSystem for RealFileSystem {
                 options.write(true).create_new(true);
             }
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        let file = options.open(path)?;
+        match NotAFile::of(file.metadata()?.file_type()) {
+            None => Ok(Arc::new(RealFile(file))),
+            Some(other) => Err(other.into()),
+        }
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -44,6 +56,17 @@ impl FileSystem for RealFileSystem {
             }
         }
         Ok(names)
+    }
+
+    fn list_others(&self, directory: &Path) -> io::Result<Vec<(String, NotAFile)>> {
+        let mut others = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if let Some(other) = NotAFile::of(entry.file_type()?) {
+                others.push((entry.file_name().to_string_lossy().into_owned(), other));
+            }
+        }
+        Ok(others)
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::RangeBounds,
     path::{Path, PathBuf},
 };
 
@@ -10,11 +11,14 @@ use super::{Findings, Weight};
 use crate::{
     storage::{
         beginning, commit_note,
-        fs::{FileSystem, OpenMode},
+        fs::{FileSystem, NotAFile, OpenMode},
         names, vote,
     },
     types::LogIndex,
 };
+
+/// The files beside the segments.
+const BESIDE_SEGMENTS: [&str; 3] = [vote::FILE_NAME, commit_note::FILE_NAME, beginning::FILE_NAME];
 
 /// The files of a log, by what they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct LogFiles {
     pub installing: bool,
     /// Files that are none of the log's.
     pub others: Vec<String>,
+    /// What is no file at all.
+    pub no_files: Vec<(String, NotAFile)>,
 }
 
 impl LogFiles {
@@ -46,8 +52,11 @@ impl LogFiles {
     pub fn list(file_system: &dyn FileSystem, directory: &Path) -> io::Result<Self> {
         let mut names = file_system.list(directory)?;
         names.sort_unstable();
+        let mut no_files = file_system.list_others(directory)?;
+        no_files.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut files = Self {
             directory: directory.to_owned(),
+            no_files,
             ..Self::default()
         };
         for name in names {
@@ -61,7 +70,6 @@ impl LogFiles {
     }
 
     fn sort_in(&mut self, name: String) {
-        let known = [vote::FILE_NAME, commit_note::FILE_NAME, beginning::FILE_NAME];
         if let Some(first) = names::first_of_store(&name) {
             self.stores.insert(first);
         } else if let Some(first) = names::first_of_index(&name) {
@@ -81,9 +89,16 @@ impl LogFiles {
             || names::first_of_staged(&name).is_some()
         {
             self.received.push(name);
-        } else if !known.contains(&name.as_str()) {
+        } else if !BESIDE_SEGMENTS.contains(&name.as_str()) {
             self.others.push(name);
         }
+    }
+
+    /// Whether a file of that name is one of the log's.
+    fn is_of_a_log(name: &str) -> bool {
+        let mut alone = Self::default();
+        alone.sort_in(name.to_owned());
+        alone.others.is_empty()
     }
 
     /// Where the store of a segment is.
@@ -110,6 +125,33 @@ impl LogFiles {
     pub(super) fn first(&self) -> Option<LogIndex> {
         let firsts = self.stores.first().into_iter().chain(self.holes.keys().next());
         firsts.min().copied()
+    }
+
+    /// What lies where files of the log belong, and is none. A link to a file is one to whoever opens it by its name, as is done with all but
+    /// segments, which are listed.
+    ///
+    /// Blocking.
+    pub(super) fn note_no_files(&self, file_system: &dyn FileSystem, findings: &mut Findings) {
+        for (name, kind) in &self.no_files {
+            let path = self.directory.join(name);
+            if !Self::is_of_a_log(name) {
+                findings.of_file(
+                    Weight::Note,
+                    &path,
+                    kind.to_string(),
+                    "it is no part of the log; it is left alone",
+                );
+            } else if names::first_of_store(name).is_some() {
+                findings.of_file(
+                    Weight::Fault,
+                    &path,
+                    kind.to_string(),
+                    "a node sees no segment in it: put the file itself there",
+                );
+            } else {
+                note_no_file(file_system, &path, *kind, findings);
+            }
+        }
     }
 
     /// What is there beside the log itself.
@@ -156,7 +198,12 @@ impl LogFiles {
                 "an index of what was trimmed; the next start removes it",
             );
         }
-        for (first, number) in &self.holes {
+        self.note_holes(.., findings);
+    }
+
+    /// Segments that were taken out and are missing, of those that begin with such an entry.
+    pub(super) fn note_holes(&self, firsts: impl RangeBounds<LogIndex>, findings: &mut Findings) {
+        for (first, number) in self.holes.range(firsts) {
             findings.of_file(
                 Weight::Fault,
                 &names::quarantined(&self.directory, *first, *number),
@@ -165,6 +212,28 @@ impl LogFiles {
             );
         }
     }
+}
+
+/// Something that is no file, where one belongs that is opened by its name.
+pub(super) fn note_no_file(
+    file_system: &dyn FileSystem,
+    path: &Path,
+    kind: NotAFile,
+    findings: &mut Findings,
+) {
+    let leads_to_a_file = kind == NotAFile::Link && file_system.open(path, OpenMode::Read).is_ok();
+    let (weight, meaning) = if leads_to_a_file {
+        (
+            Weight::Note,
+            "what it leads to is read; a node that writes the file anew replaces the link",
+        )
+    } else {
+        (
+            Weight::Fault,
+            "a file belongs there: somebody has put this in its place, and a node cannot replace it",
+        )
+    };
+    findings.of_file(weight, path, kind.to_string(), meaning);
 }
 
 /// The bytes of a file, at most so many.
@@ -214,6 +283,7 @@ mod tests {
             received: vec![names[5].to_owned(), names[6].to_owned()],
             installing: true,
             others: vec![names[12].to_owned()],
+            no_files: Vec::new(),
         };
         assert_eq!(files, wanted);
         let mut findings = Findings::default();

@@ -1,7 +1,11 @@
 //! What is not as it should be, where, and what it means.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
+use super::read_only::file_of;
 use crate::types::Position;
 
 /// How bad a finding is.
@@ -37,6 +41,9 @@ pub struct Findings {
     untold: u64,
     worst: Option<Weight>,
 }
+
+const UNREADABLE: &str =
+    "what is in it is not known: look at the disk, and at whom the file belongs to and who may read it";
 
 /// More than anybody reads; each takes a few hundred bytes.
 const FINDINGS_MAX: usize = 1000;
@@ -81,6 +88,28 @@ impl Findings {
         self.worst = self.worst.max(later.worst);
         for finding in later.all {
             self.add(finding);
+        }
+    }
+
+    /// The first fault.
+    pub(super) fn into_first_fault(self) -> Option<Finding> {
+        self.all
+            .into_iter()
+            .find(|finding| finding.weight == Weight::Fault)
+    }
+
+    /// The file that the error names, or else `path`, cannot be read; `position`: from there on. Said once.
+    pub(super) fn unreadable(&mut self, path: &Path, position: Option<u64>, error: &io::Error) {
+        let (path, error) = file_of(error).unwrap_or((path, error));
+        let is_told = |told: &Finding| told.weight == Weight::Fault && told.path == path;
+        if !self.all.iter().any(is_told) {
+            self.add(Finding {
+                weight: Weight::Fault,
+                path: path.to_owned(),
+                position: position.map(Position),
+                what: format!("it cannot be read: {}", error),
+                meaning: UNREADABLE,
+            });
         }
     }
 

@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{LogFiles, ReadOnly};
+use super::{Finding, Findings, LogFiles, ReadOnly, ends::Ends, received::check_received, segment::Question};
 use crate::{
     error::Disposition,
     storage::{
-        Damage, StoredBatch,
+        Checkpoint, Damage, StoredBatch,
         frame::{FrameHeader, FrameKind},
         fs::{File, FileSystem, OpenMode},
         segment::{FrameError, Frames, Scan, Unfit, WALK_WINDOW, read_header},
@@ -31,6 +31,17 @@ pub enum Start {
     LogIndex(LogIndex),
     /// With the frame that holds this record.
     Offset(Offset),
+}
+
+impl Start {
+    /// Whether a log that begins behind that has all of it.
+    fn is_behind(self, before: &Checkpoint) -> bool {
+        match self {
+            Self::Earliest => true,
+            Self::LogIndex(log_index) => log_index > before.last_log_index(),
+            Self::Offset(offset) => offset >= before.next_offset(),
+        }
+    }
 }
 
 /// A frame whose checksums match.
@@ -71,7 +82,10 @@ pub enum FramesError {
     /// Bytes that were synced are not what was written, or are not there.
     #[error("{0}")]
     Damaged(Damage),
-    /// What was asked for was before the first frame.
+    /// Something is missing at an end of the log; all that is there was shown.
+    #[error("fault in {}: {}", .0.path.display(), .0.what)]
+    Missing(Box<Finding>),
+    /// What was asked for was before the first frame, and is rightly gone.
     #[error("the log in {} begins with entry {log_index} and offset {offset}", directory.display())]
     Before {
         /// Where the log is.
@@ -89,7 +103,7 @@ impl FramesError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Io(_) => Disposition::Retry,
-            Self::Damaged(_) | Self::Before { .. } => Disposition::Reject,
+            Self::Damaged(_) | Self::Missing(_) | Self::Before { .. } => Disposition::Reject,
         }
     }
 }
@@ -97,7 +111,8 @@ impl FramesError {
 /// Shows the frames of the log in a directory, from `start` on, until `see` says that it has seen enough, or the log ends. What a
 /// crash has left behind the last whole frame is no part of it.
 ///
-/// Blocking. Errors: damage ends it, with its place; all before that was shown.
+/// Blocking. Errors: damage ends it, with its place; all before that was shown. So was all that is there where something that is asked
+/// for is missing at an end.
 pub fn walk(
     file_system: &ReadOnly,
     directory: &Path,
@@ -105,13 +120,39 @@ pub fn walk(
     mut see: impl FnMut(StoredFrame) -> ControlFlow<()>,
 ) -> Result<(), FramesError> {
     let files = LogFiles::list(file_system, directory)?;
+    let mut found = Findings::default();
+    let ends = Ends::read(file_system, directory, None, &mut found);
+    if files.installing {
+        check_received(file_system, &files, None, &mut found);
+    }
     let firsts: Vec<_> = files.stores.iter().copied().collect();
-    let mut expected = None;
-    for first in &firsts[first_store(file_system, &files, &firsts, start)?..] {
+    let (number, is_before_all) = match first_store(file_system, &files, &firsts, start) {
+        // What should be there and is not is told at the end.
+        Err(FramesError::Before { .. }) if ends.should_have(|before| start.is_behind(before)) => (0, true),
+        number => (number?, start == Start::Earliest || firsts.is_empty()),
+    };
+    // Who begins later does not ask for what is missing before.
+    if is_before_all && !files.installing {
+        match firsts.first() {
+            Some(first) => files.note_holes(..*first, &mut found),
+            None => files.note_holes(.., &mut found),
+        }
+        let first_offset = firsts
+            .first()
+            .and_then(|first| face(file_system, files.store(*first)).ok());
+        let trim_point = || trim_point(file_system, &files);
+        ends.check_beginning(
+            &files,
+            first_offset.map(|face| face.first_offset),
+            trim_point,
+            &mut found,
+        );
+    }
+    let mut last = None::<Shown>;
+    for first in &firsts[number..] {
         let path = files.store(*first);
-        if let Some(expected) = expected.filter(|expected| expected < first) {
-            let what = format!("entries {expected} to {} before it are missing", first.get() - 1);
-            return Err(damaged(path, 0, what));
+        if let Some(last) = &last {
+            check_follows(&path, *first, last.next)?;
         }
         let segment = Segment {
             path,
@@ -119,11 +160,58 @@ pub fn walk(
             is_last: firsts.last() == Some(first),
         };
         match segment.walk(file_system, start, &mut see)? {
-            ControlFlow::Break(()) => break,
-            ControlFlow::Continue(next) => expected = Some(next),
+            ControlFlow::Break(()) => {
+                last = None;
+                break;
+            }
+            ControlFlow::Continue(shown) => last = Some(shown),
         }
     }
-    Ok(())
+    if let Some(last) = last.filter(|_| !files.installing) {
+        files.note_holes(last.next.., &mut found);
+        let last_seen = LogIndex(last.next.get().saturating_sub(1));
+        ends.check_end(&last.path, last.end, last_seen, &mut found);
+    }
+    match found.into_first_fault() {
+        Some(fault) => Err(FramesError::Missing(Box::new(fault))),
+        None => Ok(()),
+    }
+}
+
+/// A segment that was shown to its end.
+struct Shown {
+    path: PathBuf,
+    /// Where its intact frames end.
+    end: u64,
+    /// Which entry should come next.
+    next: LogIndex,
+}
+
+fn check_follows(path: &Path, first: LogIndex, next: LogIndex) -> Result<(), FramesError> {
+    let what = if next < first {
+        format!("entries {next} to {} before it are missing", first.get() - 1)
+    } else if next > first {
+        format!(
+            "it begins with entry {first}, and the segment before it goes on to entry {}",
+            next.get() - 1
+        )
+    } else {
+        return Ok(());
+    };
+    Err(damaged(path.to_owned(), 0, what))
+}
+
+/// Below which offset all of the log may go, by its last segment.
+fn trim_point(file_system: &ReadOnly, files: &LogFiles) -> Option<Offset> {
+    let question = Question {
+        file_system,
+        files,
+        first: *files.stores.last()?,
+        is_last: true,
+        cluster_id: None,
+    };
+    let seen = question.ask(&mut Findings::default(), &mut |_| ());
+    Some(seen.behind?.trim_point())
 }
 
 fn damaged(path: PathBuf, position: u64, what: String) -> FramesError {
@@ -182,13 +270,13 @@ struct Segment {
 }
 
 impl Segment {
-    /// Shows its frames; says which entry should come next.
+    /// Shows its frames; says where they end.
     fn walk(
         &self,
         file_system: &dyn FileSystem,
         start: Start,
         see: &mut impl FnMut(StoredFrame) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<(), LogIndex>, FramesError> {
+    ) -> Result<ControlFlow<(), Shown>, FramesError> {
         let file: Arc<dyn File> = file_system.open(&self.path, OpenMode::Read)?;
         let size = file.size()?;
         let (header, header_len) = match read_header(&file, size) {
@@ -204,7 +292,7 @@ impl Segment {
         loop {
             let position = scan.frames.position();
             let frame = match scan.frames.next() {
-                Ok(None) => return Ok(ControlFlow::Continue(next)),
+                Ok(None) => return Ok(ControlFlow::Continue(self.shown(position, next))),
                 Ok(Some(frame)) => frame,
                 Err(FrameError::Io(error)) => return Err(error.into()),
                 Err(FrameError::Fault(fault)) if !self.is_last => {
@@ -213,7 +301,7 @@ impl Segment {
                 Err(FrameError::Fault(fault)) => {
                     return match scan.damage_behind(position, fault)? {
                         Some(what) => Err(damaged(self.path.clone(), position, what)),
-                        None => Ok(ControlFlow::Continue(next)),
+                        None => Ok(ControlFlow::Continue(self.shown(position, next))),
                     };
                 }
             };
@@ -236,6 +324,14 @@ impl Segment {
             if !is_before && see(shown).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+        }
+    }
+
+    fn shown(&self, end: u64, next: LogIndex) -> Shown {
+        Shown {
+            path: self.path.clone(),
+            end,
+            next,
         }
     }
 }

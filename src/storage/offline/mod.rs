@@ -6,6 +6,7 @@
 mod finding;
 mod read_only;
 
+mod ends;
 mod files;
 mod promises;
 mod received;
@@ -19,7 +20,7 @@ mod verify;
 pub use files::LogFiles;
 pub use finding::{Finding, Findings, Weight};
 pub use frames::{FramesError, Start, StoredFrame, walk};
-pub use node::verify_node;
+pub use node::{refuse_gone, verify_node};
 pub use promises::VoteCopies;
 pub use read_only::ReadOnly;
 pub use summary::{LogSummary, SegmentState, SegmentSummary, summarize};

@@ -80,11 +80,14 @@ pub(super) fn check_vote(
     directory: &Path,
     last_term: Term,
     findings: &mut Findings,
-) -> io::Result<()> {
+) {
     const NEW_NODE: &str = "the node does not start: remove it from the cluster, and start it anew with an empty data directory; an \
          old copy of the file would be as bad as none";
     let path = directory.join(vote::FILE_NAME);
-    let copies = read_vote(file_system, directory)?;
+    let copies = match read_vote(file_system, directory) {
+        Ok(copies) => copies,
+        Err(error) => return findings.unreadable(&path, None, &error),
+    };
     match copies {
         VoteCopies::None | VoteCopies::Same(_) => {}
         VoteCopies::OneCounts(_) => findings.of_file(
@@ -95,7 +98,7 @@ pub(super) fn check_vote(
         ),
         VoteCopies::Unknown => {
             findings.of_file(Weight::Fault, &path, "both of its copies are damaged", NEW_NODE);
-            return Ok(());
+            return;
         }
         VoteCopies::Version(found) => {
             let what = format!("it has format version {found}");
@@ -105,7 +108,7 @@ pub(super) fn check_vote(
                 what,
                 "a newer program wrote it; use that one",
             );
-            return Ok(());
+            return;
         }
     }
     let term = copies.vote().map_or(Term::ZERO, |vote| vote.term);
@@ -114,7 +117,6 @@ pub(super) fn check_vote(
             format!("it says term {term}, and the log holds entries of term {last_term}: votes were lost");
         findings.of_file(Weight::Fault, &path, what, NEW_NODE);
     }
-    Ok(())
 }
 
 /// What is noted as committed, and whether the file holds bytes that are no note.
@@ -135,17 +137,24 @@ pub(super) fn check_committed(
     file_system: &dyn FileSystem,
     directory: &Path,
     findings: &mut Findings,
-) -> io::Result<LogIndex> {
-    let (note, is_unreadable) = read_committed(file_system, directory)?;
+) -> LogIndex {
+    let path = directory.join(commit_note::FILE_NAME);
+    let (note, is_unreadable) = match read_committed(file_system, directory) {
+        Ok(read) => read,
+        Err(error) => {
+            findings.unreadable(&path, None, &error);
+            return LogIndex::ZERO;
+        }
+    };
     if is_unreadable {
         findings.of_file(
             Weight::Mends,
-            &directory.join(commit_note::FILE_NAME),
+            &path,
             "no note in it is whole",
             "a cache: what is committed is found out again, and noted",
         );
     }
-    Ok(note.map_or(LogIndex::ZERO, |note| note.log_index))
+    note.map_or(LogIndex::ZERO, |note| note.log_index)
 }
 
 /// Where the log begins, as the file says. `None`: nobody knows.
@@ -165,26 +174,32 @@ pub(super) fn check_beginning(
     directory: &Path,
     cluster_id: Option<ClusterId>,
     findings: &mut Findings,
-) -> io::Result<Option<Checkpoint>> {
+) -> Option<Checkpoint> {
     let path = directory.join(beginning::FILE_NAME);
-    let (what, meaning) = match read_beginning(file_system, directory)? {
-        None => return Ok(None),
-        Some(Ok((found, before))) => match cluster_id.filter(|own| *own != found) {
-            None => return Ok(Some(before)),
+    let read = match read_beginning(file_system, directory) {
+        Ok(read) => read,
+        Err(error) => {
+            findings.unreadable(&path, None, &error);
+            return None;
+        }
+    };
+    let (what, meaning) = match read? {
+        Ok((found, before)) => match cluster_id.filter(|own| *own != found) {
+            None => return Some(before),
             Some(own) => (
                 format!("it belongs to cluster {found}, this node to cluster {own}"),
                 "the node does not start: was the directory of another node copied here?",
             ),
         },
-        Some(Err(Fault::Damaged(what))) => (
+        Err(Fault::Damaged(what)) => (
             what,
             "the node does not start: restore it from a backup, or remove it if you know that the log's first segments are all there",
         ),
-        Some(Err(Fault::Version(found))) => (
+        Err(Fault::Version(found)) => (
             format!("it has format version {found}"),
             "a newer program wrote it; use that one",
         ),
     };
     findings.of_file(Weight::Fault, &path, what, meaning);
-    Ok(None)
+    None
 }

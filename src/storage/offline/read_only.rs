@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::storage::fs::{File, FileSystem, Mapping, OpenMode};
+use crate::storage::fs::{File, FileSystem, Mapping, NotAFile, OpenMode};
 
 /// Another file system, of which nothing can be changed: calls that would are refused.
 #[derive(Clone, Debug)]
@@ -24,10 +24,24 @@ fn refused<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())
 }
 
+/// An error, and of which file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+struct OfFile {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// The same error with the file in front.
 fn of(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     let path = path.to_owned();
-    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    move |source| io::Error::new(source.kind(), OfFile { path, source })
+}
+
+/// Of which file an error is, and what the system said; `None`: it is of none.
+pub(super) fn file_of(error: &io::Error) -> Option<(&Path, &io::Error)> {
+    let of = error.get_ref()?.downcast_ref::<OfFile>()?;
+    Some((&of.path, &of.source))
 }
 
 impl FileSystem for ReadOnly {
@@ -44,6 +58,10 @@ impl FileSystem for ReadOnly {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.0.list(directory).map_err(of(directory))
+    }
+
+    fn list_others(&self, directory: &Path) -> io::Result<Vec<(String, NotAFile)>> {
+        self.0.list_others(directory).map_err(of(directory))
     }
 
     fn create_dir_all(&self, _: &Path) -> io::Result<()> {

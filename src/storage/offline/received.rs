@@ -23,8 +23,19 @@ const NOT_INSTALLED: &str =
 
 /// Looks at both manifests, and at the segments that they count on.
 ///
-/// Blocking: reads staged segments whole. Errors: a file cannot be read.
+/// Blocking: reads staged segments whole.
 pub(super) fn check_received(
+    file_system: &dyn FileSystem,
+    files: &LogFiles,
+    cluster_id: Option<ClusterId>,
+    findings: &mut Findings,
+) {
+    if let Err(error) = look(file_system, files, cluster_id, findings) {
+        findings.unreadable(&files.directory, None, &error);
+    }
+}
+
+fn look(
     file_system: &dyn FileSystem,
     files: &LogFiles,
     cluster_id: Option<ClusterId>,

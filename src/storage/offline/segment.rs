@@ -55,11 +55,8 @@ pub(super) struct Question<'a> {
 impl Question<'_> {
     /// Reads the segment whole. `progress` hears how many bytes more were read.
     ///
-    /// Blocking. Errors: the file cannot be read.
-    pub(super) fn ask(&self, findings: &mut Findings, progress: &mut dyn FnMut(u64)) -> io::Result<Seen> {
-        let path = self.files.store(self.first);
-        let file = self.file_system.open(&path, OpenMode::Read)?;
-        let size = file.size()?;
+    /// Blocking.
+    pub(super) fn ask(&self, findings: &mut Findings, progress: &mut dyn FnMut(u64)) -> Seen {
         let mut seen = Seen {
             first: self.first,
             before: None,
@@ -69,16 +66,32 @@ impl Question<'_> {
             entries: 0,
             end: 0,
             torn_bytes: 0,
-            size,
+            size: 0,
             face: None,
         };
-        let (header, face) = match self.header(&file, size) {
+        if let Err(unread) = self.read(&mut seen, findings, progress) {
+            findings.unreadable(&self.files.store(self.first), unread.position, &unread.error);
+            seen.behind = None;
+        }
+        seen
+    }
+
+    fn read(
+        &self,
+        seen: &mut Seen,
+        findings: &mut Findings,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Unread> {
+        let path = self.files.store(self.first);
+        let file = self.file_system.open(&path, OpenMode::Read)?;
+        seen.size = file.size()?;
+        let (header, face) = match self.header(&file, seen.size) {
             Ok(found) => found,
-            Err(Unfit::Io(error)) => return Err(error),
+            Err(Unfit::Io(error)) => return Err(error.into()),
             Err(Unfit::Content(what)) => {
                 findings.at(Weight::Fault, &path, 0, what, HEADER);
-                progress(size);
-                return Ok(seen);
+                progress(seen.size);
+                return Ok(());
             }
         };
         seen.last_term = header.checkpoint.last_term();
@@ -89,22 +102,25 @@ impl Question<'_> {
         let index = if self.is_last {
             None
         } else {
-            self.index(&face, size, findings)?
+            self.index(&face, seen.size, findings)
         };
         let mut walk = Walk {
             path: &path,
             file: &file,
             scan: Scan {
-                frames: Frames::new(&file, face.salt, face.header_len(), size, WALK_WINDOW),
+                frames: Frames::new(&file, face.salt, face.header_len(), seen.size, WALK_WINDOW),
                 mark: 0,
             },
             is_last: self.is_last,
             index: index.as_ref().map(SealedIndex::compared),
-            seen: &mut seen,
+            seen,
             findings: &mut *findings,
             is_whole: true,
         };
-        walk.run(progress)?;
+        if let Err(error) = walk.run(progress) {
+            let position = Some(walk.scan.frames.position());
+            return Err(Unread { position, error });
+        }
         let agrees = walk.index.take().is_none_or(Comparison::agrees) || !walk.is_whole;
         if !agrees {
             findings.of_file(
@@ -114,7 +130,7 @@ impl Question<'_> {
                 "a cache: remove it while the node is stopped, and it is built again",
             );
         }
-        Ok(seen)
+        Ok(())
     }
 
     fn header(&self, file: &Arc<dyn File>, size: u64) -> Result<(SegmentHeader, SegmentFace), Unfit> {
@@ -138,12 +154,7 @@ impl Question<'_> {
     }
 
     /// The index of a sealed segment, when it is whole.
-    fn index(
-        &self,
-        face: &SegmentFace,
-        size: u64,
-        findings: &mut Findings,
-    ) -> io::Result<Option<SealedIndex>> {
+    fn index(&self, face: &SegmentFace, size: u64, findings: &mut Findings) -> Option<SealedIndex> {
         let path = self.files.index(self.first);
         // An index that has more than its store has room for is none.
         let bytes = match read_small(self.file_system, &path, size + 4096) {
@@ -155,9 +166,12 @@ impl Question<'_> {
                     "it is not there",
                     "a cache: it is built again when it is needed",
                 );
-                return Ok(None);
+                return None;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                findings.unreadable(&path, None, &error);
+                return None;
+            }
         };
         let index = SealedIndex::open(face, size, Arc::new(bytes));
         if index.is_none() {
@@ -168,7 +182,23 @@ impl Question<'_> {
                 "a cache: it is built again when it is needed",
             );
         }
-        Ok(index)
+        index
+    }
+}
+
+/// A file that could not be read.
+struct Unread {
+    /// From there on; `None`: not at all.
+    position: Option<u64>,
+    error: io::Error,
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self {
+            position: None,
+            error,
+        }
     }
 }
 

@@ -65,16 +65,31 @@ pub enum SegmentState {
 
 /// Looks at the log in a directory: the header of each segment, and the whole of the last one.
 ///
-/// Blocking. Errors: a file, or the directory, cannot be read.
+/// Blocking. Errors: the directory cannot be read; a file that cannot is among the findings.
 pub fn summarize(file_system: &ReadOnly, directory: &Path) -> io::Result<LogSummary> {
     let files = LogFiles::list(file_system, directory)?;
     let mut findings = Findings::default();
     files.note_leftovers(&mut findings);
-    let begins = promises::read_beginning(file_system, directory)?;
+    files.note_no_files(file_system, &mut findings);
+    let mut found = |error: io::Error| findings.unreadable(directory, None, &error);
+    let begins = promises::read_beginning(file_system, directory);
+    let begins = begins.unwrap_or_else(|error| {
+        found(error);
+        None
+    });
+    let vote = promises::read_vote(file_system, directory).unwrap_or_else(|error| {
+        found(error);
+        VoteCopies::Unknown
+    });
+    let committed = promises::read_committed(file_system, directory);
+    let (committed, _) = committed.unwrap_or_else(|error| {
+        found(error);
+        (None, false)
+    });
     let mut summary = LogSummary {
         segments: Vec::with_capacity(files.stores.len() + files.holes.len()),
-        vote: promises::read_vote(file_system, directory)?,
-        committed: promises::read_committed(file_system, directory)?.0,
+        vote,
+        committed,
         begins: begins
             .and_then(Result::ok)
             .map(|(_, before)| before.last_log_index().plus(1)),
@@ -84,20 +99,16 @@ pub fn summarize(file_system: &ReadOnly, directory: &Path) -> io::Result<LogSumm
     };
     for first in &files.stores {
         let is_last = files.stores.last() == Some(first);
-        summary.segments.push(sealed(file_system, &files, *first)?);
+        let segment = sealed(file_system, &files, *first);
+        summary.segments.push(segment.unwrap_or_else(|error| {
+            summary.findings.unreadable(&files.store(*first), None, &error);
+            SegmentSummary::unknown(*first, SegmentState::Damaged)
+        }));
         if is_last {
-            summary.look_at_last(file_system, &files, *first)?;
+            summary.look_at_last(file_system, &files, *first);
         }
     }
-    let missing = |first: &LogIndex| SegmentSummary {
-        first: *first,
-        last: None,
-        first_offset: None,
-        next_offset: None,
-        bytes: 0,
-        created: None,
-        state: SegmentState::Missing,
-    };
+    let missing = |first: &LogIndex| SegmentSummary::unknown(*first, SegmentState::Missing);
     summary.segments.extend(files.holes.keys().map(missing));
     summary.segments.sort_unstable_by_key(|segment| segment.first);
     summary.end_each_where_the_next_begins();
@@ -125,13 +136,23 @@ fn sealed(file_system: &dyn FileSystem, files: &LogFiles, first: LogIndex) -> io
     })
 }
 
+impl SegmentSummary {
+    /// One of which nothing can be read.
+    fn unknown(first: LogIndex, state: SegmentState) -> Self {
+        Self {
+            first,
+            last: None,
+            first_offset: None,
+            next_offset: None,
+            bytes: 0,
+            created: None,
+            state,
+        }
+    }
+}
+
 impl LogSummary {
-    fn look_at_last(
-        &mut self,
-        file_system: &dyn FileSystem,
-        files: &LogFiles,
-        first: LogIndex,
-    ) -> io::Result<()> {
+    fn look_at_last(&mut self, file_system: &dyn FileSystem, files: &LogFiles, first: LogIndex) {
         let question = Question {
             file_system,
             files,
@@ -139,7 +160,7 @@ impl LogSummary {
             is_last: true,
             cluster_id: None,
         };
-        let seen = question.ask(&mut self.findings, &mut |_| ())?;
+        let seen = question.ask(&mut self.findings, &mut |_| ());
         self.torn_bytes = seen.torn_bytes;
         if let Some(last) = self.segments.last_mut().filter(|_| seen.face.is_some()) {
             last.state = SegmentState::Active;
@@ -147,7 +168,6 @@ impl LogSummary {
             last.next_offset = seen.behind.as_ref().map(Checkpoint::next_offset);
         }
         self.end = seen.behind;
-        Ok(())
     }
 
     fn end_each_where_the_next_begins(&mut self) {

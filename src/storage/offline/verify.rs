@@ -3,13 +3,15 @@
 use std::{io, path::Path};
 
 use super::{
-    Findings, LogFiles, ReadOnly, Weight, promises,
+    Findings, LogFiles, ReadOnly, Weight,
+    ends::{Ends, LOST},
+    promises,
     received::check_received,
     segment::{Question, Seen},
 };
 use crate::{
-    storage::{Checkpoint, beginning, names},
-    types::{ClusterId, LogIndex, Offset, Term},
+    storage::names,
+    types::{ClusterId, Offset, Term},
 };
 
 /// What was read, and what was found.
@@ -32,7 +34,7 @@ pub struct Verified {
 /// Reads all of the log in a directory. `progress` hears how many bytes more were read. Without `cluster_id` the log may be any
 /// cluster's.
 ///
-/// Blocking: reads every store whole. Errors: a file, or the directory, cannot be read.
+/// Blocking: reads every store whole. Errors: the directory cannot be read; a file that cannot is a finding.
 pub fn verify(
     file_system: &ReadOnly,
     directory: &Path,
@@ -43,6 +45,7 @@ pub fn verify(
     let mut verified = Verified::default();
     let findings = &mut verified.findings;
     files.note_leftovers(findings);
+    files.note_no_files(file_system, findings);
     if files.installing {
         findings.of_file(
             Weight::Mends,
@@ -51,9 +54,8 @@ pub fn verify(
             "the next start ends that; until then segments are not compared with one another",
         );
     }
-    check_received(file_system, &files, cluster_id, findings)?;
-    let begins = promises::check_beginning(file_system, directory, cluster_id, findings)?;
-    let known = promises::check_committed(file_system, directory, findings)?;
+    check_received(file_system, &files, cluster_id, findings);
+    let ends = Ends::read(file_system, directory, cluster_id, findings);
     let (mut first_offset, mut previous) = (None, None::<Seen>);
     for first in &files.stores {
         let question = Question {
@@ -63,7 +65,7 @@ pub fn verify(
             is_last: files.stores.last() == Some(first),
             cluster_id,
         };
-        let seen = question.ask(&mut verified.findings, progress)?;
+        let seen = question.ask(&mut verified.findings, progress);
         verified.segments += 1;
         verified.bytes += seen.size;
         verified.entries += seen.entries;
@@ -81,22 +83,22 @@ pub fn verify(
         .as_ref()
         .and_then(|last| Some(last.behind.as_ref()?.next_offset()));
     if !files.installing {
-        check_ends(
-            &files,
-            begins.as_ref(),
-            first_offset,
-            known,
-            previous.as_ref(),
-            &mut verified.findings,
-        );
+        let trim_point = || Some(previous.as_ref()?.behind.as_ref()?.trim_point());
+        ends.check_beginning(&files, first_offset, trim_point, &mut verified.findings);
+        // Of a segment that is damaged, which was told, nobody knows where it ends.
+        if let Some(last) = previous.as_ref().filter(|last| last.behind.is_some()) {
+            ends.check_end(
+                &files.store(last.first),
+                last.end,
+                last.last_seen,
+                &mut verified.findings,
+            );
+        }
     }
     let last_term = previous.map_or(Term::ZERO, |last| last.last_term);
-    promises::check_vote(file_system, directory, last_term, &mut verified.findings)?;
+    promises::check_vote(file_system, directory, last_term, &mut verified.findings);
     Ok(verified)
 }
-
-const LOST: &str =
-    "restore the files from a backup, or let the cluster bring them: start the node where others have them";
 
 /// Nothing is missing between two segments, and both tell the same of the log between them.
 fn check_follows(files: &LogFiles, previous: &Seen, next: &Seen, findings: &mut Findings) {
@@ -142,57 +144,4 @@ fn check_follows(files: &LogFiles, previous: &Seen, next: &Seen, findings: &mut 
             "one of the two is not of this log: look where they come from",
         );
     }
-}
-
-/// The log begins where it should, and goes on as far as it is known to.
-fn check_ends(
-    files: &LogFiles,
-    begins: Option<&Checkpoint>,
-    first_offset: Option<Offset>,
-    known: LogIndex,
-    last: Option<&Seen>,
-    findings: &mut Findings,
-) {
-    let begins = begins.map(|before| before.last_log_index().plus(1));
-    let Some(first) = files.first() else {
-        let what = match begins {
-            _ if known > LogIndex::ZERO => {
-                format!("entries up to {known} were committed here, and no segment is left")
-            }
-            Some(begins) if begins > LogIndex(1) => {
-                format!("the log begins with entry {begins}, and no segment is left")
-            }
-            _ => return,
-        };
-        findings.of_file(Weight::Fault, &files.directory, what, LOST);
-        return;
-    };
-    let trim_point = last.and_then(|last| Some(last.behind.as_ref()?.trim_point()));
-    let is_trimmed = first_offset.is_some_and(|first| trim_point.is_some_and(|trimmed| first <= trimmed));
-    match begins {
-        Some(begins) if begins < first && !is_trimmed => {
-            let what = format!(
-                "the log begins with entry {begins}, and its first segments, with the entries up to {}, are missing",
-                first.get() - 1
-            );
-            let noted_in = files.directory.join(beginning::FILE_NAME);
-            findings.of_file(Weight::Fault, &noted_in, what, LOST);
-        }
-        None if first > LogIndex(1) && !is_trimmed => findings.of_file(
-            Weight::Note,
-            &files.directory,
-            format!("it begins with entry {first}, and nothing says whether there were others before that"),
-            "logs of earlier versions have no file `beginning`; it is written at the next trim",
-        ),
-        Some(_) | None => {}
-    }
-    // Of a segment that is damaged, which was told, nobody knows where it ends.
-    let Some(last) = last.filter(|last| last.behind.is_some() && last.last_seen < known) else {
-        return;
-    };
-    let what = format!(
-        "entries up to {known} were committed here, and those behind {} are gone",
-        last.last_seen
-    );
-    findings.at(Weight::Fault, &files.store(last.first), last.end, what, LOST);
 }

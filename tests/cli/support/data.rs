@@ -9,7 +9,7 @@ use std::{
 
 use annals::{
     storage::{
-        Log, LogOptions, Vote, VoteFile,
+        CommitNoteFile, Committed, Log, LogOptions, Vote, VoteFile,
         data_dir::{DataDir, IdleDataDir},
         entry::{Batch, Entry, Payload},
         fs::RealFileSystem,
@@ -54,6 +54,18 @@ pub fn write_node(directory: &Path, name: &str) {
     wait_until_idle(directory);
 }
 
+/// Notes that all of it is committed, as a node does that runs for a while.
+pub fn note_committed(directory: &Path) {
+    let log = directory.join("logs/default");
+    let (mut note, _) = CommitNoteFile::open(Arc::new(RealFileSystem), &log);
+    let all = Committed {
+        log_index: LogIndex(3),
+        term: Term(1),
+        membership: None,
+    };
+    note.note(&all).expect("it can be written");
+}
+
 /// Waits until nobody holds the directory: a process that another test has just started does, until it is the program.
 pub fn wait_until_idle(directory: &Path) {
     wait_until("nobody uses it", || {
@@ -93,11 +105,18 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemT
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(directory).expect("it is there") {
         let path = entry.expect("it can be listed").path();
-        if path.is_dir() {
+        let metadata = fs::symlink_metadata(&path).expect("it is there");
+        if metadata.is_dir() {
             all.extend(files(&path));
         } else {
-            let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
-            let bytes = fs::read(&path).expect("it can be read");
+            let written = metadata.modified();
+            // A FIFO has nothing to be read, and a link has it elsewhere.
+            let is_file = metadata.is_file();
+            let bytes = if is_file {
+                fs::read(&path).expect("it can be read")
+            } else {
+                Vec::new()
+            };
             all.insert(path, (bytes, written.expect("the file system keeps times")));
         }
     }

@@ -1,5 +1,6 @@
 //! Processes that end with the test, and what they print.
 
+pub mod marks;
 mod output;
 mod process;
 

@@ -157,7 +157,7 @@ impl Refused {
     pub(super) fn answer(&self) -> Answer {
         match self.reason.as_str() {
             "NOT_LEADER" | "NO_LEADER" | "NO_CLUSTER" | "LOG_NOT_READY" | "OVERLOADED" | "STORAGE_FULL"
-            | "FAILSAFE" | "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => Answer::Failed,
+            | "FAILSAFE" | "REMOVED" | "OUT_OF_ORDER" | "UNKNOWN_PRODUCER" => Answer::Failed,
             // The last two: it is stored, nobody knows any longer where.
             "OUTCOME_UNKNOWN" | "SHUTTING_DOWN" | BROKEN | TIMED_OUT | "REPEATED" | "REPEATED_LONG_AGO" => {
                 Answer::Unknown

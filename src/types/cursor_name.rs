@@ -30,7 +30,8 @@ impl CursorName {
     }
 
     /// The name of which these are the bytes; `None` when they are none.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+    #[cfg(feature = "server")]
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         std::str::from_utf8(bytes).ok()?.parse().ok()
     }
 }

@@ -1,43 +1,42 @@
 //! `annals consume`: the records, one per line.
 
+mod cursor_keeper;
+mod outlet;
+mod page;
+mod writer;
+
 use std::{
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     thread,
     time::Duration,
 };
 
-use tokio::sync::{
-    mpsc::{self, error::TryRecvError},
-    watch,
-};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    client::{Client, ConsumerBuilder, Position},
-    clock,
+    client::{Client, ConsumerBuilder, Interruption, Position},
     proto::raw::annals::v1::Batch,
     storage::cursors::CursorName,
     types::Offset,
 };
 
+use self::{
+    cursor_keeper::CursorKeeper,
+    writer::{Ending, Writer},
+};
 use super::{
     argument::{parse_count, parse_timeout},
     connect::Target,
-    cursor_keeper::CursorKeeper,
     error::CliError,
     level::Level,
-    output::{RecordFormat, write_batch},
+    output::RecordFormat,
     position::parse_position,
     runtime,
+    stop::Stop,
 };
 
 /// Responses received and not yet written: enough that neither side waits for the other.
 const CHUNKS_AHEAD: usize = 4;
-
-/// What a cursor stands for is written out so often, also while records come without a pause.
-const FLUSH_EVERY: Duration = Duration::from_millis(500);
-
-/// Bytes written at once.
-const WRITE_BYTES: usize = 256 << 10;
 
 /// Print records, from the oldest to the newest acknowledged one
 ///
@@ -48,8 +47,11 @@ const WRITE_BYTES: usize = 256 << 10;
 ///
 /// With `--cursor NAME` it goes on where the last one with that cursor stopped: it takes the cursor, and commits what it has written
 /// out, each second and when there is no more to read. Each record is written at least once: what was written in the last second
-/// before a crash, or a signal that ends it, is written again by the next one. Of two with one name the newer goes on; the older stops, with exit code 5, when it would
+/// before a crash is written again by the next one. Of two with one name the newer goes on; the older stops, with exit code 5, when it would
 /// commit next. What becomes of the output behind this program is not its business: a reader that dies may have lost what is committed.
+///
+/// At SIGTERM or Ctrl-C it finishes the record that it is writing, commits what is out, and ends: with exit code 0 when it follows, which ends
+/// in no other way, and else with 1. A second signal ends it at once. When the reader of its output goes away it ends with 0, and commits nothing more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -111,30 +113,40 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
         .from(args.from)
         .count(args.count.unwrap_or(0))
         // On standard error, for whoever wonders why nothing comes; nobody has to read it.
-        .on_interruption(|error| drop(writeln!(io::stderr(), "note: {error}; trying again")));
+        .on_interruption(|interruption| {
+            drop(match interruption {
+                Interruption::Began(error) => writeln!(io::stderr(), "note: {error}; trying again"),
+                ended => writeln!(io::stderr(), "note: {ended}"),
+            });
+        });
     if args.follow {
         consumer = consumer.follow();
     }
     if let Some(level) = args.level {
         consumer = consumer.level(level.into());
     }
+    let stop = Stop::listen()?;
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let (writing, written) = watch::channel(None);
     let cursor = args.cursor.clone();
-    // The network has a thread of its own: a reader of the output that stops for a while, as a pager does, must not
-    // keep this side from answering the node.
+    // The network has a thread of its own, as formatting and writing are about as much work.
     let network = thread::Builder::new()
         .name("network".to_owned())
         .spawn(move || runtime::block_on(read(client, consumer, cursor, chunks, written)))
         .map_err(CliError::Start)?;
-    write(receiver, args.output, writing)?;
+    let ending = runtime::block_on(async { Writer::new(receiver, args.output, writing, stop)?.run().await })?;
     match network.join() {
-        Ok(result) => result,
+        Ok(result) => result?,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+    match ending {
+        Ending::Stopped if !args.follow => Err(CliError::Interrupted),
+        Ending::All | Ending::Stopped => Ok(()),
     }
 }
 
-/// Reads to the end, into `chunks`, from where the cursor stands if there is one, to which is committed what was written meanwhile.
+/// Reads to the end, into `chunks`, from where the cursor stands if there is one, to which is committed what was written meanwhile. Ends early
+/// when nobody receives them.
 async fn read(
     client: Client,
     consumer: ConsumerBuilder,
@@ -142,61 +154,38 @@ async fn read(
     chunks: mpsc::Sender<Vec<Batch>>,
     written: watch::Receiver<Option<Offset>>,
 ) -> Result<(), CliError> {
-    client.connect().await?;
-    let Some(name) = cursor else {
-        return pass_on(consumer, chunks).await;
+    let begin = async {
+        client.connect().await?;
+        match &cursor {
+            Some(name) => client.cursor(name.as_str()).take().await.map(Some),
+            None => Ok(None),
+        }
     };
-    let cursor = client.cursor(name.as_str()).take().await?;
-    let reading = pass_on(consumer.cursor(&cursor), chunks);
-    CursorKeeper::of(cursor).keep_while(reading, written).await
+    let held = tokio::select! {
+        held = begin => held?,
+        () = chunks.closed() => return Ok(()),
+    };
+    match held {
+        None => pass_on(consumer, chunks).await,
+        Some(cursor) => {
+            let reading = pass_on(consumer.cursor(&cursor), chunks);
+            CursorKeeper::of(cursor).keep_while(reading, written).await
+        }
+    }
 }
 
-/// Returns early when nobody receives them.
 async fn pass_on(consumer: ConsumerBuilder, chunks: mpsc::Sender<Vec<Batch>>) -> Result<(), CliError> {
     let mut consumer = consumer.build();
-    while let Some(batches) = consumer.next_batches().await {
-        if chunks.send(batches?).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Writes what comes until nothing does. Whenever nothing is there to be written, and now and then besides, what was written is
-/// flushed, and `written` says the offset behind it.
-///
-/// Errors: `Write`, `BrokenPipe`, `Protocol`. Blocking: on the output and the sender.
-fn write(
-    mut chunks: mpsc::Receiver<Vec<Batch>>,
-    format: RecordFormat,
-    written: watch::Sender<Option<Offset>>,
-) -> Result<(), CliError> {
-    let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
-    let (mut next_offset, mut flushed) = (None, clock::now());
-    let flush = |out: &mut BufWriter<_>, next_offset: Option<Offset>| {
-        out.flush().map_err(CliError::from_write)?;
-        written.send_if_modified(|known| std::mem::replace(known, next_offset) != next_offset);
-        Ok(clock::now())
-    };
     loop {
-        let batches = match chunks.try_recv() {
-            Ok(batches) => batches,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                flushed = flush(&mut out, next_offset)?;
-                match chunks.blocking_recv() {
-                    Some(batches) => batches,
-                    None => break,
-                }
-            }
+        let batches = tokio::select! {
+            batches = consumer.next_batches() => batches,
+            () = chunks.closed() => None,
         };
-        for batch in &batches {
-            write_batch(&mut out, batch, format)?;
-            next_offset = Some(Offset(batch.base_offset).plus(u64::from(batch.record_count)));
-        }
-        if clock::now() - flushed >= FLUSH_EVERY {
-            flushed = flush(&mut out, next_offset)?;
+        let Some(batches) = batches else {
+            return Ok(());
+        };
+        if chunks.send(batches?).await.is_err() {
+            return Ok(());
         }
     }
-    flush(&mut out, next_offset).map(drop)
 }

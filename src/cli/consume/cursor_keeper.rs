@@ -1,15 +1,13 @@
 //! Commits what `annals consume --cursor` has written, while it goes on.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
-use crate::{client::HeldCursor, types::Offset};
-
-use super::error::CliError;
+use crate::{cli::error::CliError, client::HeldCursor, types::Offset};
 
 /// Commits come no more often: each is a record's work for the cluster, and so much is read again after a crash.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -33,33 +31,38 @@ impl CursorKeeper {
         reading: impl Future<Output = Result<(), CliError>>,
         mut written: watch::Receiver<Option<Offset>>,
     ) -> Result<(), CliError> {
-        let read = tokio::select! {
-            read = reading => read,
-            lost = self.keep(&mut written) => return Err(lost),
-        };
+        let mut reading = pin!(reading);
+        let mut read = None;
+        while read.is_none() {
+            let next = Instant::now() + COMMIT_EVERY;
+            let offset = *written.borrow_and_update();
+            let committed = {
+                // It is never dropped: it could be done late, and then take back what the next one has said.
+                let mut committing = pin!(self.commit(offset));
+                loop {
+                    tokio::select! {
+                        committed = &mut committing => break committed,
+                        ended = &mut reading, if read.is_none() => read = Some(ended),
+                    }
+                }
+            };
+            if let Err(error) = committed
+                && !passes(&error)
+            {
+                return Err(error);
+            }
+            if read.is_none() {
+                tokio::select! {
+                    ended = &mut reading => read = Some(ended),
+                    () = news(next, &mut written) => {}
+                }
+            }
+        }
         // Until the writer is done too.
         while written.changed().await.is_ok() {}
         let last = *written.borrow();
         let committed = self.commit(last).await;
-        read.and(committed)
-    }
-
-    /// Ends only when the cursor is lost.
-    async fn keep(&mut self, written: &mut watch::Receiver<Option<Offset>>) -> CliError {
-        loop {
-            let next = Instant::now() + COMMIT_EVERY;
-            let offset = *written.borrow_and_update();
-            if let Err(error) = self.commit(offset).await
-                && !passes(&error)
-            {
-                return error;
-            }
-            sleep_until(next).await;
-            if written.changed().await.is_err() {
-                // What is left is committed when reading has ended.
-                return std::future::pending().await;
-            }
-        }
+        read.unwrap_or(Ok(())).and(committed)
     }
 
     async fn commit(&mut self, offset: Option<Offset>) -> Result<(), CliError> {
@@ -67,6 +70,15 @@ impl CursorKeeper {
             self.0.commit(offset).await?;
         }
         Ok(())
+    }
+}
+
+/// Waits until then, and until more was written.
+async fn news(then: Instant, written: &mut watch::Receiver<Option<Offset>>) {
+    sleep_until(then).await;
+    if written.changed().await.is_err() {
+        // The writer has ended; what is left is committed when reading has, too.
+        std::future::pending::<()>().await;
     }
 }
 
