@@ -22,7 +22,7 @@ use super::{
     connect::Target,
     error::CliError,
     output::{Format, write_json},
-    runtime,
+    runtime, stranger,
 };
 
 /// How often a node is asked that does not serve yet.
@@ -85,6 +85,7 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
                 Some(problem)
             }
             Err(error) => {
+                let error = stranger::explained(error, std::slice::from_ref(&addr));
                 let problem = error.to_string();
                 worst = worst.and(Err(error));
                 Some(problem)

@@ -145,11 +145,11 @@ fn a_follower_goes_on_where_the_node_left_off() {
     let ended = follower.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
     assert_eq!(String::from_utf8_lossy(&ended.out), expected);
-    assert!(
-        ended.err.lines().all(|line| line.ends_with("; trying again")),
-        "{}",
-        ended.err
-    );
+    // Once when the node is gone, and once when it is back.
+    let notes: Vec<_> = ended.err.lines().collect();
+    let back = format!("note: goes on at {rpc} after ");
+    let is_told = |pair: &[&str]| matches!(pair, [gone, is_back] if gone.ends_with("; trying again") && is_back.starts_with(&back));
+    assert!(notes.len() == 6 && notes.chunks(2).all(is_told), "{}", ended.err);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Another log behind the same address, and the wrong port: who goes on there would mix two histories, or wait for ever.
+//! Another log behind the same address: who goes on there would mix two histories.
 
 use std::io::Write;
 
@@ -37,15 +37,4 @@ fn nobody_goes_on_in_another_log_behind_the_same_address() {
     let found = annals().args(["consume", "--addr", &rpc]).run().done();
     assert!(found.is_empty(), "the other log has a record of this one");
     assert_eq!(other.process.stop().status.code(), Some(0));
-}
-
-#[test]
-fn the_port_for_probes_is_told_from_the_port_for_clients() {
-    let temp = tempfile::tempdir().unwrap();
-    let node = Node::agent(&temp.path().join("data"), "127.0.0.1:0");
-    for verb in [["consume", "--timeout"], ["produce", "--timeout"]] {
-        let ended = annals().args(verb).args(["2s", "--addr", &node.admin]).run();
-        let said = ended.refused(3);
-        assert!(said.contains("is that its port for clients?"), "{said}");
-    }
 }

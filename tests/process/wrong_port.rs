@@ -46,6 +46,12 @@ fn what_is_there_instead_is_told_with_where_clients_are_taken() {
         "is no port for clients of a node: it is the admin listener of node node-0, for probes (listen.admin)",
         &format!("give --addr {}, where that node takes clients", node.rpc),
     );
+    let ended = annals()
+        .args(["health", "-o", "json", "--addr", &node.admin])
+        .run();
+    let report: serde_json::Value = serde_json::from_slice(&ended.out).expect("it is JSON");
+    let problem = report["nodes"][0]["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("is no port for clients of a node"), "{report}");
     let ended = annals().args(["health", "--addr", &gossip]).run();
     let said = ended.refused(3);
     assert!(
