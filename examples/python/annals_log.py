@@ -142,17 +142,42 @@ class Producer:
                 return answer
 
 
+class Stop:
+    """Ends a reader, between two records. It is a handler of signals: `signal.signal(signal.SIGINT, stop)`.
+
+    An exception, which Ctrl-C is else, may come in the middle of gRPC's own work and leave a lock taken, for which others then
+    wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._call: grpc.Call | None = None
+
+    def __call__(self, *_: object) -> None:
+        self.is_set = True
+        if self._call:
+            self._call.cancel()
+
+    def ends(self, call: grpc.Call) -> None:
+        """The call that is to be cancelled, from now on."""
+        self._call = call
+
+
 def follow(
-    log: log_pb2_grpc.LogServiceStub, offset: int, patience: float = 30.0
+    log: log_pb2_grpc.LogServiceStub, offset: int, patience: float = 30.0, stop: Stop | None = None
 ) -> Iterator[tuple[int, log_pb2.Record]]:
     """Each record from `offset` on, with its offset, in order and once, and then each new one as it comes.
 
-    It ends when it is closed, or after `patience` seconds without a node.
+    It ends when it is closed or stopped, or after `patience` seconds without a node.
     """
-    tries = Tries(patience)
-    while True:
+    tries, stop = Tries(patience), stop or Stop()
+    while not stop.is_set:
         start = log_pb2.Start(offset=offset)
         stream = log.ConsumeStream(log_pb2.ConsumeRequest(start=start, follow=True))
+        stop.ends(stream)
+        if stop.is_set:
+            # Since it was looked at last.
+            stream.cancel()
         try:
             for response in stream:
                 tries.succeeded()
@@ -161,8 +186,11 @@ def follow(
                         # First of all: whoever closes this in the middle has had the record.
                         offset = at + 1
                         yield at, record
+                        if stop.is_set:
+                            return
         except grpc.RpcError as error:
-            tries.pause_after(Refused(error))
+            if not stop.is_set:
+                tries.pause_after(Refused(error))
         finally:
             stream.cancel()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from annals.v1 import log_pb2_grpc
-from annals_log import Position, Producer, Refused, connect, follow
+from annals_log import Position, Producer, Refused, Stop, connect, follow
 
 
 def arguments() -> argparse.Namespace:
@@ -28,9 +29,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read(log: log_pb2_grpc.LogServiceStub, position: Position, first: int = 0) -> Iterator[int]:
+def read(
+    log: log_pb2_grpc.LogServiceStub, position: Position, first: int = 0, stop: Stop | None = None
+) -> Iterator[int]:
     """Deals with records from where the reader is, or else from `first` on; answers the offset of each."""
-    with closing(follow(log, position.load(otherwise=first))) as records:
+    with closing(follow(log, position.load(otherwise=first), stop=stop)) as records:
         for offset, record in records:
             print(f"read {offset}: {record.value.decode()}", flush=True)
             # Behind what was done about it: after a crash in between it is done again, and never left out.
@@ -44,8 +47,11 @@ def main() -> None:
     with connect(args.address, args.ca, args.cert, args.key) as channel:
         log = log_pb2_grpc.LogServiceStub(channel)
         if args.follow:
-            for _ in read(log, position):
+            stop = Stop()
+            signal.signal(signal.SIGINT, stop)
+            for _ in read(log, position, stop=stop):
                 pass
+            return
 
         # All three are stored, or none.
         producer = Producer(log)
