@@ -56,7 +56,7 @@ impl Readiness {
             Self::Removed { log_index } => Some(format!(
                 "it was removed from its cluster, at entry {log_index}; stop it and wipe its data directory to join anew"
             )),
-            Self::Failsafe { cause } => Some(format!("no writes until a restart: {cause}")),
+            Self::Failsafe { cause } => Some(format!("no writes: {cause}")),
         }
     }
 }

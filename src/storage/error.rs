@@ -150,7 +150,9 @@ pub enum OpenError {
     #[error("recovery could not write")]
     Write(#[source] WriteError),
     /// A segment cannot even be identified.
-    #[error("{0}; restore the file from a replica or a backup, or move the data directory away")]
+    #[error(
+        "{0}; a node alone is given that file from a backup, and a node of a cluster starts anew with an empty directory"
+    )]
     Damaged(Damage),
     /// The directory holds another cluster's log.
     #[error("{} belongs to cluster {found}, this node to cluster {expected}; point data_dir at this node's own data", path.display())]

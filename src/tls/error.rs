@@ -8,6 +8,9 @@ use crate::{
     types::TimestampMs,
 };
 
+/// Why nobody vouches for a client's certificate where a node's belongs.
+pub(super) const OF_ANOTHER_USE: &str = "it was not made for this use";
+
 /// Which of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaterialFile {
@@ -167,6 +170,9 @@ impl MaterialError {
                 "make a new one with `annals certs renew`, where the authority's key is".to_owned()
             }
             MaterialProblem::NotYetValid { .. } => "is the clock of this machine right?".to_owned(),
+            MaterialProblem::NotVouchedFor { reason } if reason == OF_ANOTHER_USE => {
+                "give a node's, from `annals certs node NAME`; is this one a client's?".to_owned()
+            }
             MaterialProblem::NotVouchedFor { .. } => {
                 "give the certificate of the authority that signed it, as ca.pem beside it".to_owned()
             }

@@ -7,6 +7,7 @@ use rustls::{CertificateError, pki_types::CertificateDer, sign::CertifiedKey};
 use super::{
     Authorities, Contents, Files, MaterialError, MaterialFile, MaterialProblem, NodeNames, Usage,
     certificate::{certified_key, check_time},
+    error::OF_ANOTHER_USE,
 };
 use crate::{
     certs::{Certificate, Holder, Identity},
@@ -112,7 +113,7 @@ pub(super) fn reason(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "none of them signed it".to_owned(),
         CertificateError::BadSignature => "one of the same name did not sign it".to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "it was not made for this use".to_owned()
+            OF_ANOTHER_USE.to_owned()
         }
         other => other.to_string(),
     }

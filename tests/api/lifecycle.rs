@@ -140,7 +140,7 @@ async fn the_admin_listener_says_how_the_node_is() {
     let (code, text) = get(node.admin, "/readyz").await;
     assert_eq!(
         (code, text.as_str()),
-        (503, "[-] log failed: no writes until a restart: a sync failed\n")
+        (503, "[-] log failed: no writes: a sync failed\n")
     );
     let (_, status) = get(node.admin, "/status").await;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
