@@ -120,7 +120,7 @@ fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
         "RECORD_TOO_LARGE" => "split the record, or raise the node's limit on the size of a batch",
         "OVERLOADED" => "the node has as much in work as it may; try again with less in flight",
         "STORAGE_FULL" => {
-            "the node's disk is nearly full: add space, or set log.retention_bytes; it takes writes again by itself"
+            "add space there, or make some by `annals log trim` or log.retention_bytes; writes are taken again by themselves"
         }
         "CORRUPT" => "the node found damage on its disk; its log names the file and the position",
         "ACL_DENIED" => return Some(missing_rule(refusal)),

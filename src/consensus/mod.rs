@@ -8,6 +8,7 @@ pub mod types;
 
 mod cursor_board;
 pub mod damage;
+pub mod full_peers;
 mod gather;
 mod hold;
 mod landing;

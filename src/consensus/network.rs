@@ -23,6 +23,7 @@ use tonic::{Code, Response, Status};
 use super::{
     appends::AppendChannel,
     codec::{self, CodecError, Snapshot},
+    full_peers::FullPeers,
     hold::{Awaited, HeldCommits},
     links::{CallChannel, Lane, LinkError, PeerChannel, PeerLinks},
     messages::{
@@ -57,6 +58,7 @@ pub struct PeerNetworks {
     /// Empty for the default log.
     log: Arc<str>,
     links: Arc<dyn PeerLinks>,
+    full: FullPeers,
 }
 
 impl PeerNetworks {
@@ -67,7 +69,14 @@ impl PeerNetworks {
             node_id,
             log: Arc::from(""),
             links,
+            full: FullPeers::default(),
         }
+    }
+
+    /// Whose disks are nearly full.
+    #[must_use]
+    pub fn full_peers(&self) -> &FullPeers {
+        &self.full
     }
 
     /// The way to `target`, with appends on `appends`.
@@ -79,6 +88,7 @@ impl PeerNetworks {
             log: Arc::clone(&self.log),
             appends,
             links: Arc::clone(&self.links),
+            full: self.full.clone(),
         }
     }
 }
@@ -103,6 +113,7 @@ pub struct PeerNetwork {
     log: Arc<str>,
     appends: Lane,
     links: Arc<dyn PeerLinks>,
+    full: FullPeers,
 }
 
 impl PeerNetwork {
@@ -148,6 +159,7 @@ impl PeerNetwork {
         let response = self
             .call(RPCTypes::AppendEntries, within, client.append(request))
             .await?;
+        self.full.note(self.target, response.storage_full);
         match codec::decode_append_result(response).map_err(|error| unusable(&error))? {
             // Of a heartbeat openraft takes for granted that the conflict is what was asked about, and panics otherwise.
             Err(StreamAppendError::Conflict(at)) if previous != Some(at) => {

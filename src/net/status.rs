@@ -383,6 +383,9 @@ fn propose_verdict(error: &ProposeError) -> Verdict {
             .with("free_bytes", free_bytes)
             .with("floor_bytes", floor_bytes)
             .retry(RETRY_OPERATOR),
+        ProposeError::MajorityFull => {
+            Verdict::new(Code::ResourceExhausted, "STORAGE_FULL").retry(RETRY_OPERATOR)
+        }
         ProposeError::Unavailable => Verdict::new(Code::Unavailable, "LOG_NOT_READY").retry(RETRY_RESTART),
         ProposeError::NotLeader { leader, address } => Verdict::new(Code::Unavailable, "NOT_LEADER")
             .with("leader_id", leader)

@@ -180,13 +180,9 @@ async fn a_leader_whose_disk_is_full_lets_one_with_room_lead_and_clients_write_o
     let (disks, cluster) = with_floors().await;
     let load = cluster.load().await;
     let leader = cluster.until_led().await;
-    let others = cluster.others(leader);
-    let (also_full, roomy) = (others[0], others[1]);
     let since = cluster.recorder.now();
-    for full in [also_full, leader] {
-        fill(&disks, &cluster, full).await;
-    }
-    cluster.until_led_among(&[roomy]).await;
+    fill(&disks, &cluster, leader).await;
+    cluster.until_led_among(&cluster.others(leader)).await;
     load.progresses(AT_WORK).await;
     let silence = cluster
         .recorder
@@ -194,6 +190,17 @@ async fn a_leader_whose_disk_is_full_lets_one_with_room_lead_and_clients_write_o
         .longest_silence(since, cluster.recorder.now());
     println!("{silence:?} without acknowledgements");
     assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
+    // And of two others it is the one with room.
+    disks[leader].set_free_bytes(FLOOR);
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    let (also_full, roomy) = (others[0], others[1]);
+    for full in [also_full, leader] {
+        fill(&disks, &cluster, full).await;
+    }
+    cluster.until_led_among(&[roomy]).await;
+    disks[also_full].set_free_bytes(FLOOR);
+    load.progresses(AT_WORK).await;
     assert_eq!(cluster.until_led().await, roomy);
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);
@@ -402,6 +409,39 @@ async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is
     }
     load.progresses(AT_WORK).await;
     assert_eq!((cluster.until_led().await, term().await), (leader, term_then));
+    cluster.judge(load).await;
+    cluster.stop().await;
+}
+
+/// The leader went on taking batches, until those whose disks were full took no more: all clients waited to their deadlines, and the trim that
+/// would have helped was never committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_majority_is_full_the_leader_refuses_batches_and_a_trim_makes_room() {
+    let (disks, cluster) = with_floors().await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    for full in cluster.others(leader) {
+        fill(&disks, &cluster, full).await;
+    }
+    let refused = load.answers("STORAGE_FULL") + 100;
+    until("refusals", async || load.answers("STORAGE_FULL") >= refused).await;
+    assert_eq!(cluster.until_led().await, leader);
+    assert!(cluster.linearizable_read(leader).await.is_ok());
+    let (reply, trimmed) = Reply::channel();
+    let below = Offset(cluster.high_watermark(leader));
+    assert!(
+        cluster
+            .node(leader)
+            .refs
+            .raft
+            .post(TrimBelow { below, reply })
+            .is_ok()
+    );
+    in_time("the trim", trimmed).await.unwrap();
+    for disk in &disks {
+        disk.set_free_bytes(FLOOR);
+    }
+    load.progresses(AT_WORK).await;
     cluster.judge(load).await;
     cluster.stop().await;
 }

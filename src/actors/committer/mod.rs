@@ -102,6 +102,11 @@ pub enum ProposeError {
         /// The configured floor.
         floor_bytes: u64,
     },
+    /// Nothing was stored: a majority of the nodes has hardly any room.
+    #[error(
+        "the disks of a majority of the nodes are nearly full; the log of the leader, and /readyz of each node, say which"
+    )]
+    MajorityFull,
     /// Nothing was stored: the log is being reopened, or the node is stopping.
     #[error("the log is not ready")]
     Unavailable,
@@ -143,6 +148,7 @@ impl ProposeError {
             Self::OutcomeUnknown
             | Self::Overloaded
             | Self::StorageFull { .. }
+            | Self::MajorityFull
             | Self::Unavailable
             | Self::NotLeader { .. }
             | Self::NoLeader

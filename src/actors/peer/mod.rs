@@ -66,6 +66,9 @@ pub trait PeerHandler: fmt::Debug + Send + Sync + 'static {
     /// Appends, or takes note of a heartbeat.
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError>;
 
+    /// Whether this node's disk is nearly full, so that it takes entries for a little while only.
+    fn storage_is_full(&self) -> bool;
+
     /// Appends one request after the other, without waiting for the responses, which come in the same order. After a
     /// result that is an error the stream ends. `requests` end when the peer closes the stream, is lost, or sends what
     /// makes no sense; what was taken by then is answered. Dropping the results ends the requests.

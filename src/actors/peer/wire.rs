@@ -132,6 +132,7 @@ pub(super) fn refused(error: ProposeError) -> Refused {
             floor_bytes,
             ..refused(Refusal::StorageFull)
         },
+        ProposeError::MajorityFull => refused(Refusal::MajorityFull),
         // Who leads is said in a result of its own; here it means no more than "not by this node".
         ProposeError::Unavailable
         | ProposeError::NotLeader { .. }
@@ -156,6 +157,7 @@ pub(super) fn decode_refused(of: Refused) -> Result<ProposeError, CodecError> {
             floor_bytes: of.floor_bytes,
         },
         Refusal::Unavailable => ProposeError::Unavailable,
+        Refusal::MajorityFull => ProposeError::MajorityFull,
     })
 }
 
@@ -196,6 +198,7 @@ mod tests {
             Err(ProposeError::OutcomeUnknown.into()),
             Err(ProposeError::Overloaded.into()),
             Err(ProposeError::Unavailable.into()),
+            Err(ProposeError::MajorityFull.into()),
             Err(ProposeError::Failsafe {
                 cause: "disk".to_owned(),
             }

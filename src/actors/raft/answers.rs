@@ -135,6 +135,10 @@ fn not_here(error: ProposeError) -> ForwardError {
 
 #[async_trait]
 impl PeerHandler for Answers {
+    fn storage_is_full(&self) -> bool {
+        self.port.storage_is_full()
+    }
+
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
         self.heard.heard();
         if !self.takes(&request) {

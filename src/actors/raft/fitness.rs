@@ -111,10 +111,12 @@ impl RaftActor {
         } else {
             None
         };
+        let voters = consensus.voters();
         // Where nobody else votes there is nobody to leave it to.
-        let unfit = unfit.filter(|_| consensus.voters() != [own]);
+        let unfit = unfit.filter(|_| voters != [own]);
         let leader = self.setup.leadership.borrow().leader;
         let leads = leader.map(|leader| leader == own);
+        self.look_at_room(leads == Some(true), &voters);
         // It hands leadership over by itself before its clients are asked to go.
         let leaves = self.setup.stopping.load(Ordering::Acquire);
         let should_not = unfit.is_some() || leaves;

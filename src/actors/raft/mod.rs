@@ -28,6 +28,7 @@ mod port;
 mod quorum;
 mod reconcile;
 mod repair;
+mod room;
 mod route;
 mod transfer;
 mod trim_below;

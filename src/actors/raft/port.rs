@@ -49,6 +49,7 @@ pub struct RaftPort {
     lone_reader: Arc<AtomicBool>,
     /// It stands for no election any more, whatever its disk says.
     stood_down: Arc<AtomicBool>,
+    majority_full: Arc<AtomicBool>,
     fence: Fence,
     waiting: watch::Receiver<Option<String>>,
     leadership: watch::Receiver<Leadership>,
@@ -97,6 +98,7 @@ impl RaftPort {
             in_flight: Arc::default(),
             lone_reader: Arc::default(),
             stood_down: Arc::default(),
+            majority_full: Arc::default(),
             fence: parts.fence,
             waiting: parts.waiting,
             leadership: parts.leadership,
@@ -253,7 +255,24 @@ impl RaftPort {
 
     /// Why this node takes no writes, if it does not.
     fn takes_nothing(&self) -> Option<ProposeError> {
-        self.removed().or_else(|| self.board.refusal().map(refused))
+        let lacks_room = || {
+            let is_full = self.majority_full.load(Ordering::Acquire);
+            is_full.then_some(ProposeError::MajorityFull)
+        };
+        let own = || self.board.refusal().map(refused);
+        self.removed().or_else(own).or_else(lacks_room)
+    }
+
+    /// Whether clients' batches are refused, since a majority has hardly any room for them. A trim is not: the room that is left is for it.
+    ///
+    /// Answers whether that is news.
+    pub(super) fn set_majority_full(&self, is_full: bool) -> bool {
+        self.majority_full.swap(is_full, Ordering::AcqRel) != is_full
+    }
+
+    /// Whether this node's disk is nearly full.
+    pub(super) fn storage_is_full(&self) -> bool {
+        matches!(self.board.condition(), Condition::StorageFull { .. })
     }
 
     fn removed(&self) -> Option<ProposeError> {

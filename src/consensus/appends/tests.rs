@@ -68,6 +68,7 @@ fn parcels() -> Vec<Parcel> {
     let response = peer::AppendResponse {
         result: Some(Answer::Accepted(peer::Accepted { up_to: None })),
         commits_awaited: true,
+        storage_full: false,
     };
     vec![
         Parcel::Hello(peer::AppendsHello {

@@ -76,6 +76,7 @@ pub fn append_result(result: AppendResult) -> peer::AppendResponse {
     peer::AppendResponse {
         result: Some(answer),
         commits_awaited: false,
+        storage_full: false,
     }
 }
 
@@ -126,6 +127,7 @@ pub fn append_response(
     peer::AppendResponse {
         result: Some(answer),
         commits_awaited: false,
+        storage_full: false,
     }
 }
 

@@ -378,6 +378,7 @@ fn a_conflict_before_the_first_entry_is_refused() {
     let response = peer::AppendResponse {
         result: Some(peer::append_response::Result::Conflict(conflict)),
         commits_awaited: false,
+        storage_full: false,
     };
     assert_eq!(
         decode_append_result(response),

@@ -74,7 +74,9 @@ impl PeerService for PeerV1 {
         let request = codec::decode_append_request(request).map_err(unusable)?;
         let (previous, last) = (request.prev_log_id, last_of(&request));
         let response = answered(handler.append(request).await)?;
-        Ok(Response::new(codec::append_response(response, previous, last)))
+        let mut response = codec::append_response(response, previous, last);
+        response.storage_full = handler.storage_is_full();
+        Ok(Response::new(response))
     }
 
     async fn vote(

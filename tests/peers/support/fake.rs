@@ -147,6 +147,10 @@ impl Drop for Tell {
 
 #[async_trait]
 impl PeerHandler for Fake {
+    fn storage_is_full(&self) -> bool {
+        false
+    }
+
     async fn append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
         self.tell(Event::Alone(number(last_of(&request))));
         Ok(AppendResponse::Success)
