@@ -12,20 +12,31 @@ use std::{
 
 use annals::client::{Client, Position};
 
-/// Where to go on: the offset behind the last record that was dealt with.
-fn load(path: &Path) -> Result<Position, Box<dyn Error>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Position::Offset(text.trim().parse()?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Position::Earliest),
-        Err(error) => Err(error.into()),
+/// Where to go on: the offset behind the last record that was dealt with. It is one of that cluster: in the log of another, as of an
+/// `annals dev` that was started anew, other records have these offsets, or none has.
+fn load(path: &Path, cluster: &str) -> Result<Position, Box<dyn Error>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Position::Earliest),
+        Err(error) => return Err(error.into()),
+    };
+    match text.trim().split_once(' ') {
+        Some((its_cluster, next)) if its_cluster == cluster => Ok(Position::Offset(next.parse()?)),
+        _ => {
+            let path = path.display();
+            Err(
+                format!("{path} has no position in the log of cluster {cluster}; to begin anew, delete it")
+                    .into(),
+            )
+        }
     }
 }
 
 /// Saves it as a whole: a crash in the middle leaves the old one.
-fn save(path: &Path, next: u64) -> std::io::Result<()> {
+fn save(path: &Path, cluster: &str, next: u64) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    writeln!(file, "{next}")?;
+    writeln!(file, "{cluster} {next}")?;
     file.sync_all()?;
     fs::rename(new, path)
 }
@@ -39,9 +50,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let position = Path::new(&position);
 
     let client = Client::builder().address(address).connect().await?;
+    let cluster = client.describe().await?.header.unwrap_or_default().cluster_id;
     let mut consumer = client
         .consumer()
-        .from(load(position)?)
+        .from(load(position, &cluster)?)
         .follow()
         // No limit where it is 0.
         .count(count)
@@ -53,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{}: {}", record.offset, String::from_utf8_lossy(record.value()));
         // Behind the work: a record that was being dealt with in a crash is dealt with again, and none is left out. Who cannot have one
         // dealt with twice saves the offset together with what was done, in one transaction.
-        save(position, record.offset.get() + 1)?;
+        save(position, &cluster, record.offset.get() + 1)?;
     }
     Ok(())
 }

@@ -30,7 +30,11 @@ func main() {
 	log.SetFlags(0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, address, annalslog.Position(*file), *follow); err != nil && ctx.Err() == nil {
+	err := run(ctx, address, annalslog.Position(*file), *follow)
+	if errors.Is(err, annalslog.ErrWrongPlace) {
+		log.Fatalf("error: %v; to begin anew, delete %s", err, *file)
+	}
+	if err != nil && ctx.Err() == nil {
 		log.Fatalf("error: %v", err)
 	}
 }
@@ -88,17 +92,17 @@ func run(ctx context.Context, address string, position annalslog.Position, follo
 
 // Reads from where the reader is, or else from first on, until it has everything below end.
 func read(ctx context.Context, client annalsv1.LogServiceClient, position annalslog.Position, first, end uint64) error {
-	offset, err := position.Load(first)
+	place, err := position.Load(first)
 	if err != nil {
 		return err
 	}
-	for stored, err := range annalslog.Follow(ctx, client, offset) {
+	for stored, err := range annalslog.Follow(ctx, client, place) {
 		if err != nil {
 			return err
 		}
 		fmt.Printf("read %d: %s\n", stored.Offset, stored.Record.Value)
 		// Behind what was done about it: after a crash in between it is done again, and never left out.
-		if err := position.Save(stored.Offset + 1); err != nil {
+		if err := position.Save(annalslog.Place{Cluster: stored.Cluster, Offset: stored.Offset + 1}); err != nil {
 			return err
 		}
 		if stored.Offset+1 == end {

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from google.rpc import error_details_pb2
@@ -23,6 +24,9 @@ RESPONSE_BYTES_MAX = 16 << 20
 
 # The first pause before another try, and the longest, in seconds, where the node does not say when.
 PAUSE_MIN, PAUSE_MAX = 0.05, 2.0
+
+# What any node says at once is there by then, in seconds.
+ANSWER_WITHIN = 5.0
 
 # What may be over soon. Any other code says that the same request would be refused again.
 PASSING = {
@@ -163,15 +167,38 @@ class Stop:
         self._call = call
 
 
-def follow(
-    log: log_pb2_grpc.LogServiceStub, offset: int, patience: float = 30.0, stop: Stop | None = None
-) -> Iterator[tuple[int, log_pb2.Record]]:
-    """Each record from `offset` on, with its offset, in order and once, and then each new one as it comes.
+class Place(NamedTuple):
+    """A place in the log of a cluster: in that of another one, other records have the same offsets, or none has."""
 
-    It ends when it is closed or stopped, or after `patience` seconds without a node.
+    offset: int
+    # Its id; empty: whichever is there.
+    cluster: str = ""
+
+
+class WrongPlace(Exception):
+    """A place is none in the log that is there, such as that of an `annals dev` which was started anew."""
+
+
+def follow(
+    log: log_pb2_grpc.LogServiceStub, place: Place, patience: float = 30.0, stop: Stop | None = None
+) -> Iterator[tuple[Place, log_pb2.Record]]:
+    """Each record from `place` on, with its own, in order and once, and then each new one as it comes.
+
+    It ends when it is closed or stopped, or after `patience` seconds without a node. Raises WrongPlace where another log is.
     """
     tries, stop = Tries(patience), stop or Stop()
+    offset, cluster = place
     while not stop.is_set:
+        try:
+            # After a loss, too: whoever is there now may have another log.
+            here = log.DescribeLog(log_pb2.DescribeLogRequest(), timeout=ANSWER_WITHIN).header.cluster_id
+        except grpc.RpcError as error:
+            if not stop.is_set:
+                tries.pause_after(Refused(error))
+            continue
+        if cluster not in ("", here):
+            raise WrongPlace(f"the position is one in the log of cluster {cluster}, and here is that of cluster {here}")
+        cluster = here
         start = log_pb2.Start(offset=offset)
         stream = log.ConsumeStream(log_pb2.ConsumeRequest(start=start, follow=True))
         stop.ends(stream)
@@ -185,7 +212,7 @@ def follow(
                     for at, record in enumerate(batch.records.records, batch.base_offset):
                         # First of all: whoever closes this in the middle has had the record.
                         offset = at + 1
-                        yield at, record
+                        yield Place(at, cluster), record
                         if stop.is_set:
                             return
         except grpc.RpcError as error:
@@ -196,19 +223,25 @@ def follow(
 
 
 class Position:
-    """Where a reader goes on: the offset of the first record that it has not dealt with, in a file."""
+    """Where a reader goes on: the place of the first record that it has not dealt with, in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self, otherwise: int) -> int:
-        return int(self._path.read_text()) if self._path.exists() else otherwise
+    def load(self, otherwise: int) -> Place:
+        if not self._path.exists():
+            return Place(otherwise)
+        try:
+            cluster, offset = self._path.read_text().split()
+            return Place(int(offset), cluster)
+        except ValueError:
+            raise WrongPlace("the file of the position has none") from None
 
-    def save(self, offset: int) -> None:
+    def save(self, place: Place) -> None:
         """Saves it, as a whole or not at all."""
         new = self._path.with_suffix(".new")
         with new.open("w") as file:
-            file.write(f"{offset}\n")
+            file.write(f"{place.cluster} {place.offset}\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)

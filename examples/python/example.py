@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from annals.v1 import log_pb2_grpc
-from annals_log import Position, Producer, Refused, Stop, connect, follow
+from annals_log import Position, Producer, Refused, Stop, WrongPlace, connect, follow
 
 
 def arguments() -> argparse.Namespace:
@@ -34,15 +34,14 @@ def read(
 ) -> Iterator[int]:
     """Deals with records from where the reader is, or else from `first` on; answers the offset of each."""
     with closing(follow(log, position.load(otherwise=first), stop=stop)) as records:
-        for offset, record in records:
-            print(f"read {offset}: {record.value.decode()}", flush=True)
+        for place, record in records:
+            print(f"read {place.offset}: {record.value.decode()}", flush=True)
             # Behind what was done about it: after a crash in between it is done again, and never left out.
-            position.save(offset + 1)
-            yield offset
+            position.save(place._replace(offset=place.offset + 1))
+            yield place.offset
 
 
-def main() -> None:
-    args = arguments()
+def main(args: argparse.Namespace) -> None:
     position = Position(args.position)
     with connect(args.address, args.ca, args.cert, args.key) as channel:
         log = log_pb2_grpc.LogServiceStub(channel)
@@ -85,9 +84,12 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    args = arguments()
     try:
-        main()
+        main(args)
     except Refused as refused:
         sys.exit(f"error: {refused}")
+    except WrongPlace as wrong:
+        sys.exit(f"error: {wrong}; to begin anew, delete {args.position}")
     except KeyboardInterrupt:
         pass

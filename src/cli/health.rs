@@ -134,12 +134,17 @@ async fn ask_until(
 ) -> Result<Option<String>, CliError> {
     loop {
         let left = deadline.saturating_duration_since(clock::now());
-        let asked = match time::timeout(left, ask(client)).await {
+        let mut is_connected = false;
+        let asked = match time::timeout(left, ask(client, &mut is_connected)).await {
             Ok(asked) => asked,
             Err(_) => Err(Error::new(ErrorKind::NoAnswer {
                 address: addr.to_owned(),
                 waited: args.timeout,
-                reason: "it does not speak as a node does".to_owned(),
+                reason: if is_connected {
+                    "it took the connection, and says nothing".to_owned()
+                } else {
+                    "no connection in time".to_owned()
+                },
             })),
         };
         let left = deadline.saturating_duration_since(clock::now());
@@ -154,8 +159,9 @@ async fn ask_until(
     }
 }
 
-async fn ask(client: &Client) -> Result<Option<String>, Error> {
+async fn ask(client: &Client, is_connected: &mut bool) -> Result<Option<String>, Error> {
     let connection = client.first_connection().await?;
+    *is_connected = true;
     let request = HealthCheckRequest {
         service: String::new(),
     };

@@ -27,8 +27,18 @@ pub struct Address {
 
 /// A text that is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write host:port, as in 127.0.0.1:8400 or [::1]:8400")]
-pub struct AddressError;
+#[non_exhaustive]
+pub enum AddressError {
+    /// It is no host, or its port is none.
+    #[error("write host:port, as in 127.0.0.1:8400 or [::1]:8400")]
+    NotHostAndPort,
+    /// It is a URL.
+    #[error("leave out what is before the host: write host:port, as in 127.0.0.1:8400 or [::1]:8400")]
+    Url,
+    /// Nobody listens at port 0, which is a node's word for any that is free.
+    #[error("nobody is at port 0: write the port that the node has, as in 127.0.0.1:8400 or [::1]:8400")]
+    PortZero,
+}
 
 impl Address {
     /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
@@ -54,16 +64,21 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.strip_prefix("http://").unwrap_or(text);
-        let authority: Authority = text.parse().map_err(|_| AddressError)?;
+        if text.contains("://") {
+            return Err(AddressError::Url);
+        }
+        let authority: Authority = text.parse().map_err(|_| AddressError::NotHostAndPort)?;
         let has_port = authority.as_str().len() > authority.host().len();
         let port = if has_port {
-            authority.port_u16().ok_or(AddressError)?
+            authority.port_u16().ok_or(AddressError::NotHostAndPort)?
         } else {
             PORT
         };
         if authority.host().is_empty() || authority.as_str().contains('@') {
-            return Err(AddressError);
+            return Err(AddressError::NotHostAndPort);
+        }
+        if port == 0 {
+            return Err(AddressError::PortZero);
         }
         Ok(Self { authority, port })
     }
@@ -122,7 +137,6 @@ mod tests {
             ("127.0.0.1:8400", Some("127.0.0.1:8400")),
             ("127.0.0.1", Some("127.0.0.1:8400")),
             ("localhost:1", Some("localhost:1")),
-            ("http://node-0.example:9000", Some("node-0.example:9000")),
             ("[::1]:8400", Some("[::1]:8400")),
             ("[::1]", Some("[::1]:8400")),
             ("", None),
@@ -132,11 +146,27 @@ mod tests {
             ("host:70000", None),
             ("me@host:8400", None),
             ("host:8400/path", None),
+            ("http://host:8400", None),
             ("https://host:8400", None),
+            ("host:0", None),
+            ("[::1]:0", None),
         ];
         for (text, wanted) in table {
             let got = text.parse::<Address>().ok().map(|address| address.to_string());
             assert_eq!(got.as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_told() {
+        let table = [
+            ("host:port", AddressError::NotHostAndPort),
+            ("http://host:8400", AddressError::Url),
+            ("https://host:8400", AddressError::Url),
+            ("host:0", AddressError::PortZero),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(text.parse::<Address>(), Err(wanted), "{text}");
         }
     }
 }

@@ -209,6 +209,16 @@ impl Shared {
     }
 }
 
+/// Where a connection was lost before a node spoke, and what is likely then: other ports of a node, and other programs, let it go so.
+fn of_first_words(address: &Address, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Lost { reason } => Error::lost(format!(
+            "{address} let it go before it answered as a node does ({reason}); is that its port for clients?"
+        )),
+        _ => error,
+    }
+}
+
 impl Client {
     /// To be told where the cluster is.
     pub fn builder() -> ClientBuilder {
@@ -234,7 +244,10 @@ impl Client {
             };
             match tries.next_at_once(Need::Any, &node, &error) {
                 Some(next) => node = next,
-                None => return Err(tries.unreached(Duration::ZERO, error).without_effects()),
+                None => {
+                    let error = tries.unreached(Duration::ZERO, error);
+                    return Err(of_first_words(&node.address, error).without_effects());
+                }
             }
         }
     }

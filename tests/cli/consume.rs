@@ -1,6 +1,6 @@
 //! `annals consume`: what is printed, and when it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 
 use crate::support::{Program, Server, odd_lines, wait_until};
 
@@ -93,6 +93,28 @@ fn following_prints_what_comes_as_it_comes() {
         assert_eq!(line, format!("{new}\n"));
     }
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The story: an offset of a log that was no more was waited for without a word.
+#[test]
+fn who_follows_from_behind_the_end_is_told_once_where_that_is_and_gets_what_comes_there() {
+    let server = five_records();
+    let args = format!("consume --addr {} --from 6 --follow --count 1", server.addr());
+    let mut child = Program::new(&args).start();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut note = String::new();
+    err.read_line(&mut note).unwrap();
+    assert_eq!(note, "note: the log ends at 5; waiting for offset 6\n");
+    wait_until("it reads", || server.readers() == 1);
+    server.append(&["f", "g"], 3_000);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(0), b"g\n".as_slice())
+    );
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
 }
 
 #[test]

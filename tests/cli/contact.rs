@@ -20,3 +20,14 @@ fn a_listener_that_never_answers_is_given_up_within_the_timeout() {
         assert!(said.contains("is that its port for clients?"), "{verb}: {said}");
     }
 }
+
+/// The story: of a node that hung it was said that it does not speak as a node does, as though another program were there.
+#[test]
+fn of_a_listener_that_never_answers_health_says_that_it_took_the_connection() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap();
+    let ended = Program::new(&format!("health --addr {addr} --timeout 200ms")).run(b"");
+    let wanted = format!("no answer from {addr} for 200ms: it took the connection, and says nothing");
+    assert!(ended.err.contains(&wanted), "{}", ended.err);
+    assert_eq!(ended.code, 3);
+}

@@ -38,6 +38,8 @@ impl World {
     }
 }
 
+/// How a verb that talks to a node is done without contexts.
+const WAY_OUT: &str = "hint: to do without contexts, and without their certificates, add --context ''\n";
 /// Nobody listens there.
 const NOWHERE: &str = "127.0.0.1:1";
 
@@ -196,15 +198,54 @@ fn what_is_wrong_with_contexts_is_told_with_its_place_and_a_remedy() {
     fs::write(&file, "[contexts.a]\nadr = \"b:1\"\n").expect("it can be written");
     let wrong = world.run("log describe");
     let wanted = format!(
-        "error: {}:2: unknown key `adr`\nhint: did you mean `addr`?\n",
+        "error: {}:2: unknown key `adr`\nhint: did you mean `addr`?\n{WAY_OUT}",
         file.display()
     );
     assert_eq!((wrong.code, wrong.err), (2, wanted));
+    assert!(
+        world.reaches(
+            world
+                .program(&format!("log describe --addr {} --context", world.server.addr()))
+                .arg("")
+        )
+    );
+    // The environment says everything as well as arguments do.
+    let by_environment = world.program("log describe").env("ANNALS_ADDR", NOWHERE);
+    let missing = by_environment.env("ANNALS_CA", "/nowhere/ca.pem").run(b"");
+    assert!(missing.err.contains("/nowhere/ca.pem"), "{}", missing.err);
     // Who says everything needs no contexts, and other verbs have nothing to do with them.
     let certs = "--ca /nowhere/ca.pem";
     let missing = world.run(&format!("log describe --addr {NOWHERE} {certs}"));
     assert!(missing.err.contains("/nowhere/ca.pem"), "{}", missing.err);
     world.run("config check").done();
+}
+
+/// The story: each verb waited for whoever writes to a FIFO, and of a directory only the system's word was told.
+#[test]
+fn what_is_no_file_of_contexts_is_told_and_not_waited_for() {
+    let world = World::new();
+    let file = world.file();
+    let told = |what: &str| {
+        let wrong = world.run("log describe");
+        let begins = format!(
+            "error: cannot read {}: it is a {what}, and no file\nhint: move it away",
+            file.display()
+        );
+        assert!(wrong.err.starts_with(&begins), "{}", wrong.err);
+        assert!(wrong.err.ends_with(WAY_OUT), "{}", wrong.err);
+        let listed = world.run("context list");
+        assert!(
+            listed.err.starts_with(&begins) && !listed.err.contains("--context"),
+            "{}",
+            listed.err
+        );
+    };
+    fs::create_dir(&file).expect("it can be made");
+    told("directory");
+    fs::remove_dir(&file).expect("it is empty");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("`mkfifo` is there").success());
+    told("FIFO");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::support::node::{Place, TestNode, until};
 
@@ -197,4 +197,34 @@ async fn an_address_that_is_none_is_refused_when_the_client_is_made() {
         "{error}"
     );
     assert!(Client::builder().build().unwrap_err().has_no_side_effects());
+}
+
+#[tokio::test]
+async fn a_url_and_port_0_are_no_addresses() {
+    for (address, remedy) in [("http://127.0.0.1:8400", "leave out"), ("127.0.0.1:0", "port 0")] {
+        let error = Client::builder().address(address).build().unwrap_err();
+        assert!(error.to_string().contains(remedy), "{error}");
+        assert!(error.has_no_side_effects() && !error.is_retryable(), "{error:?}");
+    }
+}
+
+/// The story: at the port of gossip, or at the admin listener, nothing was told but a broken pipe.
+#[tokio::test]
+async fn who_is_let_go_before_a_node_spoke_is_told_where_and_what_is_likely() {
+    for answer in [&b""[..], b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"] {
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = other.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = other.accept().await.unwrap();
+                socket.write_all(answer).await.unwrap();
+            }
+        });
+        let error = Client::builder().address(address).connect().await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&address.to_string()), "{text}");
+        assert!(text.contains("is that its port for clients?"), "{text}");
+        assert!(error.has_no_side_effects(), "{text}");
+        server.abort();
+    }
 }

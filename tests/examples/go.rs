@@ -55,3 +55,10 @@ fn the_example_in_go_shows_the_certificates_of_annals_init() {
         stories::shows_the_certificates_of_annals_init(example);
     }
 }
+
+#[tokio::test]
+async fn the_example_in_go_takes_no_position_of_another_log() {
+    if let Some(example) = example() {
+        stories::takes_no_position_of_another_log(example).await;
+    }
+}

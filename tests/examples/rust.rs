@@ -102,3 +102,30 @@ async fn who_follows_goes_on_where_it_was_after_its_own_end_and_that_of_a_node()
     let ended = second.stop();
     assert_eq!(String::from_utf8_lossy(&ended.out), "2: three\n3: four\n");
 }
+
+/// The story: at the second `annals dev`, whose log is new, it waited without a word for an offset of the first one's.
+#[tokio::test]
+async fn who_follows_takes_no_position_of_another_log() {
+    let cluster = TestCluster::start(1).await;
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let position = directory.path().join("position");
+    for kept in ["00000000000000000000000000000001 4\n", "4\n", ""] {
+        std::fs::write(&position, kept).expect("there is room for a file");
+        let address = cluster.address(0).to_string();
+        let ended = Line::new(&BUILT.join("follow").display().to_string())
+            .arg(address)
+            .arg(&position)
+            .run();
+        assert!(
+            ended.err.contains("to begin anew, delete it"),
+            "{kept:?}: {}",
+            ended.err
+        );
+        assert!(
+            ended.err.contains(&position.display().to_string()),
+            "{kept:?}: {}",
+            ended.err
+        );
+        assert_eq!(ended.status.code(), Some(1), "{kept:?}");
+    }
+}

@@ -89,3 +89,20 @@ pub(crate) fn shows_the_certificates_of_annals_init(example: &Example) {
     };
     assert_eq!(run(&certificates).text(), shown(&example.page));
 }
+
+/// The story: at the second `annals dev`, whose log is new, an example waited without a word for an offset of the first one's.
+pub(crate) async fn takes_no_position_of_another_log(example: &Example) {
+    let cluster = TestCluster::start(1).await;
+    cluster.produce(["here"]).await;
+    let directory = directory();
+    let position = directory.path().join("position");
+    for kept in ["00000000000000000000000000000001 4\n", "4\n", ""] {
+        fs::write(&position, kept).expect("there is room for a file");
+        let line = example.line(&[]).arg(example.follow).arg(example.position);
+        let ended = line.arg(&position).arg(cluster.address(0).to_string()).run();
+        let remedy = format!("to begin anew, delete {}\n", position.display());
+        assert!(ended.err.ends_with(&remedy), "{kept:?}: {}", ended.err);
+        assert_eq!((ended.status.code(), ended.out.len()), (Some(1), 0), "{kept:?}");
+        assert_eq!(fs::read_to_string(&position).expect("it stays"), kept);
+    }
+}

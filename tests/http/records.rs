@@ -145,7 +145,7 @@ async fn of_a_batch_with_a_mistake_nothing_is_stored() {
             "content-type: application/json\r\n",
             r#"{"records":[{"text":"a"},{"text":7}]}"#,
             400,
-            "records[1]: invalid type",
+            "records[1].text: invalid type",
         ),
         (
             "content-type: application/json\r\n",

@@ -53,6 +53,9 @@ async fn who_follows_gets_what_is_there_and_what_comes_and_signs_of_life_between
     let mut last = follow(rpc, "/v1/tail?encoding=text&offset=-1", "").await;
     assert_eq!(next_text(&mut last).await, "c");
     let mut ahead = follow(rpc, "/v1/tail?encoding=text&offset=4", "").await;
+    // It is told where that is: an offset may be one of another log.
+    let told = ahead.next().await.expect("it goes on").comment;
+    assert_eq!(told, "the log ends at 3; waiting for offset 4");
     produce(rpc, "d").await;
     produce(rpc, "e").await;
     assert_eq!(next_text(&mut ahead).await, "e");

@@ -7,6 +7,7 @@ mod writer;
 
 use std::{
     io::{self, Write},
+    pin::pin,
     thread,
     time::Duration,
 };
@@ -129,10 +130,14 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let (writing, written) = watch::channel(None);
     let cursor = args.cursor.clone();
+    let ahead = match args.from {
+        Position::Offset(offset) if args.follow => Some(offset),
+        _ => None,
+    };
     // The network has a thread of its own, as formatting and writing are about as much work.
     let network = thread::Builder::new()
         .name("network".to_owned())
-        .spawn(move || runtime::block_on(read(client, consumer, cursor, chunks, written)))
+        .spawn(move || runtime::block_on(read(client, consumer, ahead, cursor, chunks, written)))
         .map_err(CliError::Start)?;
     let ending = runtime::block_on(async { Writer::new(receiver, args.output, writing, stop)?.run().await })?;
     match network.join() {
@@ -146,10 +151,11 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
 }
 
 /// Reads to the end, into `chunks`, from where the cursor stands if there is one, to which is committed what was written meanwhile. Ends early
-/// when nobody receives them.
+/// when nobody receives them. `ahead`: where it begins without a cursor, which may be behind the end of the log, and is waited for then.
 async fn read(
     client: Client,
     consumer: ConsumerBuilder,
+    ahead: Option<u64>,
     cursor: Option<CursorName>,
     chunks: mpsc::Sender<Vec<Batch>>,
     written: watch::Receiver<Option<Offset>>,
@@ -166,11 +172,37 @@ async fn read(
         () = chunks.closed() => return Ok(()),
     };
     match held {
-        None => pass_on(consumer, chunks).await,
+        None => {
+            let mut reading = pin!(pass_on(consumer, chunks));
+            tokio::select! {
+                read = &mut reading => return read,
+                () = say_what_is_waited_for(&client, ahead) => {}
+            }
+            reading.await
+        }
         Some(cursor) => {
             let reading = pass_on(consumer.cursor(&cursor), chunks);
             CursorKeeper::of(cursor).keep_while(reading, written).await
         }
+    }
+}
+
+/// Says where the log ends, on standard error, where that is before the offset that is waited for: an offset may be one of another log.
+///
+/// Cancel: safe.
+async fn say_what_is_waited_for(client: &Client, ahead: Option<u64>) {
+    let Some(offset) = ahead else { return };
+    // Who may not ask, or gets no answer, is told about that by reading.
+    let Ok(log) = client.describe().await else {
+        return;
+    };
+    let end = log.high_watermark;
+    if end < offset {
+        // Nobody has to read it.
+        drop(writeln!(
+            io::stderr(),
+            "note: the log ends at {end}; waiting for offset {offset}"
+        ));
     }
 }
 

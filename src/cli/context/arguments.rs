@@ -67,10 +67,17 @@ pub(in crate::cli) fn parse<C: CommandFactory + FromArgMatches>(
     };
     let named = given.get_one::<String>(CONTEXT).map(String::as_str);
     let is_argument = given.value_source(CONTEXT) == Some(ValueSource::CommandLine);
-    if !needs_context(given) {
+    if !needs_context(given, is_argument) {
         return Ok((C::from_arg_matches(&matches)?, origins(given, None)));
     }
-    let chosen = choose(named, is_argument).map_err(Unparsed::Context)?;
+    let chosen = choose(named, is_argument).map_err(|failure| {
+        Unparsed::Context(match failure {
+            ContextFailure::Wrong { .. } | ContextFailure::Io { .. } => {
+                ContextFailure::ForVerb(Box::new(failure))
+            }
+            other => other,
+        })
+    })?;
     let Some(chosen) = chosen else {
         return Ok((C::from_arg_matches(&matches)?, origins(given, None)));
     };
@@ -158,8 +165,8 @@ fn is_given(given: &ArgMatches, ids: &[&str], only_arguments: bool) -> bool {
 }
 
 /// Whether a context could say anything that is not said already.
-fn needs_context(given: &ArgMatches) -> bool {
-    !(is_given(given, &[ADDR], true) && is_given(given, &TLS, true))
+fn needs_context(given: &ArgMatches, is_argument: bool) -> bool {
+    !(is_given(given, &[ADDR], is_argument) && is_given(given, &TLS, is_argument))
 }
 
 /// The same command line, where the context says what is not given.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::Disposition;
+use crate::{error::Disposition, storage::fs::NotAFile};
 
 use super::super::exit::Exit;
 
@@ -50,6 +50,9 @@ pub enum ContextFailure {
         /// What to write instead.
         help: String,
     },
+    /// The file is wrong, or cannot be read, and a verb that talks to a node may need what it says.
+    #[error(transparent)]
+    ForVerb(Box<ContextFailure>),
     /// No context was named, and none is the current one.
     #[error("no context is in use")]
     NoneInUse,
@@ -79,6 +82,7 @@ impl ContextFailure {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
+            Self::ForVerb(failure) => failure.disposition(),
             Self::NoPlace
             | Self::Wrong { .. }
             | Self::Unknown { .. }
@@ -93,6 +97,7 @@ impl ContextFailure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::ForVerb(failure) => failure.exit(),
             Self::Wrong { .. } | Self::Name { .. } => Exit::Usage,
             Self::Unknown { .. } | Self::NoneInUse => Exit::NotFound,
             Self::Exists { .. } => Exit::Refused,
@@ -105,6 +110,17 @@ impl ContextFailure {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoPlace => "set ANNALS_CONFIG_DIR to the directory that has contexts.toml",
+            Self::ForVerb(failure) => {
+                const WITHOUT: &str =
+                    "to do without contexts, and without their certificates, add --context ''";
+                return Some(match failure.hint() {
+                    Some(hint) => format!("{hint}\nhint: {WITHOUT}"),
+                    None => WITHOUT.to_owned(),
+                });
+            }
+            Self::Io { source, .. } if is_no_file(source) => {
+                "move it away, or set ANNALS_CONFIG_DIR to the directory that has contexts.toml"
+            }
             Self::Io { .. } => return None,
             Self::Wrong { help, .. } | Self::Unknown { help, .. } => return Some(help.clone()),
             Self::NoneInUse => {
@@ -117,4 +133,8 @@ impl ContextFailure {
         };
         Some(hint.to_owned())
     }
+}
+
+fn is_no_file(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<NotAFile>())
 }

@@ -18,12 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::{config::nearest, types::is_name};
+use crate::{config::nearest, storage::fs::NotAFile, types::is_name};
 
 use super::{super::addresses::Addresses, ContextFailure};
 
@@ -75,7 +76,7 @@ impl Contexts {
     ///
     /// Blocking.
     pub(super) fn load(path: PathBuf) -> Result<Self, ContextFailure> {
-        match fs::read_to_string(&path) {
+        match text_of(&path) {
             Ok(text) => Reader {
                 path: &path,
                 text: &text,
@@ -178,6 +179,20 @@ impl Contexts {
             }
         }
         text
+    }
+}
+
+/// What stands in a file, or in the one that a link leads to.
+///
+/// Errors: what the system says; `NotAFile`, of which a FIFO would be waited for to this day.
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut options = fs::OpenOptions::new();
+    let no_wait = OFlags::NONBLOCK.bits().to_ne_bytes();
+    options.read(true).custom_flags(i32::from_ne_bytes(no_wait));
+    let file = options.open(path)?;
+    match NotAFile::of(file.metadata()?.file_type()) {
+        None => io::read_to_string(file),
+        Some(other) => Err(other.into()),
     }
 }
 

@@ -332,7 +332,7 @@ mod tests {
         assert!(
             refused
                 .to_string()
-                .starts_with("line 3, column 9 of the body: invalid type"),
+                .starts_with("line 3, column 9 of the body: text: invalid type"),
             "{refused}"
         );
     }

@@ -20,7 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, SeqAccess, Visitor},
 };
 
 use super::{json::Object, number::Number};
@@ -187,28 +187,13 @@ impl<'de> Deserialize<'de> for ReadRecordSet {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ReadRecordSet, A::Error> {
                 let mut set = RecordSetWriter::default();
-                for number in 0_usize.. {
-                    match list.next_element_seed(Numbered(number))? {
-                        Some(ReadRecord(record)) => set.push(&record),
-                        None => break,
-                    }
+                while let Some(ReadRecord(record)) = list.next_element()? {
+                    set.push(&record);
                 }
                 Ok(ReadRecordSet(set.finish()))
             }
         }
         deserializer.deserialize_seq(Lists)
-    }
-}
-
-/// A record of a list; what is wrong with it is told with its number.
-struct Numbered(usize);
-
-impl<'de> DeserializeSeed<'de> for Numbered {
-    type Value = ReadRecord;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ReadRecord, D::Error> {
-        let record = ReadRecord::deserialize(deserializer);
-        record.map_err(|error| D::Error::custom(format!("records[{}]: {error}", self.0)))
     }
 }
 
@@ -296,7 +281,7 @@ fn write_text(into: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::json::of_body, *};
 
     const PLACE: Place = Place {
         offset: 7,
@@ -366,10 +351,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_record_is_told_with_its_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Body {
+            #[expect(dead_code, reason = "nothing here is ever read as one")]
+            records: ReadRecordSet,
+        }
         let cases = [
             (
                 r#"[{"text":"a"},{"value":"?"}]"#,
-                "records[1]: not base64: Invalid symbol 63, offset 0.; what is text goes into",
+                "records[1].value: not base64: Invalid symbol 63, offset 0.; what is text goes into",
             ),
             (
                 r#"[{}]"#,
@@ -381,14 +371,17 @@ mod tests {
             ),
             (
                 r#"[{"text":"a","headers":[{"name":"x","value":"","text":""}]}]"#,
-                "are both there",
+                r#"records[0]: "value" and "text" are both there"#,
             ),
             (r#"[{"txt":"a"}]"#, "records[0]: unknown field `txt`"),
             (
                 r#"[{"text":"a","timestamp_ms":-1}]"#,
-                "records[0]: invalid type: integer `-1`, expected a whole number",
+                "records[0].timestamp_ms: invalid type: a number, expected a whole number",
             ),
-            (r#"{"text":"a"}"#, "a list of records"),
+            (
+                r#"{"text":"a"}"#,
+                "records: invalid type: map, expected a list of records",
+            ),
             // The story: a list of what the fields would have was taken for a record, and for a header.
             (
                 r#"[["YQ==",null,null,null,[],null,0,null,null]]"#,
@@ -396,13 +389,17 @@ mod tests {
             ),
             (
                 r#"[{"text":"a","headers":[["h",null,"x"]]}]"#,
-                "records[0]: invalid type: sequence, expected an object",
+                "records[0].headers[0]: invalid type: sequence, expected an object",
             ),
         ];
         for (text, expected) in cases {
-            let error = serde_json::from_str::<ReadRecordSet>(text).unwrap_err();
-            assert!(error.to_string().contains(expected), "{text}: {error}");
-            assert_eq!(error.line(), 1, "{text}: {error}");
+            let error = of_body::<Body>(format!("{{\"records\":{text}}}").as_bytes()).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(&format!("as it should be: {expected}")),
+                "{text}: {error}"
+            );
+            assert!(error.contains(" at line 1 column "), "{text}: {error}");
         }
     }
 }

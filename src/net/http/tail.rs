@@ -116,7 +116,7 @@ pub async fn follow(
     let start = resolve(context, Some(wanted.position), true).await?;
     let cursor = Cursor::new(Arc::clone(context), start, Limits::default(), true);
     let events = Events {
-        first: Some(hello(start)),
+        first: Some(hello(start, context.parts.read_path.high_watermark())),
         pieces: None,
         portions: Some(cursor.into_stream(None, place).boxed()),
         encoding: wanted.encoding,
@@ -131,11 +131,20 @@ pub async fn follow(
     Ok(response)
 }
 
-/// What is sent at once: after which to come back, and from where on, should the connection end before the first record.
-fn hello(start: Offset) -> Bytes {
+/// What is sent at once: after which to come back, and from where on, should the connection end before the first record. Where that is behind
+/// the end of the log, as of somebody who was at another one, a comment says so: it is waited for, as by gRPC.
+fn hello(start: Offset, end: Offset) -> Bytes {
     let seen = start.get().checked_sub(1);
     let seen = seen.map_or_else(|| NOTHING_SEEN.to_owned(), |seen| seen.to_string());
-    Bytes::from(format!("retry: {}\nid: {seen}\n\n", COME_BACK_AFTER.as_millis()))
+    let comment = if start > end {
+        format!(": the log ends at {end}; waiting for offset {start}\n")
+    } else {
+        String::new()
+    };
+    Bytes::from(format!(
+        "{comment}retry: {}\nid: {seen}\n\n",
+        COME_BACK_AFTER.as_millis()
+    ))
 }
 
 /// The last event of those that cannot go on.
@@ -235,7 +244,7 @@ mod tests {
     #[test]
     fn the_first_words_say_where_to_go_on_also_when_no_record_comes() {
         for start in [0, 42] {
-            let hello = String::from_utf8(hello(Offset(start)).to_vec()).unwrap();
+            let hello = String::from_utf8(hello(Offset(start), Offset(start)).to_vec()).unwrap();
             let id = hello.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
             let mut headers = HeaderMap::new();
             headers.insert(LAST_EVENT_ID, id.parse().unwrap());

@@ -24,7 +24,7 @@ pub enum NotAFile {
 
 impl NotAFile {
     /// What that is; `None`: a file.
-    pub(super) fn of(kind: fs::FileType) -> Option<Self> {
+    pub(crate) fn of(kind: fs::FileType) -> Option<Self> {
         if kind.is_file() {
             None
         } else if kind.is_dir() {
