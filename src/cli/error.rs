@@ -16,7 +16,7 @@ use super::{
     context::ContextFailure,
     exit::Exit,
     init::InitFailure,
-    refusal::{exit_of, hint_of},
+    refusal::{AHEAD_OF_LOG_HINT, exit_of, hint_of},
     storage::StorageFailure,
     stranger::Stranger,
 };
@@ -119,6 +119,26 @@ pub enum CliError {
     /// The policy says no, which was printed.
     #[error("denied")]
     Denied,
+    /// What was to be done with a cursor would have been refused, so it was not taken.
+    #[error("{cause}; cursor {name} is not taken: whoever holds it goes on")]
+    CursorNotTaken {
+        /// Why it would have been refused.
+        cause: Error,
+        /// Of the cursor.
+        name: String,
+        /// Whether it was to be moved there, and not read from.
+        moves: bool,
+    },
+    /// A cursor was taken, and then what was to be done with it was refused.
+    #[error("{cause}; cursor {name} is taken, but not moved: whoever held it stops")]
+    CursorTaken {
+        /// Why it was refused.
+        cause: Error,
+        /// Of the cursor.
+        name: String,
+        /// Whether it was to be moved there, and not read from.
+        moves: bool,
+    },
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -147,7 +167,9 @@ impl CliError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Client(error) => error.disposition(),
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. } => error.disposition(),
             Self::Usage { .. } | Self::Open { .. } | Self::Stranger(_) => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
@@ -175,7 +197,9 @@ impl CliError {
         match self {
             Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
             Self::Denied => Exit::Failed,
-            Self::Client(error) => exit_of(error),
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. } => exit_of(error),
             Self::Stranger(_) => Exit::CannotConnect,
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
@@ -203,7 +227,12 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Usage { hint, .. } => hint,
-            Self::Client(error) => return hint_of(error),
+            Self::CursorNotTaken { moves: true, .. } | Self::CursorTaken { moves: true, .. } => {
+                AHEAD_OF_LOG_HINT
+            }
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. } => return hint_of(error),
             Self::Stranger(stranger) => return Some(stranger.hint.clone()),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),

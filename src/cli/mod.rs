@@ -29,6 +29,7 @@ pub mod exit;
 mod acknowledged;
 mod addresses;
 mod argument;
+mod before_take;
 mod connect;
 mod level;
 mod output;
