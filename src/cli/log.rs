@@ -122,6 +122,9 @@ fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()>
             log.failsafe
         )?;
     }
+    if !log.storage_full.is_empty() {
+        writeln!(out, "disk       {}", log.storage_full)?;
+    }
     if !log.segments.is_empty() {
         writeln!(out)?;
         writeln!(
@@ -163,6 +166,8 @@ struct JsonLog<'a> {
     term: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     failsafe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_full: Option<&'a str>,
     segments: Vec<JsonSegment>,
 }
 
@@ -188,6 +193,7 @@ impl<'a> From<&'a DescribeLogResponse> for JsonLog<'a> {
             cluster_id: header.cluster_id,
             term: header.term,
             failsafe: (!log.failsafe.is_empty()).then_some(log.failsafe.as_str()),
+            storage_full: (!log.storage_full.is_empty()).then_some(log.storage_full.as_str()),
             segments: log.segments.iter().map(JsonSegment::from).collect(),
         }
     }
