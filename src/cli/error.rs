@@ -14,6 +14,7 @@ use crate::{
 use super::{
     certs::CertsFailure,
     context::ContextFailure,
+    dev_data::OtherNodes,
     exit::Exit,
     init::InitFailure,
     refusal::{AHEAD_OF_LOG_HINT, exit_of, hint_of},
@@ -81,6 +82,9 @@ pub enum CliError {
     /// The node could not begin.
     #[error("{}", causes(.0))]
     Node(#[source] ProcessError),
+    /// The data there is that of another number of nodes.
+    #[error(transparent)]
+    OtherNodes(#[from] OtherNodes),
     /// Ports that were to be listened on are in use.
     #[error("cannot listen on {taken}: already in use")]
     PortsTaken {
@@ -179,7 +183,7 @@ impl CliError {
             Self::Context(failure) => failure.disposition(),
             Self::Unhealthy { .. } => Disposition::Retry,
             Self::Policy(error) => error.disposition(),
-            Self::Denied => Disposition::Reject,
+            Self::Denied | Self::OtherNodes(_) => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::Read(_)
@@ -210,7 +214,9 @@ impl CliError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
             Self::PartlyDone { .. } => Exit::PartlyDone,
-            Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } => Exit::WrongConfiguration,
+            Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } | Self::OtherNodes(_) => {
+                Exit::WrongConfiguration
+            }
             Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
             | Self::Read(_)
@@ -233,6 +239,7 @@ impl CliError {
             Self::Client(error)
             | Self::CursorNotTaken { cause: error, .. }
             | Self::CursorTaken { cause: error, .. } => return hint_of(error),
+            Self::OtherNodes(others) => return Some(others.hint()),
             Self::Stranger(stranger) => return Some(stranger.hint.clone()),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),

@@ -20,6 +20,7 @@ mod storage;
 mod top;
 
 mod dev_cluster;
+mod dev_data;
 mod leftovers;
 mod place;
 
