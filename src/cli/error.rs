@@ -143,6 +143,9 @@ pub enum CliError {
         /// Whether it was to be moved there, and not read from.
         moves: bool,
     },
+    /// Records were to be dropped that are not there yet.
+    #[error("{0}")]
+    TrimAhead(#[source] Error),
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -173,7 +176,8 @@ impl CliError {
         match self {
             Self::Client(error)
             | Self::CursorNotTaken { cause: error, .. }
-            | Self::CursorTaken { cause: error, .. } => error.disposition(),
+            | Self::CursorTaken { cause: error, .. }
+            | Self::TrimAhead(error) => error.disposition(),
             Self::Usage { .. } | Self::Open { .. } | Self::Stranger(_) => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
@@ -205,6 +209,7 @@ impl CliError {
             | Self::CursorNotTaken { cause: error, .. }
             | Self::CursorTaken { cause: error, .. } => exit_of(error),
             Self::Stranger(_) => Exit::CannotConnect,
+            Self::TrimAhead(_) => Exit::NotFound,
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
             Self::Storage(failure) => failure.exit(),
@@ -240,6 +245,7 @@ impl CliError {
             | Self::CursorNotTaken { cause: error, .. }
             | Self::CursorTaken { cause: error, .. } => return hint_of(error),
             Self::OtherNodes(others) => return Some(others.hint()),
+            Self::TrimAhead(_) => "`annals log describe` shows which records are there; those can be dropped",
             Self::Stranger(stranger) => return Some(stranger.hint.clone()),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),

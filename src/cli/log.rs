@@ -8,7 +8,10 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use crate::proto::annals::v1::{DescribeLogResponse, Segment};
+use crate::{
+    client::Reason,
+    proto::annals::v1::{DescribeLogResponse, Segment},
+};
 
 use super::{
     argument::parse_timeout,
@@ -96,7 +99,11 @@ fn trim(target: &Target, below: u64, timeout: Duration, output: Format) -> Resul
     let client = target.client(timeout)?;
     runtime::block_on(async {
         client.connect().await?;
-        Ok(client.trim(below).await?)
+        client.trim(below).await.map_err(|error| match error.reason() {
+            // Nothing else of a trim can be wrong: the offset is not there yet.
+            Some(Reason::InvalidRequest) => CliError::TrimAhead(error),
+            _ => error.into(),
+        })
     })?;
     let mut out = io::stdout().lock();
     match output {
