@@ -13,6 +13,8 @@ pub(super) enum ArgumentError {
     NoTime,
     #[error("write a whole number, at least 1")]
     NotCounting,
+    #[error("write the number that the failed produce named; it is at least 1")]
+    NoProducer,
 }
 
 /// How long to wait: longer than nothing.
@@ -29,6 +31,11 @@ pub(super) fn parse_count(text: &str) -> Result<u64, ArgumentError> {
     text.parse()
         .map(NonZeroU64::get)
         .map_err(|_| ArgumentError::NotCounting)
+}
+
+/// The id of a producer: 0 is nobody's.
+pub(super) fn parse_producer_id(text: &str) -> Result<NonZeroU64, ArgumentError> {
+    text.parse().map_err(|_| ArgumentError::NoProducer)
 }
 
 /// As a POSIX shell must be given it.

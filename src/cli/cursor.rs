@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     argument::parse_timeout,
+    before_take::{Purpose, refuse_unreachable, told_as_taken},
     connect::Target,
     error::CliError,
     output::{Format, time_text, write_json, write_table},
@@ -53,7 +54,7 @@ Examples:
     /// Say that everything below an offset is done with
     ///
     /// Makes the cursor where there is none. One that somebody took, as `annals consume --cursor` does, is moved by its holder only:
-    /// with --take it is taken first, and whoever had it stops at its next commit.
+    /// with --take it is taken first, and whoever had it stops at its next commit. An offset that the log does not have takes nothing.
     #[command(after_long_help = "\
 Examples:
   annals cursor commit billing 1200
@@ -124,6 +125,20 @@ impl Named {
         let name = self.name.as_str();
         self.at.ask(async |client| work(client.cursor(name)).await)
     }
+
+    /// Errors: `CursorNotTaken`, `CursorTaken`; as [`Contact::ask`].
+    fn take_and_commit(&self, offset: Offset) -> Result<CursorState, CliError> {
+        let name = self.name.as_str();
+        let client = self.at.target.client(self.at.timeout)?;
+        runtime::block_on(async {
+            client.connect().await?;
+            refuse_unreachable(&client, name, offset, Purpose::Move).await?;
+            let mut held = client.cursor(name).take().await?;
+            let committed = held.commit(offset).await;
+            committed.map_err(|error| told_as_taken(error, name, true))?;
+            Ok(held.state().clone())
+        })
+    }
 }
 
 /// Runs the verb.
@@ -140,14 +155,11 @@ pub(super) fn run(command: &CursorCommand) -> Result<(), CliError> {
             take,
             output,
         } => {
-            let committed = of.ask(async |cursor| {
-                if !*take {
-                    return cursor.commit(*offset).await;
-                }
-                let mut held = cursor.take().await?;
-                held.commit(*offset).await?;
-                Ok(held.state().clone())
-            });
+            let committed = if *take {
+                of.take_and_commit(Offset(*offset))
+            } else {
+                of.ask(async |cursor| cursor.commit(*offset).await)
+            };
             (committed?, output)
         }
         CursorCommand::Delete { of, output } => (of.ask(async |cursor| cursor.delete().await)?, output),

@@ -19,6 +19,7 @@ use super::{
     agent::run_node,
     argument::shell_quoted,
     dev_cluster,
+    dev_data::refuse_other_nodes,
     error::CliError,
     leftovers,
     place::{ADMIN_DISTANCE, port_max},
@@ -30,7 +31,7 @@ const NODES_MAX: u16 = 5;
 /// Run a node, or a cluster, to try things with: all defaults, and it prints what to paste next
 ///
 /// It stops with Ctrl-C. With --nodes 3 the process runs three nodes that found one cluster. Without --data-dir the data is in a temporary directory, which goes when it stops;
-/// the next one says which of them are left of some that were killed.
+/// the next one says which of them are left of some that were killed. A directory that holds the data of one node is refused to several, and the reverse.
 /// ANNALS__SECTION__KEY in the environment sets any option of config/default.toml.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -57,6 +58,7 @@ impl DevArgs {
     pub fn run(&self) -> Result<(), CliError> {
         let (config, temporary) = self.load()?;
         let (data_dir, keeps_data) = (config.node.data_dir.clone(), temporary.is_none());
+        refuse_other_nodes(&data_dir, self.nodes, NODES_MAX)?;
         if self.nodes > 1 {
             let port = self.port.unwrap_or(config.listen.rpc.port());
             let configs = dev_cluster::configs(&config, self.nodes, port, &data_dir)?;

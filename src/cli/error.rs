@@ -14,9 +14,10 @@ use crate::{
 use super::{
     certs::CertsFailure,
     context::ContextFailure,
+    dev_data::OtherNodes,
     exit::Exit,
     init::InitFailure,
-    refusal::{exit_of, hint_of},
+    refusal::{AHEAD_OF_LOG_HINT, exit_of, hint_of},
     storage::StorageFailure,
     stranger::Stranger,
 };
@@ -81,6 +82,9 @@ pub enum CliError {
     /// The node could not begin.
     #[error("{}", causes(.0))]
     Node(#[source] ProcessError),
+    /// The data there is that of another number of nodes.
+    #[error(transparent)]
+    OtherNodes(#[from] OtherNodes),
     /// Ports that were to be listened on are in use.
     #[error("cannot listen on {taken}: already in use")]
     PortsTaken {
@@ -119,6 +123,29 @@ pub enum CliError {
     /// The policy says no, which was printed.
     #[error("denied")]
     Denied,
+    /// What was to be done with a cursor would have been refused, so it was not taken.
+    #[error("{cause}; cursor {name} is not taken: whoever holds it goes on")]
+    CursorNotTaken {
+        /// Why it would have been refused.
+        cause: Error,
+        /// Of the cursor.
+        name: String,
+        /// Whether it was to be moved there, and not read from.
+        moves: bool,
+    },
+    /// A cursor was taken, and then what was to be done with it was refused.
+    #[error("{cause}; cursor {name} is taken, but not moved: whoever held it stops")]
+    CursorTaken {
+        /// Why it was refused.
+        cause: Error,
+        /// Of the cursor.
+        name: String,
+        /// Whether it was to be moved there, and not read from.
+        moves: bool,
+    },
+    /// Records were to be dropped that are not there yet.
+    #[error("{0}")]
+    TrimAhead(#[source] Error),
     /// The person at the keyboard stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -147,7 +174,10 @@ impl CliError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Client(error) => error.disposition(),
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. }
+            | Self::TrimAhead(error) => error.disposition(),
             Self::Usage { .. } | Self::Open { .. } | Self::Stranger(_) => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
             Self::Node(error) => error.disposition(),
@@ -157,7 +187,7 @@ impl CliError {
             Self::Context(failure) => failure.disposition(),
             Self::Unhealthy { .. } => Disposition::Retry,
             Self::Policy(error) => error.disposition(),
-            Self::Denied => Disposition::Reject,
+            Self::Denied | Self::OtherNodes(_) => Disposition::Reject,
             Self::NodeEnded { .. } | Self::PortsTaken { .. } => Disposition::Escalate,
             Self::LineTooLong { .. } | Self::SkippedPastEnd { .. } => Disposition::Reject,
             Self::Read(_)
@@ -175,8 +205,11 @@ impl CliError {
         match self {
             Self::Usage { .. } | Self::Policy(_) => Exit::Usage,
             Self::Denied => Exit::Failed,
-            Self::Client(error) => exit_of(error),
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. } => exit_of(error),
             Self::Stranger(_) => Exit::CannotConnect,
+            Self::TrimAhead(_) => Exit::NotFound,
             Self::Certs(failure) => failure.exit(),
             Self::Init(failure) => failure.exit(),
             Self::Storage(failure) => failure.exit(),
@@ -186,7 +219,9 @@ impl CliError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Exit::Usage,
             Self::BrokenPipe => Exit::Done,
             Self::PartlyDone { .. } => Exit::PartlyDone,
-            Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } => Exit::WrongConfiguration,
+            Self::Config(_) | Self::Node(_) | Self::PortsTaken { .. } | Self::OtherNodes(_) => {
+                Exit::WrongConfiguration
+            }
             Self::NodeEnded { exit, .. } => *exit,
             Self::Open { .. }
             | Self::Read(_)
@@ -203,7 +238,14 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Usage { hint, .. } => hint,
-            Self::Client(error) => return hint_of(error),
+            Self::CursorNotTaken { moves: true, .. } | Self::CursorTaken { moves: true, .. } => {
+                AHEAD_OF_LOG_HINT
+            }
+            Self::Client(error)
+            | Self::CursorNotTaken { cause: error, .. }
+            | Self::CursorTaken { cause: error, .. } => return hint_of(error),
+            Self::OtherNodes(others) => return Some(others.hint()),
+            Self::TrimAhead(_) => "`annals log describe` shows which records are there; those can be dropped",
             Self::Stranger(stranger) => return Some(stranger.hint.clone()),
             Self::Certs(failure) => return failure.hint(),
             Self::Init(failure) => return failure.hint(),

@@ -25,13 +25,17 @@ use super::{
     runtime, stranger,
 };
 
+/// How long a node that serves is asked about its disk: thousands of times longer than a disk takes that does not hang.
+const DISK_TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often a node is asked that does not serve yet.
 const ASKED_EVERY: Duration = Duration::from_millis(200);
 
-/// Ask whether a node serves: reads and writes are taken
+/// Ask whether a node serves reads, and writes as long as its disk has room
 ///
 /// Asks grpc.health.v1. Of several addresses, each has to serve. Ends with exit code 0 when that is so, with 1 when one does
-/// not serve, and says why as far as it may ask, and with 3 when one gives no answer.
+/// not serve, and says why as far as it may ask, and with 3 when one gives no answer. A node whose disk is nearly full serves; that it is full
+/// is told, where whoever asks may describe the log.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -60,6 +64,19 @@ struct Health {
     /// Why not, as far as that could be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// How full its disk is, when it has too little room for appends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_full: Option<String>,
+}
+
+/// What a node says that was asked.
+enum Said {
+    Serves {
+        /// How full its disk is, when it has too little room for appends.
+        storage_full: Option<String>,
+    },
+    /// It does not serve, and this is why.
+    Not(String),
 }
 
 /// Runs the verb.
@@ -77,9 +94,13 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
         Ok(found)
     })?;
     for (addr, asked) in found {
+        let mut full = None;
         let problem = match asked {
-            Ok(None) => None,
-            Ok(Some(problem)) => {
+            Ok(Said::Serves { storage_full }) => {
+                full = storage_full;
+                None
+            }
+            Ok(Said::Not(problem)) => {
                 let text = format!("{addr} does not serve: {problem}");
                 worst = worst.and(Err(CliError::Unhealthy { problem: text }));
                 Some(problem)
@@ -95,6 +116,7 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CliError> {
             addr,
             healthy: problem.is_none(),
             problem,
+            storage_full: full,
         });
     }
     print(&all, args.output).map_err(CliError::from_write)?;
@@ -116,14 +138,17 @@ fn print(all: &[Health], format: Format) -> io::Result<()> {
         // What is not well is told as the error.
         Format::Text => {
             for health in all.iter().filter(|health| health.healthy) {
-                writeln!(out, "{} serves", health.addr)?;
+                match &health.storage_full {
+                    None => writeln!(out, "{} serves", health.addr)?,
+                    Some(full) => writeln!(out, "{} serves; its disk is {full}", health.addr)?,
+                }
             }
             Ok(())
         }
     }
 }
 
-/// Why the node at that address does not serve; `None`: it does. Asked again until it does, where that is wanted.
+/// Whether the node at that address serves. Asked again until it does, where that is wanted.
 ///
 /// Errors: it could not be asked. Cancel: safe.
 async fn ask_until(
@@ -131,7 +156,7 @@ async fn ask_until(
     client: &Client,
     deadline: Instant,
     args: &HealthArgs,
-) -> Result<Option<String>, CliError> {
+) -> Result<Said, CliError> {
     loop {
         let left = deadline.saturating_duration_since(clock::now());
         let mut is_connected = false;
@@ -149,7 +174,7 @@ async fn ask_until(
         };
         let left = deadline.saturating_duration_since(clock::now());
         let may_change = match &asked {
-            Ok(problem) => problem.is_some(),
+            Ok(said) => matches!(said, Said::Not(_)),
             Err(error) => error.disposition() == Disposition::Retry,
         };
         if !args.exit_when_healthy || !may_change || left <= ASKED_EVERY {
@@ -159,7 +184,7 @@ async fn ask_until(
     }
 }
 
-async fn ask(client: &Client, is_connected: &mut bool) -> Result<Option<String>, Error> {
+async fn ask(client: &Client, is_connected: &mut bool) -> Result<Said, Error> {
     let connection = client.first_connection().await?;
     *is_connected = true;
     let request = HealthCheckRequest {
@@ -168,14 +193,21 @@ async fn ask(client: &Client, is_connected: &mut bool) -> Result<Option<String>,
     let answer = HealthClient::new(connection.channel()).check(request).await;
     let answer = answer.map_err(|status| connection.explain(status))?;
     if answer.into_inner().status() == ServingStatus::Serving {
-        return Ok(None);
+        return Ok(Said::Serves {
+            storage_full: storage_full(&connection).await,
+        });
     }
     // Who may ask for health need not be allowed to ask for more.
-    Ok(Some(
-        problem(&connection)
-            .await
-            .unwrap_or_else(|| "it does not say why".to_owned()),
+    let problem = problem(&connection).await;
+    Ok(Said::Not(
+        problem.unwrap_or_else(|| "it does not say why".to_owned()),
     ))
+}
+
+/// As far as it may be asked, and says so in time.
+async fn storage_full(connection: &Connection) -> Option<String> {
+    let described = time::timeout(DISK_TOLD_WITHIN, connection.describe_log()).await;
+    Some(described.ok()?.ok()?.storage_full).filter(|full| !full.is_empty())
 }
 
 /// By its own word.

@@ -8,7 +8,10 @@ use std::{
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use crate::proto::annals::v1::{DescribeLogResponse, Segment};
+use crate::{
+    client::Reason,
+    proto::annals::v1::{DescribeLogResponse, Segment},
+};
 
 use super::{
     argument::parse_timeout,
@@ -96,7 +99,11 @@ fn trim(target: &Target, below: u64, timeout: Duration, output: Format) -> Resul
     let client = target.client(timeout)?;
     runtime::block_on(async {
         client.connect().await?;
-        Ok(client.trim(below).await?)
+        client.trim(below).await.map_err(|error| match error.reason() {
+            // Nothing else of a trim can be wrong: the offset is not there yet.
+            Some(Reason::InvalidRequest) => CliError::TrimAhead(error),
+            _ => error.into(),
+        })
     })?;
     let mut out = io::stdout().lock();
     match output {
@@ -121,6 +128,9 @@ fn write_text(out: &mut impl Write, log: &DescribeLogResponse) -> io::Result<()>
             "failsafe   takes no writes until it is restarted: {}",
             log.failsafe
         )?;
+    }
+    if !log.storage_full.is_empty() {
+        writeln!(out, "disk       {}", log.storage_full)?;
     }
     if !log.segments.is_empty() {
         writeln!(out)?;
@@ -163,6 +173,8 @@ struct JsonLog<'a> {
     term: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     failsafe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_full: Option<&'a str>,
     segments: Vec<JsonSegment>,
 }
 
@@ -188,6 +200,7 @@ impl<'a> From<&'a DescribeLogResponse> for JsonLog<'a> {
             cluster_id: header.cluster_id,
             term: header.term,
             failsafe: (!log.failsafe.is_empty()).then_some(log.failsafe.as_str()),
+            storage_full: (!log.storage_full.is_empty()).then_some(log.storage_full.as_str()),
             segments: log.segments.iter().map(JsonSegment::from).collect(),
         }
     }

@@ -20,6 +20,7 @@ mod storage;
 mod top;
 
 mod dev_cluster;
+mod dev_data;
 mod leftovers;
 mod place;
 
@@ -29,6 +30,7 @@ pub mod exit;
 mod acknowledged;
 mod addresses;
 mod argument;
+mod before_take;
 mod connect;
 mod level;
 mod output;

@@ -18,7 +18,7 @@ use crate::client::{BatchTicket, Client, ErrorKind, Producer};
 
 use super::{
     acknowledged::Acknowledged,
-    argument::{parse_timeout, shell_quoted},
+    argument::{parse_producer_id, parse_timeout, shell_quoted},
     connect::Target,
     error::CliError,
     output::Format,
@@ -63,7 +63,7 @@ pub(super) struct ProduceArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
     /// Go on as this producer, which was named when an earlier produce failed
-    #[arg(long, value_name = "ID", requires = "skip")]
+    #[arg(long, value_name = "ID", requires = "skip", value_parser = parse_producer_id)]
     producer_id: Option<NonZeroU64>,
     /// Skip so many lines, which an earlier produce with this --producer-id had acknowledged
     #[arg(long, value_name = "N", requires = "producer_id")]

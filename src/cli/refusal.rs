@@ -6,6 +6,10 @@ use crate::client::{Error, ErrorKind, Refusal};
 
 use super::{exit::Exit, security};
 
+/// For whoever moves a cursor to where no record is.
+pub(super) const AHEAD_OF_LOG_HINT: &str =
+    "a cursor stands at most behind the last record; `annals log describe` shows where that is";
+
 /// The exit code that tells it to a script.
 pub(super) fn exit_of(error: &Error) -> Exit {
     match error.kind() {
@@ -85,9 +89,7 @@ fn exit_of_refusal(refusal: &Refusal) -> Exit {
 
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal.reason.as_str() {
-        "OFFSET_OUT_OF_RANGE" if refusal.metadata.contains_key("next_offset") => {
-            "a cursor stands at most behind the last record; `annals log describe` shows where that is"
-        }
+        "OFFSET_OUT_OF_RANGE" if refusal.metadata.contains_key("next_offset") => AHEAD_OF_LOG_HINT,
         "OFFSET_OUT_OF_RANGE" => {
             "`--from earliest` starts at the first readable offset, `--from -10` ten before the end; \
              `annals cursor commit NAME OFFSET --take` moves a cursor"

@@ -14,17 +14,18 @@ const CA_VARIABLE: &str = "ANNALS_CA";
 const CERT_VARIABLE: &str = "ANNALS_CERT";
 const KEY_VARIABLE: &str = "ANNALS_KEY";
 
-/// The files of TLS. Given none of them, the node is spoken to without.
+/// The files of TLS. Given none of them, the node is spoken to without. That none lacks another is seen to where the arguments are read, as each may
+/// come from another place (`context/arguments.rs`).
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Security {
     /// Speak TLS, and believe a node that the authorities in this file vouch for (ca.pem of `annals certs`)
     #[arg(long, env = CA_VARIABLE, hide_env_values = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Who you are to the node: a certificate (NAME.pem of `annals certs client NAME`)
-    #[arg(long, env = CERT_VARIABLE, hide_env_values = true, value_name = "FILE", requires_all = ["ca", "key"])]
+    #[arg(long, env = CERT_VARIABLE, hide_env_values = true, value_name = "FILE")]
     cert: Option<PathBuf>,
     /// The private key of that certificate (NAME.key beside it)
-    #[arg(long, env = KEY_VARIABLE, hide_env_values = true, value_name = "FILE", requires_all = ["ca", "cert"])]
+    #[arg(long, env = KEY_VARIABLE, hide_env_values = true, value_name = "FILE")]
     key: Option<PathBuf>,
 }
 

@@ -40,7 +40,7 @@ impl Source {
                 Problem::Unreadable { source },
                 1,
                 1,
-                "name a readable file, or leave it out to use the defaults",
+                "name a readable file; `annals init` makes one, and `annals config show` prints all options with their defaults",
             )
         })?;
         match String::from_utf8(bytes) {

@@ -89,6 +89,9 @@ pub trait Vitals: Send + Sync + fmt::Debug + 'static {
     /// Checks beyond readiness itself, such as room on the disk.
     fn checks(&self) -> Vec<Check>;
 
+    /// How full the disk is, and what to do, while it has too little room for appends.
+    fn storage_full(&self) -> Option<String>;
+
     /// Bytes that may still be written on the log's disk, and below which floor none are taken; `None` where that cannot be found out.
     ///
     /// Blocking: for as long as the disk hangs.

@@ -58,6 +58,12 @@ impl NodeVitals {
     }
 }
 
+fn nearly_full(free_bytes: u64, floor_bytes: u64) -> String {
+    format!(
+        "nearly full: {free_bytes} bytes free, {floor_bytes} are kept free; make room or lower log.free_bytes_min"
+    )
+}
+
 impl Vitals for NodeVitals {
     fn tail(&self) -> Offset {
         self.board.tail()
@@ -69,9 +75,7 @@ impl Vitals for NodeVitals {
             Condition::StorageFull {
                 free_bytes,
                 floor_bytes,
-            } => Some(format!(
-                "nearly full: {free_bytes} bytes free, {floor_bytes} are kept free; make room or lower log.free_bytes_min"
-            )),
+            } => Some(nearly_full(free_bytes, floor_bytes)),
             Condition::Damaged { cause } | Condition::Failsafe { cause } => Some(cause),
         };
         let disk = Check {
@@ -90,6 +94,19 @@ impl Vitals for NodeVitals {
             remark: None,
         });
         [disk].into_iter().chain(certificate).collect()
+    }
+
+    fn storage_full(&self) -> Option<String> {
+        match self.board.condition() {
+            Condition::StorageFull {
+                free_bytes,
+                floor_bytes,
+            } => Some(nearly_full(free_bytes, floor_bytes)),
+            Condition::Opening
+            | Condition::Writable
+            | Condition::Damaged { .. }
+            | Condition::Failsafe { .. } => None,
+        }
     }
 
     fn disk_room(&self) -> Option<DiskRoom> {

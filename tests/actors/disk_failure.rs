@@ -148,6 +148,34 @@ async fn a_new_segment_that_cannot_be_made_ends_the_node_and_loses_nothing() {
     }
 }
 
+/// `annals health` said only that it serves, `annals top` that its disk is ok, and `annals log describe` nothing.
+async fn all_who_ask_are_told(node: &TestNode) {
+    for (args, wanted) in [
+        ("health", "serves; its disk is nearly full: "),
+        (
+            "health -o json",
+            "\"healthy\":true,\"storage_full\":\"nearly full: ",
+        ),
+        ("top --once", "its disk is nearly full: "),
+        ("top --once -o json", "\"storage_full\":\"nearly full: "),
+        ("log describe", "\ndisk       nearly full: "),
+        ("log describe -o json", "\"storage_full\":\"nearly full: "),
+    ] {
+        let mut line = std::process::Command::new(env!("CARGO_BIN_EXE_annals"));
+        line.args(args.split(' '))
+            .args(["--addr", &node.addresses.rpc.to_string()])
+            .env("ANNALS_CONFIG_DIR", "/nowhere");
+        let ran = tokio::task::spawn_blocking(move || line.output());
+        let ran = ran.await.unwrap().unwrap();
+        let out = String::from_utf8_lossy(&ran.stdout);
+        assert!(
+            ran.status.success() && out.contains(wanted),
+            "{args}: {out}{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_nearly_full_refuses_appends_and_takes_them_again_by_itself() {
     const FLOOR: u64 = 1 << 30;
@@ -180,6 +208,7 @@ async fn a_disk_nearly_full_refuses_appends_and_takes_them_again_by_itself() {
     );
     let (_, body) = node.get("/status").await;
     assert!(body.contains(r#""readiness":"not ready""#), "{body}");
+    all_who_ask_are_told(&node).await;
 
     disk.set_free_bytes(FLOOR);
     load.progresses(AT_WORK).await;

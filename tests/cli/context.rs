@@ -174,6 +174,94 @@ fn files_of_tls_come_from_one_place_together() {
     );
 }
 
+/// It was told that --ca is missing, which the context has; of half a pair, where the other half should be from was for the reader to find out.
+#[test]
+fn who_shows_other_certificates_believes_whom_the_context_does() {
+    let world = World::new();
+    let certs = world.directory.path().join("certs");
+    let make = |args: &str| Program::new(args).arg(&certs).run(b"").done();
+    make("certs ca --cluster orders --dir");
+    make("certs client me --dir");
+    make("certs client other --dir");
+    let path = |name: &str| certs.join(name).display().to_string();
+    let addr = world.server.addr();
+    let files = format!(
+        "--ca {} --cert {} --key {}",
+        path("ca.pem"),
+        path("me.pem"),
+        path("me.key")
+    );
+    world
+        .run(&format!("context add orders --addr {addr} {files}"))
+        .done();
+    let (cert, key) = (path("other.pem"), path("other.key"));
+    // The server speaks no TLS, so that who uses the certificates is found out.
+    let ended = world.run(&format!("log describe --cert {cert} --key {key}"));
+    assert!(ended.err.contains("no TLS with"), "{}", ended.err);
+    let note = format!(
+        "note: --ca is from context \"orders\", {}\n",
+        world.file().display()
+    );
+    assert!(ended.err.ends_with(&note), "{}", ended.err);
+    let ended = world
+        .program("log describe")
+        .env("ANNALS_CERT", &cert)
+        .env("ANNALS_KEY", &key)
+        .run(b"");
+    assert!(ended.err.contains("no TLS with"), "{}", ended.err);
+    let half = world.run(&format!("log describe --cert {cert}"));
+    let wanted = format!(
+        "error: --ca is from context \"orders\", {}, --cert is from the command line; there is no --key (or ANNALS_KEY), the private \
+         key of that certificate\n",
+        world.file().display()
+    );
+    assert_eq!(half.code, 2, "{}", half.err);
+    assert!(
+        half.err.starts_with(&wanted) && half.err.contains("Usage: annals log describe"),
+        "{}",
+        half.err
+    );
+    let lacking = Program::new(&format!("log describe --cert {cert}"))
+        .env("ANNALS_KEY", &key)
+        .run(b"");
+    let wanted =
+        "error: --cert is from the command line, --key is from ANNALS_KEY; there is no --ca (or ANNALS_CA)";
+    assert!(
+        lacking.code == 2 && lacking.err.starts_with(wanted),
+        "{}",
+        lacking.err
+    );
+}
+
+/// Whatever was wrong with a key, the certificates were said to be from ANNALS_CA; and `ANNALS_CA=` was an empty path.
+#[test]
+fn each_file_is_said_to_be_from_its_own_variable_and_an_empty_variable_says_nothing() {
+    let world = World::new();
+    let addr = world.server.addr().to_string();
+    let certs = world.directory.path().join("certs");
+    for args in ["certs ca --cluster orders --dir", "certs client me --dir"] {
+        Program::new(args).arg(&certs).run(b"").done();
+    }
+    let wrong = world
+        .program(&format!("log describe --addr {addr}"))
+        .env("ANNALS_CA", certs.join("ca.pem"))
+        .env("ANNALS_CERT", certs.join("me.pem"))
+        .env("ANNALS_KEY", "/nowhere/me.key")
+        .run(b"");
+    let notes =
+        "note: --ca is from ANNALS_CA\nnote: --cert is from ANNALS_CERT\nnote: --key is from ANNALS_KEY\n";
+    assert!(wrong.code == 4 && wrong.err.ends_with(notes), "{}", wrong.err);
+    let empty = |program: Program| {
+        ["ANNALS_CA", "ANNALS_CERT", "ANNALS_KEY"]
+            .into_iter()
+            .fold(program, |program, name| program.env(name, ""))
+            .run(b"")
+    };
+    empty(world.program(&format!("log describe --addr {addr}"))).done();
+    world.run(&format!("context add here --addr {addr}")).done();
+    empty(world.program("log describe").env("ANNALS_ADDR", "")).done();
+}
+
 #[test]
 fn what_is_wrong_with_contexts_is_told_with_its_place_and_a_remedy() {
     let world = World::new();

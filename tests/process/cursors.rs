@@ -107,6 +107,58 @@ fn each_record_is_printed_at_least_once_by_consumers_that_are_killed() {
     assert!(input.as_bytes().ends_with(&last));
 }
 
+/// Each of these took the cursor, though nothing came of it: whoever consumed with it was thrown out by a slip of the keyboard.
+#[test]
+fn what_the_log_refuses_takes_no_cursor_from_whoever_holds_it() {
+    let node = node_with("0\n1\n2\n");
+    let run = |args: &str| {
+        let line = annals().args(args.split(' ')).args(["--addr", &node.rpc]);
+        let ended = line.run();
+        (ended.status.code(), ended.err)
+    };
+    consume(&node, &["--cursor", "billing"]).run().done();
+    let list = || {
+        annals()
+            .args(["cursor", "list", "-o", "json", "--addr", &node.rpc])
+            .run()
+            .text()
+    };
+    let before = list();
+    let not_taken = "is not taken: whoever holds it goes on";
+    for args in [
+        "cursor commit billing 5000 --take",
+        "cursor commit typo 5000 --take",
+        "consume --cursor typo --from 9999",
+    ] {
+        let (code, err) = run(args);
+        assert!(code == Some(4) && err.contains(not_taken), "{args}: {err}");
+    }
+    assert_eq!(list(), before, "no cursor is made, and none changes its holder");
+    let (_, err) = run("cursor commit billing 5000 --take");
+    assert!(
+        err.contains("hint: a cursor stands at most behind the last record"),
+        "{err}"
+    );
+    assert_eq!(run("cursor commit billing 1 --take").0, Some(0));
+    assert_eq!(cursor(&node), Some(1));
+    // Elsewhere an offset that is not there ends with 4, and here it was 1.
+    let (code, err) = run("log trim --below 99999999");
+    assert!(
+        code == Some(4) && err.contains("hint: `annals log describe`"),
+        "{err}"
+    );
+    assert_eq!(run("log trim --below 2").0, Some(0));
+    let before = list();
+    let (code, err) = run("consume --cursor billing");
+    assert!(code == Some(4) && err.contains(not_taken), "{err}");
+    assert_eq!(list(), before, "where records were trimmed, too");
+    assert_eq!(
+        run("cursor commit billing 0 --take").0,
+        Some(0),
+        "to move it there is no mistake"
+    );
+}
+
 /// 0 where there is no cursor yet.
 fn cursor_if_any(node: &Node) -> u64 {
     let listed = annals()

@@ -79,6 +79,40 @@ fn each_signal_ends_it_well_with_everything_synced() {
     assert!(!log.contains("cut off"), "{log}");
 }
 
+/// Both founded another cluster in the directory, without a word, and the records of before seemed to be gone.
+#[test]
+fn one_node_is_not_put_into_the_directory_of_several_nor_several_into_that_of_one() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("one");
+    let one = directory.to_str().unwrap();
+    let (node, _) = Node::dev(&["--data-dir", one]);
+    assert_eq!(node.process.stop().status.code(), Some(0));
+    let refused = annals()
+        .args(["dev", "--port", "0", "--nodes", "3", "--data-dir", one])
+        .run();
+    let said = refused.refused(78);
+    assert!(
+        said.contains("holds the data of a single node") && said.contains("hint: leave out --nodes"),
+        "{said}"
+    );
+    assert!(!directory.join("node-0").exists(), "nothing is founded");
+    for name in ["node-0", "node-1", "node-2"] {
+        std::fs::create_dir_all(place.path().join("several").join(name).join("logs")).unwrap();
+    }
+    let several = place.path().join("several");
+    let refused = annals()
+        .args(["dev", "--port", "0", "--data-dir"])
+        .arg(&several)
+        .run();
+    let said = refused.refused(78);
+    assert!(
+        said.contains("holds the data of several nodes (node-0, node-1, node-2)")
+            && said.contains("hint: --nodes 3 "),
+        "{said}"
+    );
+    assert!(!several.join("identity").exists(), "nothing is founded");
+}
+
 #[test]
 fn a_temporary_data_directory_goes_with_its_node() {
     let (node, banner) = Node::dev(&[]);

@@ -27,6 +27,7 @@ use self::{
 };
 use super::{
     argument::{parse_count, parse_timeout},
+    before_take::{Purpose, refuse_unreadable_start, told_as_taken},
     connect::Target,
     error::CliError,
     level::Level,
@@ -49,7 +50,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// With `--cursor NAME` it goes on where the last one with that cursor stopped: it takes the cursor, and commits what it has written
 /// out, each second and when there is no more to read. Each record is written at least once: what was written in the last second
 /// before a crash is written again by the next one. Of two with one name the newer goes on; the older stops, with exit code 5, when it would
-/// commit next. What becomes of the output behind this program is not its business: a reader that dies may have lost what is committed.
+/// commit next. Where the log has no such place, the cursor is not taken. What becomes of the output behind this program is not its business: a reader that dies may have lost what is committed.
 ///
 /// At SIGTERM or Ctrl-C it finishes the record that it is writing, commits what is out, and ends: with exit code 0 when it follows, which ends
 /// in no other way, and else with 1. A second signal ends it at once. When the reader of its output goes away it ends with 0, and commits nothing more.
@@ -129,7 +130,15 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
     let stop = Stop::listen()?;
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let (writing, written) = watch::channel(None);
-    let cursor = args.cursor.clone();
+    let cursor = args.cursor.clone().map(|name| Wanted {
+        name,
+        from: args.from,
+        purpose: if args.follow {
+            Purpose::Follow
+        } else {
+            Purpose::Read
+        },
+    });
     let ahead = match args.from {
         Position::Offset(offset) if args.follow => Some(offset),
         _ => None,
@@ -150,21 +159,33 @@ pub(super) fn run(args: &ConsumeArgs) -> Result<(), CliError> {
     }
 }
 
+/// A cursor that is to be taken.
+struct Wanted {
+    name: CursorName,
+    /// Where to start if nothing was ever committed to it.
+    from: Position,
+    purpose: Purpose,
+}
+
 /// Reads to the end, into `chunks`, from where the cursor stands if there is one, to which is committed what was written meanwhile. Ends early
 /// when nobody receives them. `ahead`: where it begins without a cursor, which may be behind the end of the log, and is waited for then.
 async fn read(
     client: Client,
     consumer: ConsumerBuilder,
     ahead: Option<u64>,
-    cursor: Option<CursorName>,
+    cursor: Option<Wanted>,
     chunks: mpsc::Sender<Vec<Batch>>,
     written: watch::Receiver<Option<Offset>>,
 ) -> Result<(), CliError> {
     let begin = async {
         client.connect().await?;
         match &cursor {
-            Some(name) => client.cursor(name.as_str()).take().await.map(Some),
-            None => Ok(None),
+            Some(wanted) => {
+                let cursor = client.cursor(wanted.name.as_str());
+                refuse_unreadable_start(&client, &cursor, wanted.from, wanted.purpose).await?;
+                Ok(Some(cursor.take().await?))
+            }
+            None => Ok::<_, CliError>(None),
         }
     };
     let held = tokio::select! {
@@ -173,7 +194,7 @@ async fn read(
     };
     match held {
         None => {
-            let mut reading = pin!(pass_on(consumer, chunks));
+            let mut reading = pin!(pass_on(consumer, None, chunks));
             tokio::select! {
                 read = &mut reading => return read,
                 () = say_what_is_waited_for(&client, ahead) => {}
@@ -181,7 +202,8 @@ async fn read(
             reading.await
         }
         Some(cursor) => {
-            let reading = pass_on(consumer.cursor(&cursor), chunks);
+            let name = cursor.name().to_owned();
+            let reading = pass_on(consumer.cursor(&cursor), Some(&name), chunks);
             CursorKeeper::of(cursor).keep_while(reading, written).await
         }
     }
@@ -206,8 +228,14 @@ async fn say_what_is_waited_for(client: &Client, ahead: Option<u64>) {
     }
 }
 
-async fn pass_on(consumer: ConsumerBuilder, chunks: mpsc::Sender<Vec<Batch>>) -> Result<(), CliError> {
+/// Errors: those of the consumer; `CursorTaken`, when the cursor that was `taken` for it is where nothing can be read. Cancel: safe.
+async fn pass_on(
+    consumer: ConsumerBuilder,
+    taken: Option<&str>,
+    chunks: mpsc::Sender<Vec<Batch>>,
+) -> Result<(), CliError> {
     let mut consumer = consumer.build();
+    let mut has_begun = false;
     loop {
         let batches = tokio::select! {
             batches = consumer.next_batches() => batches,
@@ -216,7 +244,12 @@ async fn pass_on(consumer: ConsumerBuilder, chunks: mpsc::Sender<Vec<Batch>>) ->
         let Some(batches) = batches else {
             return Ok(());
         };
-        if chunks.send(batches?).await.is_err() {
+        let batches = batches.map_err(|error| match taken.filter(|_| !has_begun) {
+            Some(name) => told_as_taken(error, name, false),
+            None => error.into(),
+        })?;
+        has_begun = true;
+        if chunks.send(batches).await.is_err() {
             return Ok(());
         }
     }

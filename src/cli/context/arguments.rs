@@ -4,9 +4,9 @@
 //! --key. So precedence is that of arguments (ADR 0020): an argument, then `--context`, then the environment, then the
 //! context that is in use otherwise, then the default.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
 use super::{
     super::addresses::Addresses,
@@ -19,8 +19,10 @@ use super::{
 const VARIABLE: &str = "ANNALS_CONTEXT";
 const CONTEXT: &str = "context";
 const ADDR: &str = "addr";
-/// The files of TLS belong together: they come from one place, or none of them does.
-const TLS: [&str; 3] = ["ca", "cert", "key"];
+const CA: &str = "ca";
+/// They belong together: both come from the context, or none does.
+const PAIR: [&str; 2] = ["cert", "key"];
+const TLS: [&str; 3] = [CA, PAIR[0], PAIR[1]];
 
 /// The arguments of this process cannot be used.
 #[derive(Debug)]
@@ -67,28 +69,38 @@ pub(in crate::cli) fn parse<C: CommandFactory + FromArgMatches>(
     };
     let named = given.get_one::<String>(CONTEXT).map(String::as_str);
     let is_argument = given.value_source(CONTEXT) == Some(ValueSource::CommandLine);
-    if !needs_context(given, is_argument) {
-        return Ok((C::from_arg_matches(&matches)?, origins(given, None)));
-    }
-    let chosen = choose(named, is_argument).map_err(|failure| {
+    let failed = |failure| {
         Unparsed::Context(match failure {
             ContextFailure::Wrong { .. } | ContextFailure::Io { .. } => {
                 ContextFailure::ForVerb(Box::new(failure))
             }
             other => other,
         })
-    })?;
-    let Some(chosen) = chosen else {
-        return Ok((C::from_arg_matches(&matches)?, origins(given, None)));
     };
-    let wants_tls = !is_given(given, &TLS, chosen.is_argument);
-    let filled = fill(command.clone(), &chosen, wants_tls);
-    let matches = filled.try_get_matches_from(arguments)?;
+    let chosen = match needs_context(given, is_argument) {
+        true => choose(named, is_argument).map_err(failed)?,
+        false => None,
+    };
+    let matches = match &chosen {
+        Some(chosen) => fill(command.clone(), chosen, given).try_get_matches_from(arguments)?,
+        None => matches,
+    };
     let origins = match leaf(&command, &matches) {
-        Some((_, given)) => origins(given, Some(&chosen)),
+        Some((_, given)) => origins(given, chosen.as_ref()),
         None => Origins::default(),
     };
+    if let Some(missing) = origins.missing_file() {
+        return Err(told_with_usage(command, &matches, &missing).into());
+    }
     Ok((C::from_arg_matches(&matches)?, origins))
+}
+
+/// As the arguments' own mistakes are told.
+fn told_with_usage(mut command: Command, matches: &ArgMatches, text: &str) -> clap::Error {
+    // So that the usage names the verb in full.
+    command.build();
+    let verb = leaf(&command, matches).map_or_else(|| command.clone(), |(verb, _)| verb.clone());
+    verb.clone().error(ErrorKind::MissingRequiredArgument, text)
 }
 
 /// The context that is used: that name, or, without one, the current one.
@@ -131,6 +143,7 @@ fn with_context(command: Command) -> Command {
         let beside = command
             .get_arguments()
             .position(|argument| argument.get_id() == ADDR);
+        let command = without_empty_variables(command);
         let context = Arg::new(CONTEXT)
             .long(CONTEXT)
             .value_name("NAME")
@@ -143,6 +156,23 @@ fn with_context(command: Command) -> Command {
         command
     };
     command.mut_subcommands(with_context)
+}
+
+/// A variable that is empty says nothing, as one that is not set.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |argument: &&Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let ids: Vec<_> = command
+        .get_arguments()
+        .filter(is_empty)
+        .map(|argument| argument.get_id().clone())
+        .collect();
+    // No variable has an empty name. The others are left alone: what is changed moves to the end of the help.
+    ids.into_iter().fold(command, |command, id| {
+        command.mut_arg(id, |argument| argument.env("").hide_env(true))
+    })
 }
 
 /// The verb that is meant, and what it is given.
@@ -166,18 +196,21 @@ fn is_given(given: &ArgMatches, ids: &[&str], only_arguments: bool) -> bool {
 
 /// Whether a context could say anything that is not said already.
 fn needs_context(given: &ArgMatches, is_argument: bool) -> bool {
-    !(is_given(given, &[ADDR], is_argument) && is_given(given, &TLS, is_argument))
+    !(is_given(given, &[ADDR], is_argument) && is_given(given, &[CA], is_argument))
 }
 
 /// The same command line, where the context says what is not given.
-fn fill(command: Command, chosen: &Chosen, wants_tls: bool) -> Command {
+fn fill(command: Command, chosen: &Chosen, given: &ArgMatches) -> Command {
     let context = &chosen.context;
-    let path = |path: &Option<std::path::PathBuf>| path.clone().map(OsString::from).filter(|_| wants_tls);
+    let is_given = |ids: &[&str]| is_given(given, ids, chosen.is_argument);
+    // Who says whom to believe, or who calls, means that; the context's own certificate is for its authorities alone.
+    let (wants_ca, wants_pair) = (!is_given(&[CA]), !is_given(&TLS));
+    let path = |path: &Option<PathBuf>, is_wanted| path.clone().map(OsString::from).filter(|_| is_wanted);
     let values = [
         (ADDR, Some(OsString::from(&context.addr))),
-        (TLS[0], path(&context.ca)),
-        (TLS[1], path(&context.cert)),
-        (TLS[2], path(&context.key)),
+        (CA, path(&context.ca, wants_ca)),
+        (PAIR[0], path(&context.cert, wants_pair)),
+        (PAIR[1], path(&context.key, wants_pair)),
     ];
     fill_all(command, &values, chosen.is_argument)
 }
@@ -216,6 +249,13 @@ fn origins(given: &ArgMatches, chosen: Option<&Chosen>) -> Origins {
             .get_one::<Addresses>(ADDR)
             .map(|all| all.iter().map(|address| address.to_string()).collect())
             .unwrap_or_default(),
-        certificates: of(TLS[0], "ANNALS_CA").or_else(|| of(TLS[1], "ANNALS_CERT")),
+        files: [
+            (CA, "ANNALS_CA"),
+            (PAIR[0], "ANNALS_CERT"),
+            (PAIR[1], "ANNALS_KEY"),
+        ]
+        .into_iter()
+        .filter_map(|(id, variable)| Some((id, of(id, variable)?)))
+        .collect(),
     }
 }

@@ -41,8 +41,8 @@ pub(in crate::cli) struct Origins {
     pub(super) address: Option<Origin>,
     /// What --addr comes to.
     pub(super) addresses: Vec<String>,
-    /// Of --ca, --cert and --key; `None`: there are none.
-    pub(super) certificates: Option<Origin>,
+    /// Of those of --ca, --cert and --key that there are, in this order and by their names.
+    pub(super) files: Vec<(&'static str, Origin)>,
 }
 
 impl Origins {
@@ -54,17 +54,48 @@ impl Origins {
     /// A line for each value that an error is about, unless whoever reads it has just typed it.
     pub(in crate::cli) fn notes(&self, error: &CliError) -> Vec<String> {
         let (address, certificates) = about(error);
-        let is_news = |origin: &&Origin| **origin != Origin::Argument;
-        let address = self.address.as_ref().filter(|_| address).filter(is_news);
-        let certificates = self
-            .certificates
-            .as_ref()
-            .filter(|_| certificates)
-            .filter(is_news);
+        let address = self.address.as_ref().filter(|_| address);
+        let address = address.filter(|origin| **origin != Origin::Argument);
         let mut notes = Vec::new();
         notes.extend(address.map(|origin| format!("the address is {origin}")));
-        notes.extend(certificates.map(|origin| format!("the certificates are {origin}")));
+        if certificates {
+            notes.extend(self.notes_on_files());
+        }
         notes
+    }
+
+    /// One for all of them, where they are from one place.
+    fn notes_on_files(&self) -> Vec<String> {
+        let news = self
+            .files
+            .iter()
+            .filter(|(_, origin)| *origin != Origin::Argument);
+        match self.files.as_slice() {
+            [(_, first), rest @ ..] if rest.iter().all(|(_, origin)| origin == first) => news
+                .take(1)
+                .map(|(_, origin)| format!("the certificates are {origin}"))
+                .collect(),
+            _ => news
+                .map(|(name, origin)| format!("--{name} is {origin}"))
+                .collect(),
+        }
+    }
+
+    /// What is wrong when a file is there without one that belongs to it, and where each is from.
+    pub(super) fn missing_file(&self) -> Option<String> {
+        let is_there = |name| self.files.iter().any(|(file, _)| *file == name);
+        let missing = match (is_there("ca"), is_there("cert"), is_there("key")) {
+            (_, true, false) => "--key (or ANNALS_KEY), the private key of that certificate",
+            (_, false, true) => "--cert (or ANNALS_CERT), the certificate of that key",
+            (false, true, true) => "--ca (or ANNALS_CA), whom to believe",
+            (_, false, false) | (true, true, true) => return None,
+        };
+        let there: Vec<_> = self
+            .files
+            .iter()
+            .map(|(name, origin)| format!("--{name} is {origin}"))
+            .collect();
+        Some(format!("{}; there is no {missing}", there.join(", ")))
     }
 }
 

@@ -149,20 +149,22 @@ fn row(node: &Node, style: Style) -> [String; 10] {
         painted_reachable(server, style),
         match log {
             None => UNKNOWN.to_owned(),
-            Some(log) if log.failsafe.is_empty() => "ok".to_owned(),
-            Some(_) => style.paint(Tone::Bad, "failsafe"),
+            Some(log) if !log.failsafe.is_empty() => style.paint(Tone::Bad, "failsafe"),
+            Some(log) if !log.storage_full.is_empty() => style.paint(Tone::Bad, "full"),
+            Some(_) => "ok".to_owned(),
         },
     ]
 }
 
 fn problem(node: &Node, style: Style) -> Option<String> {
-    let failsafe = node
-        .log
-        .as_ref()
-        .map(|log| log.failsafe.as_str())
-        .unwrap_or_default();
-    let said = [node.server.problem.as_str(), failsafe];
-    let said = said.into_iter().find(|text| !text.is_empty())?;
+    let log = node.log.as_ref();
+    let told = [
+        Some(node.server.problem.clone()),
+        log.map(|log| log.failsafe.clone()),
+        log.filter(|log| !log.storage_full.is_empty())
+            .map(|log| format!("its disk is {}", log.storage_full)),
+    ];
+    let said = told.into_iter().flatten().find(|text| !text.is_empty())?;
     Some(format!("{}: {said}", style.paint(Tone::Bad, &node.server.name)))
 }
 
@@ -241,6 +243,18 @@ c     follower  -     -               -          3    -        -         by goss
 
 c: it does not answer";
         assert_eq!(lines(&three(), &view(Sort::Name)).join("\n"), wanted);
+    }
+
+    /// It said `ok` of a disk on which nothing more was written.
+    #[test]
+    fn a_disk_that_is_full_is_not_ok() {
+        let mut full = sample(vec![node("a", 1, Role::Leader, 90)]);
+        if let Some(log) = &mut full.nodes[0].log {
+            log.storage_full = "nearly full: 1 byte free".to_owned();
+        }
+        let page = lines(&full, &view(Sort::Name));
+        assert!(page[5].ends_with("  full"), "{page:?}");
+        assert_eq!(page[7], "a: its disk is nearly full: 1 byte free");
     }
 
     #[test]

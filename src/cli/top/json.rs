@@ -32,6 +32,8 @@ struct JsonNode<'a> {
     problem: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failsafe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_full: Option<&'a str>,
 }
 
 impl<'a> From<&'a Sample> for JsonSample<'a> {
@@ -64,6 +66,9 @@ impl<'a> From<&'a Node> for JsonNode<'a> {
             failsafe: log
                 .map(|log| log.failsafe.as_str())
                 .filter(|reason| !reason.is_empty()),
+            storage_full: log
+                .map(|log| log.storage_full.as_str())
+                .filter(|how| !how.is_empty()),
         }
     }
 }

@@ -184,6 +184,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
             segments: segments.into_iter().map(segment_to_proto).collect(),
             failsafe,
             batch_bytes_max: context.options.batch_bytes_max as u64,
+            storage_full: context.parts.vitals.storage_full().unwrap_or_default(),
         }))
     }
 }

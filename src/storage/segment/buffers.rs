@@ -7,8 +7,8 @@ use bytes::Bytes;
 /// Large enough for a consumer's chunk and the step to the next index entry; longer reads are rare, and made for once.
 const BUFFER_BYTES: usize = (256 << 10) + 8192;
 /// Less than this is made for once, too: whoever holds a slice of a buffer holds all of it, and of many readers that are slow each has read a
-/// little only.
-const SHARED_BYTES_MIN: usize = 64 << 10;
+/// batch only.
+const SHARED_BYTES_MIN: usize = BUFFER_BYTES / 2;
 /// Buffers kept while nobody uses them: as many as may be in use at a time by the few readers that keep a disk busy.
 const IDLE_MAX: usize = 16;
 

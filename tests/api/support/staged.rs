@@ -288,6 +288,10 @@ impl Vitals for TestVitals {
         }]
     }
 
+    fn storage_full(&self) -> Option<String> {
+        None
+    }
+
     fn disk_room(&self) -> Option<DiskRoom> {
         None
     }

@@ -328,6 +328,10 @@ impl Vitals for NoVitals {
         Vec::new()
     }
 
+    fn storage_full(&self) -> Option<String> {
+        None
+    }
+
     fn disk_room(&self) -> Option<DiskRoom> {
         None
     }
