@@ -175,7 +175,7 @@ fn each_file_that_does_not_do_is_named_with_its_fault_and_its_remedy() {
         (
             with(&cluster.sign(&client("node-0"), DAY * 99), ca),
             "none of the authorities vouches for the certificate: it was not made for this use",
-            "ca.pem",
+            "annals certs node",
         ),
         (
             with(&payments.sign(&node("node-0"), DAY), &payments.certificate),
