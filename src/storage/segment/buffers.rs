@@ -6,9 +6,6 @@ use bytes::Bytes;
 
 /// Large enough for a consumer's chunk and the step to the next index entry; longer reads are rare, and made for once.
 const BUFFER_BYTES: usize = (256 << 10) + 8192;
-/// Less than this is made for once, too: whoever holds a slice of a buffer holds all of it, and of many readers that are slow each has read a
-/// batch only.
-const SHARED_BYTES_MIN: usize = BUFFER_BYTES / 2;
 /// Buffers kept while nobody uses them: as many as may be in use at a time by the few readers that keep a disk busy.
 const IDLE_MAX: usize = 16;
 
@@ -37,7 +34,7 @@ impl Drop for Buffer {
 
 /// `len` bytes as `read` fills them; it says how many it has filled.
 pub(super) fn read_into<E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Bytes, E> {
-    if !(SHARED_BYTES_MIN..=BUFFER_BYTES).contains(&len) {
+    if len > BUFFER_BYTES {
         let mut bytes = vec![0; len];
         let filled = read(&mut bytes)?;
         bytes.truncate(filled);
@@ -58,12 +55,12 @@ mod tests {
 
     #[test]
     fn only_what_was_filled_is_seen_whatever_the_buffer_held_before() {
-        let full: Result<Bytes, ()> = read_into(SHARED_BYTES_MIN, |bytes| {
+        let full: Result<Bytes, ()> = read_into(1000, |bytes| {
             bytes.fill(7);
             Ok(bytes.len())
         });
-        assert_eq!(full.unwrap(), vec![7; SHARED_BYTES_MIN]);
-        for len in [1000, SHARED_BYTES_MIN, BUFFER_BYTES, BUFFER_BYTES + 1] {
+        assert_eq!(full.unwrap(), vec![7; 1000]);
+        for len in [1000, BUFFER_BYTES, BUFFER_BYTES + 1] {
             let part: Result<Bytes, ()> = read_into(len, |bytes| {
                 assert_eq!(bytes.len(), len);
                 bytes[..3].fill(9);
@@ -75,12 +72,12 @@ mod tests {
 
     #[test]
     fn bytes_in_use_are_not_given_out_again() {
-        let first: Result<Bytes, ()> = read_into(SHARED_BYTES_MIN, |bytes| {
+        let first: Result<Bytes, ()> = read_into(10, |bytes| {
             bytes.fill(1);
             Ok(10)
         });
         let slice = first.unwrap().slice(2..4);
-        let second: Result<Bytes, ()> = read_into(SHARED_BYTES_MIN, |bytes| {
+        let second: Result<Bytes, ()> = read_into(10, |bytes| {
             bytes.fill(2);
             Ok(10)
         });
