@@ -431,8 +431,34 @@ impl From<Refusal> for Error {
     }
 }
 
+/// What a wait may lack of the tenth that is told: a deadline is divided and counted from a moment after it was set.
+const NEARLY: Duration = Duration::from_millis(20);
+
 /// As people are told a wait: more digits say nothing, and whole seconds would make none of half a second.
 pub(crate) fn in_tenths(waited: Duration) -> Duration {
-    let tenths = waited.as_millis() / 100;
+    let tenths = (waited + NEARLY).as_millis() / 100;
     Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The story: of 200 ms that were given, 100 were told, as the tries had begun a little over a millisecond before.
+    #[test]
+    fn what_was_given_is_told_whole() {
+        let told = [
+            (0, 0),
+            (79, 0),
+            (100, 100),
+            (179, 100),
+            (199, 200),
+            (201, 200),
+            (29_999, 30_000),
+        ];
+        for (waited, wanted) in told {
+            let millis = Duration::from_millis;
+            assert_eq!(in_tenths(millis(waited)), millis(wanted), "{waited} ms");
+        }
+    }
 }

@@ -237,8 +237,10 @@ impl Client {
         let way = Way::new(Arc::clone(&self.0.router), self.0.within());
         let mut tries = Tries::new(Arc::clone(&self.0.router), Some(self.0.within()));
         let mut node = tries.first(Need::Any);
+        // What went by since the tries began takes nothing from it: it is told to those who set it.
+        let each = self.0.within() / u32::try_from(self.0.router.count().max(1)).unwrap_or(u32::MAX);
         loop {
-            let error = match way.try_enter(&node).await {
+            let error = match way.try_enter(&node, each).await {
                 Ok(place) => return Ok(place),
                 Err(error) => error,
             };

@@ -105,7 +105,7 @@ impl Way {
 
     async fn enter_by(&mut self, need: Need, mut node: Arc<Node>) -> Result<Place, Error> {
         loop {
-            let error = match self.try_enter(&node).await {
+            let error = match self.enter_at(&node).await {
                 Ok(place) => {
                     self.behind_since = None;
                     self.tries.succeeded();
@@ -117,11 +117,17 @@ impl Way {
         }
     }
 
-    /// That place, at once; nothing is tried again.
+    /// That place, within its share of the time; nothing is tried again.
     ///
     /// Errors: as of one try. Cancel: safe.
-    pub(crate) async fn try_enter(&self, node: &Arc<Node>) -> Result<Place, Error> {
-        let within = self.tries.share(self.within);
+    pub(crate) async fn enter_at(&self, node: &Arc<Node>) -> Result<Place, Error> {
+        self.try_enter(node, self.tries.share(self.within)).await
+    }
+
+    /// That place, within that time; nothing is tried again.
+    ///
+    /// Errors: as of one try. Cancel: safe.
+    pub(crate) async fn try_enter(&self, node: &Arc<Node>, within: Duration) -> Result<Place, Error> {
         let entered = time::timeout(within, async {
             let connection = self.tries.connect(node).await?;
             let described = tokio::select! {

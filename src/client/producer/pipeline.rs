@@ -155,7 +155,7 @@ impl Pipeline {
         loop {
             match self.run_stream(&place).await {
                 Ok(Ended::Done) => return Ok(()),
-                Ok(Ended::Moves(leader)) => match self.way.try_enter(&leader).await {
+                Ok(Ended::Moves(leader)) => match self.way.enter_at(&leader).await {
                     Ok(next) => place = next,
                     Err(_) => self.out_of_reach = leader.id(),
                 },
