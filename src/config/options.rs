@@ -213,14 +213,14 @@ options! {
         /// The same of one address, or one /64 of IPv6: a quarter, so that no machine can take every place. Raise it
         /// where all clients come by one proxy.
         connections_per_address_max: u32 = 256, in 1..=1_000_000;
-        /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves some
-        /// chunks of each in memory: 180 MiB for 500 of them, since chunks are smaller when there are many.
+        /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves
+        /// what waits to be sent in memory: 100 to 280 KiB of each, by the window that it asks for.
         consumers_max: u32 = 512, in 1..=1_000_000;
         /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
         /// enough that a caller who waits for ever is not kept for ever.
         request_timeout: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=Duration::from_secs(3600);
         /// Bytes read and sent to a consumer at a time: large reads are what make a disk fast, and each reader holds
-        /// one of them in memory. Less where more than 32 streams consume.
+        /// one of them in memory. Less at a stream's begin, and where more than 32 streams consume.
         consume_chunk_bytes: ByteSize = ByteSize::kib(256), in ByteSize::kib(4)..=ByteSize::mib(4);
         /// Silence on a connection after which the node asks whether the client is still there; below the minute or
         /// more after which common firewalls forget a connection.

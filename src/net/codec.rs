@@ -1,16 +1,21 @@
 //! How the server's calls are coded: as tonic does it, but that a request which cannot be decoded is told as the client's fault,
-//! with the place in it. tonic's own codec calls it INTERNAL, without a reason.
+//! with the place in it (tonic's own codec calls it INTERNAL, without a reason), and that what is encoded takes no more memory than it has
+//! bytes: it may wait for a client that never reads.
 
 use std::{any::type_name, fmt, marker::PhantomData};
 
 use prost::{DecodeError, Message};
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::ProstEncoder;
 
 use super::status::Refusal;
+
+/// For messages as they mostly are; a larger one takes what it has.
+const BUFFER_BYTES: usize = 1 << 10;
+/// Messages are gathered up to this before they are sent.
+const GATHERED_BYTES: usize = 16 << 10;
 
 /// Of a server: `T` goes out, `U` comes in. Named in `build.rs`.
 pub struct ServerCodec<T, U>(PhantomData<(T, U)>);
@@ -34,15 +39,39 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ResponseEncoder<T>;
     type Decoder = RequestDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        ResponseEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         RequestDecoder(PhantomData)
+    }
+}
+
+/// Encodes responses.
+pub struct ResponseEncoder<T>(PhantomData<T>);
+
+impl<T> fmt::Debug for ResponseEncoder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseEncoder").finish()
+    }
+}
+
+impl<T: Message> Encoder for ResponseEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, response: T, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.reserve(response.encoded_len());
+        response.encode_raw(into);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, GATHERED_BYTES)
     }
 }
 

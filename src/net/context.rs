@@ -16,6 +16,7 @@ use crate::{
         admission::Admission,
         authorization::{AuditCounts, Authorization},
         cluster::ClusterPort,
+        consume::pace::{CHUNK_BYTES_MIN, Shelf},
         echo::beginning,
         peers::PeerServing,
         port::CommitterPort,
@@ -73,8 +74,6 @@ pub struct Parts {
 
 /// What is read at a time for all consuming streams together: enough for as many that a disk and a network are busy.
 const CHUNKS_BYTES: usize = 8 << 20;
-/// What is read at a time, however many streams there are: below it each read costs more than what it brings.
-const CHUNK_BYTES_MIN: usize = 16 << 10;
 
 /// Shared by all services.
 #[derive(Debug)]
@@ -90,6 +89,8 @@ pub struct Context {
     pub admission: Admission,
     /// Places for consuming streams.
     pub consumers: Arc<Semaphore>,
+    /// Room for what was read for them and waits.
+    pub shelf: Shelf,
     /// Room for reads of files.
     pub reads: Arc<Semaphore>,
     /// How much is in the audit trail.
@@ -115,6 +116,7 @@ impl Context {
             consumers: Arc::new(Semaphore::new(
                 options.consumers_max.clamp(1, Semaphore::MAX_PERMITS),
             )),
+            shelf: Shelf::default(),
             reads: Arc::new(Semaphore::new(options.reads_max.max(1))),
             audit: Arc::default(),
             refusals: Arc::default(),

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 use tonic::metadata::MetadataMap;
 
-/// Client and transport end a call at the client's deadline with a bare CANCELLED. We answer this much earlier, so that the
+/// Clients end a call at their deadline with a bare CANCELLED or DEADLINE_EXCEEDED. We answer this much earlier, so that the
 /// client learns what is known instead: its clock runs since it sent the request, and the answer has to get there, so this
 /// is a round trip across a continent, or the pause that a busy machine makes.
 const MARGIN: Duration = Duration::from_millis(100);

@@ -26,6 +26,7 @@ pub mod consume;
 pub mod services;
 
 pub mod http;
+mod http2;
 
 mod acquaintance;
 pub mod admin;

@@ -66,8 +66,8 @@ impl Default for Options {
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
-            // Clients that do not read leave some chunks of each in memory: one read, one encoded, and what HTTP/2 has taken. 500
-            // took 180 MiB with their connections, since chunks are smaller when there are many (tests/process/hostile.rs).
+            // A client that does not read leaves what is encoded and waits to be sent: 100 to 280 KiB of each, with its connection, by
+            // the window that it asks for (ADR 0028).
             consumers_max: 512,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
             reads_max: 64,

@@ -9,19 +9,16 @@ use std::{
 use futures::future::LocalBoxFuture;
 use slog::{info, warn};
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{self, Server},
-};
+use tonic::service::Routes;
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, HealthService},
 };
+use tower::ServiceBuilder;
 
 use super::{
-    Options, admin,
+    admin,
     authorization::AuthorizationLayer,
     connection::Connection,
     connections::Connections,
@@ -29,6 +26,7 @@ use super::{
     entrance::{Clients, Entrance, PeerSides, Side},
     health,
     http::{Http, conversation, fork::ForkLayer},
+    http2,
     listener::{AdminDoor, BindError, Door, accept_loop, bind},
     peers,
     receive::{ReceiveBudget, ReceiveLayer},
@@ -52,17 +50,6 @@ use crate::proto::{
 
 /// Connections that are accepted and wait for the server to take them: it takes them at once, so this is slack only.
 const ACCEPTED_MAX: usize = 64;
-
-/// HTTP/2 frames from clients. A frame is read whole; the default of 16 KiB makes a large batch of many frames.
-const FRAME_BYTES_MAX: u32 = 64 << 10;
-/// The headers of a request: a path, a deadline, a token at most.
-const HEADERS_BYTES_MAX: u32 = 16 << 10;
-/// Streams that a client opened and took back before they were looked at; one more ends its connection (CVE-2023-44487, "rapid
-/// reset").
-const RESETS_PENDING_MAX: usize = 20;
-/// Streams that this side had to reset because of what the client did; one more ends its connection (CVE-2025-8671, "made you
-/// reset").
-const RESETS_BY_ERROR_MAX: usize = 256;
 
 /// The addresses that servers were bound to; where the next generation binds again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -358,7 +345,6 @@ async fn serve(context: Arc<Context>, incoming: Incoming, finished: Cancellation
             return;
         }
     };
-    let draining = context.draining.clone();
     let authorization = AuthorizationLayer::new(
         context.parts.authorization.as_ref(),
         &context.audit,
@@ -370,18 +356,21 @@ async fn serve(context: Arc<Context>, incoming: Incoming, finished: Cancellation
         authorization.routes(),
         budget.clone(),
     ));
-    let http2 = builder(&context.options)
+    let service = ServiceBuilder::new()
         .layer(ForkLayer::new(Arc::clone(&http)))
         // The first of all: nothing of a call that is denied is read. What the fork sends to the routes passes the same gate there.
         .layer(authorization)
         .layer(ReceiveLayer::new(budget))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming.http2), draining.cancelled_owned());
-    let http1 = conversation::serve(http, incoming.http1);
-    let (served, ()) = tokio::join!(http2, http1);
-    if let Err(error) = served {
-        warn!(context.parts.log, "the rpc server ended"; "error" => %error);
-    }
+        .service(routes.prepare());
+    tokio::join!(
+        http2::serve(
+            service,
+            &context.options,
+            incoming.http2,
+            context.draining.clone()
+        ),
+        conversation::serve(http, incoming.http1),
+    );
 }
 
 /// Every service on the rpc port.
@@ -413,17 +402,4 @@ fn routes(
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
-}
-
-fn builder(options: &Options) -> Server {
-    transport::Server::builder()
-        .initial_stream_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes)
-        .max_concurrent_streams(options.streams_per_connection_max)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
-        .http2_max_local_error_reset_streams(Some(RESETS_BY_ERROR_MAX))
-        .http2_keepalive_interval(Some(options.keepalive_interval))
-        .http2_keepalive_timeout(Some(options.keepalive_timeout))
 }

@@ -65,3 +65,37 @@ async fn a_read_that_does_not_follow_ends_where_the_log_ended_when_it_began() {
     let responses: Vec<_> = within(read.into_inner().try_collect()).await.unwrap();
     assert_eq!(responses.last().unwrap().next_offset, 8 * 900);
 }
+
+#[tokio::test]
+async fn a_stream_begins_small_and_grows_and_its_large_batches_come_whole_whether_their_rests_are_kept_or_read_again()
+ {
+    let node = staged_node().await;
+    let mut client = node.full().await;
+    let value = |number: usize| format!("{number:0>1000}");
+    // Of the first, nothing may be kept: the client has taken nothing yet.
+    for batch in 0..4 {
+        let batch: Vec<_> = (batch * 900..(batch + 1) * 900).map(value).collect();
+        client.produce(request(&batch)).await.unwrap();
+    }
+    let read = client.consume_stream(ConsumeRequest::default()).await.unwrap();
+    let responses: Vec<_> = within(read.into_inner().try_collect()).await.unwrap();
+    let got = responses.iter().flat_map(records);
+    let wanted = (0..3600).map(|number| (number as u64, value(number)));
+    assert!(got.eq(wanted));
+
+    let bytes: Vec<usize> = responses
+        .iter()
+        .map(|response| records(response).iter().map(|(_, value)| value.len()).sum())
+        .collect();
+    assert!(bytes[0] <= 16 << 10, "{bytes:?}");
+    let largest = bytes.iter().max().unwrap();
+    assert!((200 << 10..=256 << 10).contains(largest), "{bytes:?}");
+    // A single read is one response, and as large as ever.
+    let response = client
+        .consume(ConsumeRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let bytes: usize = records(&response).iter().map(|(_, value)| value.len()).sum();
+    assert!(bytes > 200 << 10, "{bytes}");
+}

@@ -156,7 +156,8 @@ async fn good_clients_are_served_while_others_attack() {
     node.wait_until_ready();
     let rpc: SocketAddr = node.rpc.parse().unwrap();
     let mut good = LogServiceClient::new(endpoint(&node.rpc, source(1)).connect().await.unwrap());
-    for _ in 0..160 {
+    // More than the node keeps of the end of its log in memory: who begins at its begin reads files.
+    for _ in 0..700 {
         good.produce(request(100)).await.unwrap();
     }
     let p99_before = p99(&mut good).await;
@@ -166,10 +167,11 @@ async fn good_clients_are_served_while_others_attack() {
     for number in 0..IDLE {
         // One address may not have so many.
         let mut channel = endpoint(&node.rpc, source(if number % 2 == 0 { 4 } else { 6 }));
-        // As little as HTTP/2 allows is on the way.
+        // As little as HTTP/2 allows is on the way, or as much as a client takes that is made for bulk.
+        let window = if number % 4 < 2 { 65_535 } else { 8 << 20 };
         channel = channel
-            .initial_stream_window_size(65_535)
-            .initial_connection_window_size(65_535);
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window);
         let mut consumer = LogServiceClient::new(channel.connect().await.unwrap());
         idle.push(consumer.consume_stream(ConsumeRequest::default()).await.unwrap());
     }

@@ -1,10 +1,12 @@
 //! One consumer's place in the log.
 //!
-//! It holds one read's batches (`consume_chunk_bytes`, or one batch) and reads on only when they have been taken, so a
-//! client that does not read holds no more than that and what HTTP/2 has been handed.
+//! It reads on only when what it gave out has been taken, and at first little at a time. What it has read and not given out it keeps where
+//! there is room for that (`super::pace`), and reads again where there is none: a client that does not read holds next to nothing
+//! but what HTTP/2 has been handed.
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use futures::{Stream, stream};
 use slog::error;
 use tokio::{
@@ -12,7 +14,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::portion::{Limits, Room, response_bytes_max, take_portion, trimmed};
+use super::{
+    pace::{CHUNK_BYTES_MIN, Pace},
+    portion::{Limits, Room, response_bytes_max, take_portion, trimmed},
+};
 use crate::{
     error::causes,
     net::{context::Context, status::Refusal},
@@ -31,6 +36,11 @@ pub struct Cursor {
     until: Option<Offset>,
     /// Read, trimmed, and not yet given out.
     ready: VecDeque<StoredBatch>,
+    /// Bytes of records in the read that `ready` is of.
+    read_bytes: usize,
+    /// Room for what is `ready`, once it was to wait.
+    place: Option<OwnedSemaphorePermit>,
+    pace: Pace,
 }
 
 impl Cursor {
@@ -45,6 +55,9 @@ impl Cursor {
             limits,
             until,
             ready: VecDeque::new(),
+            read_bytes: 0,
+            place: None,
+            pace: Pace::default(),
         }
     }
 
@@ -62,7 +75,7 @@ impl Cursor {
         if self.limits.is_reached(self.next) {
             return Ok(None);
         }
-        if self.ready.is_empty() && !self.fill().await? {
+        if self.ready.is_empty() && !self.fill(room.bytes()).await? {
             return Ok(None);
         }
         let portion = take_portion(&mut self.ready, room, &mut self.limits);
@@ -70,16 +83,45 @@ impl Cursor {
             return Ok(None);
         };
         self.next = last.base_offset.plus(u64::from(last.record_count));
+        self.pace.take(bytes_of(&portion));
+        self.put_away();
         Ok(Some(portion))
     }
 
-    /// Reads on; false when there is nothing and the read does not wait.
-    async fn fill(&mut self) -> Result<bool, Refusal> {
+    /// What is left of a read: there is room for it, or it is little, or it is dropped and will be read again.
+    fn put_away(&mut self) {
+        if self.ready.is_empty() {
+            self.place = None;
+            return;
+        }
+        if self.place.is_some() {
+            return;
+        }
+        if self.pace.is_worth(self.read_bytes) {
+            self.place = self.context.shelf.place(self.read_bytes);
+        }
+        if self.place.is_some() {
+            return;
+        }
+        if bytes_of(&self.ready) > CHUNK_BYTES_MIN {
+            self.ready = VecDeque::new();
+            return;
+        }
+        // A slice would keep all of the memory that was read into.
+        for batch in &mut self.ready {
+            batch.records = Bytes::copy_from_slice(&batch.records);
+        }
+    }
+
+    /// Reads on, about `bytes_max` at most; false when there is nothing and the read does not wait.
+    async fn fill(&mut self, bytes_max: usize) -> Result<bool, Refusal> {
         let Some(below) = self.readable_below().await? else {
             return Ok(false);
         };
         let from = self.next;
-        let chunk = read(&self.context, from, below).await?;
+        let bytes_max = bytes_max.min(self.context.consume_chunk_bytes());
+        let chunk = read(&self.context, from, below, bytes_max).await?;
+        self.read_bytes = bytes_of(&chunk.batches);
         self.ready.extend(
             chunk
                 .batches
@@ -142,7 +184,7 @@ impl Cursor {
         })
     }
 
-    /// All portions of `consume_chunk_bytes`, until the read or `deadline` ends; `place` is given back then.
+    /// All portions, each of `consume_chunk_bytes` once the client has taken some, until the read or `deadline` ends; `place` is given back then.
     pub fn into_stream(
         self,
         deadline: Option<Instant>,
@@ -150,9 +192,8 @@ impl Cursor {
     ) -> impl Stream<Item = Result<Portion, Refusal>> + Send {
         stream::try_unfold((self, place), move |(mut cursor, place)| async move {
             let options = &cursor.context.options;
-            let bytes_max =
-                response_bytes_max(options.message_bytes_max).min(cursor.context.consume_chunk_bytes());
-            let mut room = Room::new(bytes_max);
+            let chunk_bytes = cursor.pace.chunk_bytes(cursor.context.consume_chunk_bytes());
+            let mut room = Room::new(response_bytes_max(options.message_bytes_max).min(chunk_bytes));
             let batches = match deadline {
                 None => cursor.next(&mut room).await?,
                 Some(deadline) => timeout_at(deadline, cursor.next(&mut room))
@@ -181,9 +222,12 @@ pub struct Portion {
     pub next_offset: Offset,
 }
 
+fn bytes_of<'a>(batches: impl IntoIterator<Item = &'a StoredBatch>) -> usize {
+    batches.into_iter().map(|batch| batch.records.len()).sum()
+}
+
 /// Batches from `from` on: from memory where it is there, else from files.
-async fn read(context: &Context, from: Offset, below: Offset) -> Result<Chunk, Refusal> {
-    let bytes_max = context.consume_chunk_bytes();
+async fn read(context: &Context, from: Offset, below: Offset, bytes_max: usize) -> Result<Chunk, Refusal> {
     let view = context.parts.read_path.view();
     if from < view.earliest() {
         return Err(out_of_range(context, from));

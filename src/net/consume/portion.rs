@@ -43,6 +43,12 @@ impl Room {
         }
     }
 
+    /// Bytes of batches that are left, with their framing.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many bytes the records of the next batch may have.
     fn for_records(&self) -> usize {
         self.bytes.saturating_sub(BATCH_FRAMING_BYTES)
