@@ -8,11 +8,11 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::server::Connected};
 use tower::{Service, ServiceExt};
 
-use super::{Options, connection::Connection};
+use super::{Options, connection::Connection, guests};
 
 /// HTTP/2 frames from clients. A frame is read whole; the default of 16 KiB makes a large batch of many frames.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
@@ -32,43 +32,24 @@ const UNSENT_BYTES_MAX: usize = 64 << 10;
 pub async fn serve<S>(
     service: S,
     options: &Options,
-    mut incoming: mpsc::Receiver<io::Result<Connection>>,
+    incoming: mpsc::Receiver<io::Result<Connection>>,
     draining: CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn Error + Send + Sync>> + Send,
 {
-    let builder = bounds(options);
-    let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = draining.cancelled() => break,
-            accepted = incoming.recv() => accepted,
-        };
-        match accepted {
-            Some(Ok(connection)) => {
-                connections.spawn(talk(
-                    service.clone(),
-                    builder.clone(),
-                    connection,
-                    draining.clone(),
-                ));
-            }
-            // It was lost on its way here.
-            Some(Err(_)) => {}
-            None => break,
-        }
-    }
-    connections.close();
-    connections.wait().await;
+    let bounds = bounds(options);
+    guests::each(incoming, &draining, |connection| {
+        talk(service.clone(), bounds.clone(), connection, draining.clone())
+    })
+    .await;
 }
 
 /// Serves one connection until its client goes, or, once `draining` is cancelled, what it has asked is answered.
 async fn talk<S>(
     service: S,
-    builder: http2::Builder<TokioExecutor>,
+    bounds: http2::Builder<TokioExecutor>,
     connection: Connection,
     draining: CancellationToken,
 ) where
@@ -81,7 +62,7 @@ async fn talk<S>(
         request.extensions_mut().insert(ends.clone());
         service.clone().oneshot(request.map(Body::new))
     });
-    let mut talk = pin!(builder.serve_connection(TokioIo::new(connection), service));
+    let mut talk = pin!(bounds.serve_connection(TokioIo::new(connection), service));
     // Why it ended, the client has been told where it can be.
     tokio::select! {
         _over = &mut talk => return,

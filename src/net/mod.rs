@@ -36,6 +36,7 @@ pub mod connections;
 pub mod entrance;
 mod farewell;
 mod guard;
+mod guests;
 mod handshakes;
 pub mod health;
 pub mod held;

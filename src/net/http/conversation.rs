@@ -17,11 +17,11 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::server::Connected};
 
 use super::{Http, pace::Paced, rest};
-use crate::net::{Options, connection::Connection};
+use crate::net::{Options, connection::Connection, guests};
 
 /// The head of a request: as for HTTP/2. A proxy adds some headers, a person some more.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -30,26 +30,12 @@ const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Serves connections until the context drains, and answers what they have asked.
-pub async fn serve(http: Arc<Http>, mut incoming: mpsc::Receiver<io::Result<Connection>>) {
+pub async fn serve(http: Arc<Http>, incoming: mpsc::Receiver<io::Result<Connection>>) {
     let draining = http.context().draining.clone();
-    let conversations = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = draining.cancelled() => break,
-            accepted = incoming.recv() => accepted,
-        };
-        match accepted {
-            Some(Ok(connection)) => {
-                conversations.spawn(converse(Arc::clone(&http), connection));
-            }
-            // It was lost on its way here.
-            Some(Err(_)) => {}
-            None => break,
-        }
-    }
-    conversations.close();
-    conversations.wait().await;
+    guests::each(incoming, &draining, |connection| {
+        converse(Arc::clone(&http), connection)
+    })
+    .await;
 }
 
 async fn converse(http: Arc<Http>, connection: Connection) {
