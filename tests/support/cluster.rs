@@ -3,7 +3,7 @@
 //! A node that is started again listens elsewhere, as one that was moved does, unless it is told to come back where it was.
 //! When a test fails, what each node logged is printed with it.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 pub(crate) use annals::testing::{Port, TIMING};
 use annals::{
@@ -29,6 +29,11 @@ pub(crate) struct Cluster {
     pub(crate) faults: LinkFaults,
     pub(crate) nodes: Nodes,
     pub(crate) recorder: Recorder,
+}
+
+/// A machine that does much else may not run a thread for a while; that is no election.
+pub(crate) fn patient(options: &mut NodeOptions) {
+    options.consensus.election_timeout = Duration::from_secs(5);
 }
 
 impl Deref for Cluster {
@@ -64,6 +69,11 @@ impl Cluster {
     /// Founds a cluster of so many nodes, and waits until each of them serves.
     pub(crate) async fn found(count: usize) -> Self {
         Self::found_at(places(count), count).await
+    }
+
+    /// The same, where who leads goes on leading: for tests that nodes which take over are no part of.
+    pub(crate) async fn found_steady(count: usize) -> Self {
+        Self::found_with(count, patient).await
     }
 
     /// The same with other options.
