@@ -14,8 +14,8 @@ use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::support::node::{Place, TestNode, until};
 
-/// How long the calls here may take.
-const WITHIN: Duration = Duration::from_millis(1500);
+/// How long the calls here may take: two seconds of it the machine may stand still. They are made at once where there are more of them.
+const WITHIN: Duration = Duration::from_secs(4);
 
 /// An error that comes in time, of a call that reached nobody.
 fn assert_names_all(error: &Error, addresses: &[String], began: std::time::Instant) {
@@ -53,45 +53,60 @@ async fn when_no_node_is_reached_the_error_names_each_and_why_within_the_deadlin
         .unwrap();
 
     let began = clock::now();
-    assert_names_all(&client.connect().await.unwrap_err(), &addresses, began);
-    let began = clock::now();
-    assert_names_all(&client.read(..).await.unwrap_err(), &addresses, began);
-    let began = clock::now();
-    let error = client.append(["never"]).await.unwrap_err();
-    assert_names_all(&error, &addresses, began);
-    assert!(error.has_no_side_effects(), "it was never sent");
-    let began = clock::now();
-    let append = client.append(["never"]).expected_offset(0);
-    assert_names_all(&append.await.unwrap_err(), &addresses, began);
-
-    let began = clock::now();
-    let producer = client.producer().build();
-    let ticket = producer.send("never").await.unwrap();
-    assert_names_all(&ticket.await.unwrap_err(), &addresses, began);
-    // It stays so, without a wait, and says that it is not about this record.
-    let again = producer.send("never").await.unwrap_err();
-    let ErrorKind::ProducerFailed { cause } = again.kind() else {
-        panic!("{again:?}")
+    let assert_names_all = |error: &Error| assert_names_all(error, &addresses, began);
+    let once = async {
+        let append = client.append(["never"]).expected_offset(0);
+        let (connected, read, appended, conditional) = tokio::join!(
+            client.connect(),
+            client.read(..),
+            client.append(["never"]),
+            append.into_future()
+        );
+        let appended = appended.unwrap_err();
+        assert!(appended.has_no_side_effects(), "it was never sent");
+        let errors = [
+            connected.unwrap_err(),
+            read.unwrap_err(),
+            conditional.unwrap_err(),
+        ];
+        errors.iter().chain([&appended]).for_each(assert_names_all);
     };
-    assert_names_all(cause, &addresses, began);
-    assert!(again.has_no_side_effects() && !again.is_retryable(), "{again:?}");
-    assert_names_all(&producer.close().await.unwrap_err(), &addresses, began);
-
-    let began = clock::now();
-    let mut consumer = client.consumer().follow().build();
-    assert_names_all(&consumer.next().await.unwrap().unwrap_err(), &addresses, began);
-    assert!(consumer.next().await.is_none(), "nothing comes behind an error");
+    let produced = async {
+        let producer = client.producer().build();
+        let ticket = producer.send("never").await.unwrap();
+        assert_names_all(&ticket.await.unwrap_err());
+        // It stays so, without a wait, and says that it is not about this record.
+        let again = producer.send("never").await.unwrap_err();
+        let ErrorKind::ProducerFailed { cause } = again.kind() else {
+            panic!("{again:?}")
+        };
+        assert_names_all(cause);
+        assert!(again.has_no_side_effects() && !again.is_retryable(), "{again:?}");
+        assert_names_all(&producer.close().await.unwrap_err());
+    };
+    let consumed = async {
+        let mut consumer = client.consumer().follow().build();
+        assert_names_all(&consumer.next().await.unwrap().unwrap_err());
+        assert!(consumer.next().await.is_none(), "nothing comes behind an error");
+    };
+    tokio::join!(once, produced, consumed);
 }
 
 /// What each kind of write is told, where it is to end soon.
 async fn write_errors(client: &Client) -> [Error; 4] {
     let producer = client.producer().build();
     let ticket = producer.send("a").await.unwrap();
+    let (append, conditional, trim, ticket) = tokio::join!(
+        client.append(["a"]),
+        client.append(["a"]).expected_offset(0),
+        client.trim(1_u64),
+        ticket
+    );
     [
-        client.append(["a"]).await.unwrap_err(),
-        client.append(["a"]).expected_offset(0).await.unwrap_err(),
-        client.trim(1_u64).await.unwrap_err(),
-        ticket.await.unwrap_err(),
+        append.unwrap_err(),
+        conditional.unwrap_err(),
+        trim.unwrap_err(),
+        ticket.unwrap_err(),
     ]
 }
 
@@ -100,7 +115,7 @@ async fn write_errors(client: &Client) -> [Error; 4] {
 async fn of_what_was_never_sent_it_is_known_that_it_was_not_done() {
     let soon = |address: String| {
         let client = Client::builder().address(address).only_these_addresses();
-        client.within(Duration::from_millis(300)).build().unwrap()
+        client.within(WITHIN / 2).build().unwrap()
     };
     let assert_not_done = |error: Error, address: &str| {
         let refused = format!("{address}: connection refused");
