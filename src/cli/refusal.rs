@@ -17,7 +17,8 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         ErrorKind::CannotConnect { .. }
         | ErrorKind::NoNode { .. }
         | ErrorKind::NoAnswer { .. }
-        | ErrorKind::Lost { .. } => Exit::CannotConnect,
+        | ErrorKind::Lost { .. }
+        | ErrorKind::Stranger { .. } => Exit::CannotConnect,
         ErrorKind::AheadOfAll { .. } => Exit::NotFound,
         ErrorKind::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
         ErrorKind::WantsTls => Exit::Refused,
@@ -64,7 +65,8 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
             "give --addr the address of a node, as host:port"
         }
         // What can be done is said with it.
-        ErrorKind::AheadOfAll { .. }
+        ErrorKind::Stranger { .. }
+        | ErrorKind::AheadOfAll { .. }
         | ErrorKind::RecordTooLarge { .. }
         | ErrorKind::NoTime { .. }
         | ErrorKind::NoRecords
