@@ -200,6 +200,7 @@ async fn what_nobody_knows_may_be_sent_again() {
     let expected = Cursor {
         name: "b".to_owned(),
         offset: Some(0),
+        behind: Some(0),
         ..Cursor::default()
     };
     let cursor = done.cursor.unwrap();
