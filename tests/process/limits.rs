@@ -178,3 +178,25 @@ fn connections_that_cannot_be_accepted_are_told_ever_more_rarely_and_with_the_re
         .done();
     node.process.stop();
 }
+
+/// The story: it ended with 1, as though something had failed.
+#[test]
+fn a_change_of_who_is_no_node_is_not_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::start(&configuration(&temp.path().join("data"), "127.0.0.1:0"));
+    node.wait_until_ready();
+    for verb in ["remove", "add", "transfer-leader"] {
+        let ended = annals()
+            .args(["cluster", verb, "nobody", "--addr", &node.rpc])
+            .run();
+        let said = ended.refused(4);
+        assert!(
+            said.starts_with("error: there is no node \"nobody\"; there is node-0"),
+            "{verb}: {said}"
+        );
+        assert!(
+            said.contains("\nhint: `annals cluster servers`"),
+            "{verb}: {said}"
+        );
+    }
+}
