@@ -84,21 +84,36 @@ class Refused(Exception):
 
 
 class Tries:
-    """Another try, and another, with longer and longer pauses, for `patience` seconds without a success."""
+    """Another try, and another, with longer and longer pauses, for `patience` seconds from the first that fails on."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self.succeeded()
+        self._until: float | None = None
+        self._pause = PAUSE_MIN
+
+    def begin(self) -> None:
+        """The time counts from now on, if it does not yet."""
+        if self._until is None:
+            self._until = time.monotonic() + self._patience
+
+    def answered(self) -> None:
+        """A node is there: the time counts from the next failure, however long it takes until then."""
+        self._until = None
 
     def succeeded(self) -> None:
-        self._until, self._pause = time.monotonic() + self._patience, PAUSE_MIN
+        """And it does what it is asked for: the next pause is short."""
+        self.answered()
+        self._pause = PAUSE_MIN
 
     @property
     def seconds_left(self) -> float:
+        if self._until is None:
+            return self._patience
         return max(self._until - time.monotonic(), 0.001)
 
     def pause_after(self, refused: Refused) -> None:
         """Waits before the next try. Raises `refused` where there is to be none."""
+        self.begin()
         pause = refused.retry_after or self._pause * random.uniform(0.5, 1.5)
         if not refused.may_pass or pause > self.seconds_left:
             raise refused
@@ -135,6 +150,7 @@ class Producer:
     def send(self, request: log_pb2.ProduceRequest) -> log_pb2.ProduceResponse:
         """Sends a batch until it is answered."""
         tries = Tries(self._patience)
+        tries.begin()
         while True:
             try:
                 answer = self._log.Produce(request, timeout=tries.seconds_left)
@@ -196,6 +212,7 @@ def follow(
             if not stop.is_set:
                 tries.pause_after(Refused(error))
             continue
+        tries.answered()
         if cluster not in ("", here):
             raise WrongPlace(f"the position is one in the log of cluster {cluster}, and here is that of cluster {here}")
         cluster = here

@@ -234,23 +234,24 @@ mod tests {
 
     #[test]
     fn a_list_says_how_far_each_consumer_is_behind_and_who_never_committed() {
-        let state = |name: &str, epoch, offset, changed_ms| CursorState {
+        let state = |name: &str, epoch, offset, behind, changed_ms| CursorState {
             name: name.to_owned(),
             epoch,
             offset,
             changed_ms,
             high_watermark: Offset(9),
+            behind,
         };
         let states = [
-            state("a", 0, Some(Offset(2)), 1_700_000_000_000),
-            state("billing", 1234, None, u64::MAX),
+            state("a", 0, Some(Offset(2)), None, 1_700_000_000_000),
+            state("billing", 1234, None, Some(4), u64::MAX),
         ];
         let mut out = Vec::new();
         write_text(&mut out, &states).expect("memory can be written");
         let wanted = "\
 cursor   offset  behind  epoch  changed
 a        2       7       -      2023-11-14T22:13:20Z
-billing  -       -       1234   18446744073709551615
+billing  -       4       1234   18446744073709551615
 ";
         assert_eq!(String::from_utf8_lossy(&out), wanted);
     }

@@ -62,6 +62,17 @@ pub enum CliError {
         /// The most a line may have.
         max: usize,
     },
+    /// A node does not take what some lines of the input are.
+    #[error("{}: {cause}", lines_text(*.first, *.last))]
+    Lines {
+        /// The number of the first of them, from 1.
+        first: u64,
+        /// Of the last of them, which were sent together.
+        last: u64,
+        /// Why not.
+        #[source]
+        cause: Error,
+    },
     /// The input has fewer lines than are to be skipped.
     #[error("the input has only {lines} lines, {skip} were to be skipped")]
     SkippedPastEnd {
@@ -169,6 +180,15 @@ fn policy_text(error: &PolicyFileError) -> String {
     }
 }
 
+/// Lines that were sent together.
+fn lines_text(first: u64, last: u64) -> String {
+    if first == last {
+        format!("line {first}")
+    } else {
+        format!("lines {first} to {last}, which were sent together (--batch)")
+    }
+}
+
 impl CliError {
     /// What is to be done about it.
     #[must_use]
@@ -177,6 +197,7 @@ impl CliError {
             Self::Client(error)
             | Self::CursorNotTaken { cause: error, .. }
             | Self::CursorTaken { cause: error, .. }
+            | Self::Lines { cause: error, .. }
             | Self::TrimAhead(error) => error.disposition(),
             Self::Usage { .. } | Self::Open { .. } | Self::Stranger(_) => Disposition::Reject,
             Self::Config(errors) => errors.disposition(),
@@ -207,7 +228,8 @@ impl CliError {
             Self::Denied => Exit::Failed,
             Self::Client(error)
             | Self::CursorNotTaken { cause: error, .. }
-            | Self::CursorTaken { cause: error, .. } => exit_of(error),
+            | Self::CursorTaken { cause: error, .. }
+            | Self::Lines { cause: error, .. } => exit_of(error),
             Self::Stranger(_) => Exit::CannotConnect,
             Self::TrimAhead(_) => Exit::NotFound,
             Self::Certs(failure) => failure.exit(),
@@ -243,7 +265,8 @@ impl CliError {
             }
             Self::Client(error)
             | Self::CursorNotTaken { cause: error, .. }
-            | Self::CursorTaken { cause: error, .. } => return hint_of(error),
+            | Self::CursorTaken { cause: error, .. }
+            | Self::Lines { cause: error, .. } => return hint_of(error),
             Self::OtherNodes(others) => return Some(others.hint()),
             Self::TrimAhead(_) => "`annals log describe` shows which records are there; those can be dropped",
             Self::Stranger(stranger) => return Some(stranger.hint.clone()),

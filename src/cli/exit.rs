@@ -16,7 +16,7 @@ pub enum Exit {
     Usage = 2,
     /// No node could be reached, or none answered in time.
     CannotConnect = 3,
-    /// What was asked for is not there: an offset, a log, a file.
+    /// What was asked for is not there: an offset, a log, a cursor, a node, a file.
     NotFound = 4,
     /// The node refused: a condition did not hold, the producer is fenced, a rule denies it, or a change of the cluster
     /// would be wrong. Or a file is there already, and is not overwritten.
@@ -63,7 +63,7 @@ Exit codes:
    1  failed; acl check: denied; health: it does not serve
    2  the command line, or the file of contexts, is wrong; acl check: or the policy is
    3  no node could be reached, or none answered in time
-   4  not found: an offset, a log, a file
+   4  not found: an offset, a log, a cursor, a node, a file
    5  refused: a condition did not hold, the producer is fenced, a rule denies it, a file is there already, or the change would be wrong
    6  partly done: some records were acknowledged, the rest was not
    7  certs list: a certificate has expired, or does so within the time given

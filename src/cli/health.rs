@@ -12,7 +12,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    client::{Client, Connection, Error, ErrorKind},
+    client::{Client, Connection, Error, ErrorKind, SAYS_NOTHING},
     clock,
     error::Disposition,
 };
@@ -166,7 +166,7 @@ async fn ask_until(
                 address: addr.to_owned(),
                 waited: args.timeout,
                 reason: if is_connected {
-                    "it took the connection, and says nothing".to_owned()
+                    SAYS_NOTHING.to_owned()
                 } else {
                     "no connection in time".to_owned()
                 },

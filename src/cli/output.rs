@@ -83,6 +83,19 @@ pub(super) fn write_batch<W: Write>(
     out: &mut W,
     batch: &Batch,
     format: RecordFormat,
+    ends: impl FnMut(&W, Offset),
+) -> Result<(), CliError> {
+    write_stored(out, batch, format, Offset::ZERO, ends)
+}
+
+/// The same of a batch as it lies on a disk, where a log may have records that it is trimmed of: those below that offset.
+///
+/// Errors: as [`write_batch`].
+pub(super) fn write_stored<W: Write>(
+    out: &mut W,
+    batch: &Batch,
+    format: RecordFormat,
+    trimmed_below: Offset,
     mut ends: impl FnMut(&W, Offset),
 ) -> Result<(), CliError> {
     let mut offset = batch.base_offset;
@@ -94,7 +107,10 @@ pub(super) fn write_batch<W: Write>(
                     .and_then(|()| out.write_all(b"\n"))
                     .map_err(CliError::from_write)?;
             }
-            RecordFormat::Json => write_json_record(out, batch, offset, record)?,
+            RecordFormat::Json => {
+                let trimmed = Offset(offset) < trimmed_below;
+                write_json_record(out, batch, offset, record, trimmed)?;
+            }
         }
         offset += 1;
         ends(out, Offset(offset));
@@ -116,9 +132,11 @@ fn write_json_record(
     batch: &Batch,
     offset: u64,
     record: Bytes,
+    trimmed: bool,
 ) -> Result<(), CliError> {
     let record = proto::Record::decode(record).map_err(|_| undecodable(batch))?;
-    write_json(out, &JsonRecord::new(&record, offset, batch.timestamp_ms)).map_err(CliError::from_write)
+    let record = JsonRecord::new(&record, offset, batch.timestamp_ms);
+    write_json(out, &JsonRecord { trimmed, ..record }).map_err(CliError::from_write)
 }
 
 /// A record as a line of JSON. Bytes that are UTF-8 are a string in `key` or `value`; others are base64, in
@@ -137,6 +155,14 @@ struct JsonRecord<'a> {
     value: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value_base64: Option<String>,
+    /// It lies there, and is no part of the log any more.
+    #[serde(skip_serializing_if = "is_false")]
+    trimmed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A header, in the order of the record's.
@@ -170,6 +196,7 @@ impl<'a> JsonRecord<'a> {
             headers: record.headers.iter().map(JsonHeader::new).collect(),
             value,
             value_base64,
+            trimmed: false,
         }
     }
 }

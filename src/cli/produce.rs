@@ -14,7 +14,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use crate::client::{BatchTicket, Client, ErrorKind, Producer};
+use crate::client::{BatchTicket, Client, Error, ErrorKind, Producer, Reason};
 
 use super::{
     acknowledged::Acknowledged,
@@ -170,13 +170,36 @@ impl Sent {
     /// Counts what is acknowledged, until all of it is.
     ///
     /// Errors: why something is not.
-    async fn count(&mut self, mut tickets: mpsc::Receiver<(BatchTicket, u64)>) -> Result<(), CliError> {
-        while let Some((ticket, input_bytes)) = tickets.recv().await {
-            let offsets = ticket.await?;
+    async fn count(&mut self, mut batches: mpsc::Receiver<(BatchTicket, Lines)>) -> Result<(), CliError> {
+        while let Some((ticket, lines)) = batches.recv().await {
+            let offsets = ticket.await.map_err(|error| lines.blamed(error))?;
             self.acknowledged.add(offsets.start.get(), offsets.end.get());
-            self.progress.add(input_bytes);
+            self.progress.add(lines.input_bytes);
         }
         Ok(())
+    }
+}
+
+/// The lines of the input that are one batch.
+#[derive(Clone, Copy, Debug)]
+struct Lines {
+    first: u64,
+    count: u64,
+    input_bytes: u64,
+}
+
+impl Lines {
+    /// Why they were not taken; where that is about them, with their numbers.
+    fn blamed(self, error: Error) -> CliError {
+        let reason = error.reason();
+        if matches!(reason, Some(Reason::RecordTooLarge | Reason::InvalidRequest)) {
+            return CliError::Lines {
+                first: self.first,
+                last: self.first + self.count.saturating_sub(1),
+                cause: error,
+            };
+        }
+        error.into()
     }
 }
 
@@ -194,10 +217,17 @@ async fn send(
             let RecordBatch {
                 records,
                 count,
+                first_line: first,
                 input_bytes,
             } = batch?;
-            let ticket = producer.send_encoded(records, count).await?;
-            if tickets.send((ticket, input_bytes)).await.is_err() {
+            let lines = Lines {
+                first,
+                count,
+                input_bytes,
+            };
+            let sent = producer.send_encoded(records, count).await;
+            let ticket = sent.map_err(|error| lines.blamed(error))?;
+            if tickets.send((ticket, lines)).await.is_err() {
                 break;
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct RecordBatch {
     pub(super) records: Bytes,
     /// How many records it has, at least one.
     pub(super) count: u64,
+    /// Number of the line that is its first record, from 1.
+    pub(super) first_line: u64,
     /// How many bytes of input it stands for.
     pub(super) input_bytes: u64,
 }
@@ -138,6 +140,7 @@ impl<R: Read> RecordLines<R> {
         let size = self.set.len();
         let batch = RecordBatch {
             records: self.set.split().freeze(),
+            first_line: self.lines + 1 - self.set_records,
             count: std::mem::take(&mut self.set_records),
             input_bytes: std::mem::take(&mut self.set_input_bytes),
         };
@@ -289,6 +292,11 @@ mod tests {
             .collect();
         // 1 2 3 | 4 | the long one | 5 y | z
         assert_eq!(counts, [3, 1, 1, 2, 1]);
+        let firsts: Vec<_> = batches(input.as_slice(), LIMITS)
+            .iter()
+            .map(|batch| batch.first_line)
+            .collect();
+        assert_eq!(firsts, [1, 4, 5, 6, 8]);
     }
 
     #[test]
@@ -308,8 +316,14 @@ mod tests {
         let mut lines = RecordLines::new(b"1\n2\n3".as_slice(), LIMITS);
         lines.fill().expect("a slice can be read");
         assert_eq!(lines.skip(1), 1);
+        assert_eq!(
+            lines.full().map(|batch| batch.first_line),
+            None,
+            "one is not full"
+        );
+        assert_eq!(lines.partial().map(|batch| batch.first_line), Some(2));
         lines.fill().expect("a slice can be read");
-        assert_eq!(lines.skip(5), 2);
+        assert_eq!(lines.skip(5), 1);
         assert!(lines.at_end() && lines.full().is_none() && lines.partial().is_none());
     }
 

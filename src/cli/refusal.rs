@@ -17,7 +17,8 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         ErrorKind::CannotConnect { .. }
         | ErrorKind::NoNode { .. }
         | ErrorKind::NoAnswer { .. }
-        | ErrorKind::Lost { .. } => Exit::CannotConnect,
+        | ErrorKind::Lost { .. }
+        | ErrorKind::Stranger { .. } => Exit::CannotConnect,
         ErrorKind::AheadOfAll { .. } => Exit::NotFound,
         ErrorKind::Tls { failure, .. } if failure.is_refusal() => Exit::Refused,
         ErrorKind::WantsTls => Exit::Refused,
@@ -64,7 +65,8 @@ pub(super) fn hint_of(error: &Error) -> Option<String> {
             "give --addr the address of a node, as host:port"
         }
         // What can be done is said with it.
-        ErrorKind::AheadOfAll { .. }
+        ErrorKind::Stranger { .. }
+        | ErrorKind::AheadOfAll { .. }
         | ErrorKind::RecordTooLarge { .. }
         | ErrorKind::NoTime { .. }
         | ErrorKind::NoRecords
@@ -114,6 +116,7 @@ fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
             "`annals cursor list` shows who counts; who takes the cursor, as `annals consume --cursor` does at its start, is its holder \
              from then on"
         }
+        "UNKNOWN_NODE" => "`annals cluster servers` lists those there are, with their ids",
         "UNKNOWN_CURSOR" => "`annals cursor list` shows those there are",
         "CURSORS_FULL" => {
             "`annals cursor list` shows when each was last moved, and `annals cursor delete NAME` deletes one"
@@ -200,6 +203,7 @@ mod tests {
             (Code::FailedPrecondition, "REMOVED", Exit::Refused),
             (Code::InvalidArgument, "RECORD_TOO_LARGE", Exit::Failed),
             (Code::NotFound, "UNKNOWN_CURSOR", Exit::NotFound),
+            (Code::NotFound, "UNKNOWN_NODE", Exit::NotFound),
             (Code::ResourceExhausted, "CURSORS_FULL", Exit::Failed),
             (Code::ResourceExhausted, "OVERLOADED", Exit::Failed),
             (Code::ResourceExhausted, "STORAGE_FULL", Exit::Failed),

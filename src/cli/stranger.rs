@@ -56,6 +56,7 @@ fn doubt(error: &CliError) -> Option<Doubt> {
         | client::ErrorKind::NoNode { .. }
         | client::ErrorKind::NoAnswer { .. }
         | client::ErrorKind::Protocol(_)
+        | client::ErrorKind::Stranger { .. }
         | client::ErrorKind::Tls { .. } => Some(Doubt::Other),
         // Every node says why.
         client::ErrorKind::Refused(refusal) if refusal.reason.is_empty() => Some(Doubt::Other),

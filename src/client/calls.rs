@@ -150,7 +150,7 @@ impl Router {
                 let error = Error::new(ErrorKind::NoAnswer {
                     address: node.address.to_string(),
                     waited: in_tenths(within),
-                    reason: "it does not answer".to_owned(),
+                    reason: connection.silent_reason().to_owned(),
                 });
                 // Nor is one silent that waits for what it lacks, as it was asked to.
                 let waits = matches!(need, Need::Below(offset) if !node.has(offset));
@@ -165,7 +165,9 @@ impl Router {
     /// What an error of a call says about the node.
     pub(crate) fn note(&self, node: &Node, connection: &Connection, error: &Error) {
         match error.kind() {
-            ErrorKind::Lost { .. } | ErrorKind::Tls { .. } => node.lost(connection, error),
+            ErrorKind::Lost { .. } | ErrorKind::Stranger { .. } | ErrorKind::Tls { .. } => {
+                node.lost(connection, error)
+            }
             ErrorKind::Refused(_) => node.answered(),
             _ => {}
         }

@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::uri::{PathAndQuery, Uri};
-use hyper_util::rt::TokioIo;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use prost::Message;
 use tokio::{net::TcpStream, sync::watch, time};
 use tonic::{
@@ -23,7 +23,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
-use tower::{Service, service_fn};
+use tower::{Service, ServiceExt, service_fn};
 
 use crate::{
     proto::{annals::v1, raw},
@@ -34,6 +34,7 @@ use super::{
     address::Address,
     credentials::Credentials,
     error::{Error, ErrorKind},
+    first_words::{FirstWords, Listening},
     refusal::root_cause,
 };
 
@@ -56,6 +57,9 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// What is said of a connect that took too long.
 pub(super) const NOT_IN_TIME: &str = "no connection in time";
 
+/// What is said of a node that hangs from the start: its system takes connections for it.
+pub(crate) const SAYS_NOTHING: &str = "it took the connection, and says nothing";
+
 /// A connection to one node. Records pass through it as the bytes they are on the wire: the messages are those of
 /// the server's view. Clones are the same.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub(crate) struct Connection {
     address: Address,
     /// What ends it, where TLS does.
     fate: SharedFate,
+    /// What its other side said first.
+    words: FirstWords,
     /// Somebody has lost it.
     broken: Arc<AtomicBool>,
     /// Its node answers nobody.
@@ -110,14 +116,18 @@ impl Connection {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX);
-        let fate = SharedFate::default();
+        let (fate, words) = (SharedFate::default(), FirstWords::default());
         let channel = match tls {
-            None => endpoint.connect().await,
+            None => {
+                endpoint
+                    .connect_with_connector(plain_connector(within, &words))
+                    .await
+            }
             Some(tls) => {
                 let origin = format!("https://{address}")
                     .parse()
                     .map_err(|_| cannot_connect(address, "it makes no URL"))?;
-                let connector = secure_connector(address, &tls.renewed()?, &fate);
+                let connector = secure_connector(address, &tls.renewed()?, &fate, &words);
                 endpoint.origin(origin).connect_with_connector(connector).await
             }
         };
@@ -125,6 +135,7 @@ impl Connection {
             channel: channel.map_err(|error| failed(&error))?,
             address: address.clone(),
             fate,
+            words,
             broken: Arc::default(),
             silent: Arc::default(),
         })
@@ -148,7 +159,16 @@ impl Connection {
         let mut silent = self.silent.subscribe();
         // The other end is in `self`.
         drop(silent.wait_for(|silent| *silent).await);
-        Error::lost("it does not answer")
+        Error::lost(self.silent_reason())
+    }
+
+    /// What is the matter with a node that does not answer over it.
+    pub(crate) fn silent_reason(&self) -> &'static str {
+        if self.words.are_none() {
+            SAYS_NOTHING
+        } else {
+            "it does not answer"
+        }
     }
 
     /// Whether somebody has lost it.
@@ -156,8 +176,8 @@ impl Connection {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// An error of a call, by what it was in truth: that the node does not take the certificate shows only as a connection that is
-    /// lost.
+    /// An error of a call, by what it was in truth: that the node does not take the certificate, or that there is no node, shows only as a
+    /// connection that is lost.
     pub(crate) fn explain(&self, error: impl Into<Error>) -> Error {
         let error = error.into();
         match (error.kind(), self.fate.load().get()) {
@@ -170,6 +190,13 @@ impl Connection {
                 })
                 .in_doubt(in_doubt)
             }
+            (ErrorKind::Lost { .. }, None) => match self.words.strange() {
+                Some(said) => Error::new(ErrorKind::Stranger {
+                    address: self.address.to_string(),
+                    said,
+                }),
+                None => error,
+            },
             _ => error,
         }
     }
@@ -273,28 +300,48 @@ pub(super) fn cannot_connect(address: &Address, reason: impl Into<String>) -> Er
     })
 }
 
-/// Connects and shakes hands; what becomes of the connection is told in `fate`.
+/// Connects without TLS; what is said first is heard by `words`.
+fn plain_connector(
+    within: Duration,
+    words: &FirstWords,
+) -> impl Service<
+    Uri,
+    Response = TokioIo<Listening<TcpStream>>,
+    Error = <HttpConnector as Service<Uri>>::Error,
+    Future: Send,
+> + use<> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_connect_timeout(Some(within));
+    let words = words.clone();
+    connector.map_response(move |stream| TokioIo::new(words.listen(stream.into_inner())))
+}
+
+/// Connects and shakes hands; what becomes of the connection is told in `fate`, and what is said first is heard by `words`.
 fn secure_connector(
     address: &Address,
     tls: &ClientTls,
     fate: &SharedFate,
-) -> impl Service<Uri, Response = TokioIo<Stream>, Error = io::Error, Future = Connecting> + use<> {
-    let (address, tls, fate) = (address.clone(), tls.clone(), Arc::clone(fate));
+    words: &FirstWords,
+) -> impl Service<Uri, Response = TokioIo<Listening<Stream>>, Error = io::Error, Future = Connecting> + use<>
+{
+    let (address, tls, fate, words) = (address.clone(), tls.clone(), Arc::clone(fate), words.clone());
     service_fn(move |_: Uri| -> Connecting {
-        let (address, tls, fate) = (address.clone(), tls.clone(), Arc::clone(&fate));
+        let (address, tls, fate, words) = (address.clone(), tls.clone(), Arc::clone(&fate), words.clone());
         Box::pin(async move {
             let host = address.host();
             let stream = TcpStream::connect((host.trim_matches(['[', ']']), address.port())).await?;
             stream.set_nodelay(true)?;
             let stream = tls.connect(stream, host).await.map_err(io::Error::other)?;
             fate.store(Arc::new(stream.fate()));
-            Ok(TokioIo::new(stream))
+            Ok(TokioIo::new(words.listen(stream)))
         })
     })
 }
 
 /// A connection on its way.
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Listening<Stream>>>> + Send>>;
 
 /// What TLS has to say in an error, or in one of its causes.
 fn tls_failure(error: &(dyn StdError + 'static)) -> Option<TlsFailure> {

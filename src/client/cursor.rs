@@ -41,13 +41,17 @@ pub struct CursorState {
     pub changed_ms: u64,
     /// The first offset that is not readable yet, as the node knows it.
     pub high_watermark: Offset,
+    /// See [`CursorState::behind`]; `None`: the node is of an earlier version.
+    pub(crate) behind: Option<u64>,
 }
 
 impl CursorState {
-    /// How many records it has before it; `None`: nothing was committed yet.
+    /// How many records it has before it, by the node that was asked: from its offset, or the earliest where that is higher or nothing was
+    /// committed yet, to the high watermark. `None`: the node is of an earlier version, and nothing was committed yet.
     #[must_use]
     pub fn behind(&self) -> Option<u64> {
-        Some(self.high_watermark.distance_from(self.offset?))
+        let readable = || Some(self.high_watermark.distance_from(self.offset?));
+        self.behind.or_else(readable)
     }
 
     /// Errors: `WithoutCursor`.
@@ -59,6 +63,7 @@ impl CursorState {
             offset: cursor.offset.map(Offset),
             changed_ms: cursor.changed_ms,
             high_watermark: Offset(header.map_or(0, |header| header.high_watermark)),
+            behind: cursor.behind,
         })
     }
 }
@@ -300,10 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_behind_by_what_is_readable_from_it_on() {
-        let behind = |offset| {
+    fn a_node_that_does_not_say_how_far_a_cursor_is_behind_has_it_counted_here() {
+        let behind = |offset, behind| {
             let cursor = proto::Cursor {
                 offset,
+                behind,
                 ..Default::default()
             };
             let header = proto::ResponseHeader {
@@ -312,9 +318,12 @@ mod tests {
             };
             CursorState::of(Some(cursor), Some(&header)).unwrap().behind()
         };
-        assert_eq!(behind(Some(2)), Some(7));
+        assert_eq!(behind(Some(2), None), Some(7));
         // The node that answers may be behind the one that took the commit.
-        assert_eq!(behind(Some(11)), Some(0));
-        assert_eq!(behind(None), None);
+        assert_eq!(behind(Some(11), None), Some(0));
+        assert_eq!(behind(None, None), None);
+        // It knows what is trimmed.
+        assert_eq!(behind(Some(2), Some(4)), Some(4));
+        assert_eq!(behind(None, Some(4)), Some(4));
     }
 }

@@ -90,6 +90,16 @@ pub enum ErrorKind {
         /// Where that is.
         address: String,
     },
+    /// At the address is another program, or another port of a node: what was said there no node ever says to clients.
+    #[error(
+        "{address} is no port for clients of a node: {said}; give the address of listen.rpc in a node's configuration"
+    )]
+    Stranger {
+        /// Where.
+        address: String,
+        /// What was said there.
+        said: String,
+    },
     /// No TLS came about with a node, or it does not let this client in.
     #[error("no TLS with {address}: {failure}")]
     Tls {
@@ -352,6 +362,7 @@ impl Error {
             | ErrorKind::CannotConnect { .. }
             | ErrorKind::NoNode { .. }
             | ErrorKind::AheadOfAll { .. }
+            | ErrorKind::Stranger { .. }
             | ErrorKind::Tls { .. }
             | ErrorKind::WantsTls
             | ErrorKind::TlsFiles(_)
@@ -385,6 +396,7 @@ impl Error {
             | ErrorKind::NoTime { .. }
             | ErrorKind::NoRecords
             | ErrorKind::NoCursorName(_)
+            | ErrorKind::Stranger { .. }
             | ErrorKind::WantsTls
             | ErrorKind::Refused(_)
             | ErrorKind::RecordTooLarge { .. }

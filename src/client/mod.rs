@@ -49,6 +49,7 @@ mod consumer;
 mod credentials;
 mod cursor;
 mod error;
+mod first_words;
 mod node;
 mod offsets;
 mod position;
@@ -88,7 +89,7 @@ pub use crate::{
 #[cfg(feature = "cli")]
 pub(crate) use self::{
     calls::{Answer, Twice},
-    connection::Connection,
+    connection::{Connection, SAYS_NOTHING},
     way::Place,
 };
 #[cfg(not(feature = "cli"))]
@@ -273,7 +274,7 @@ impl Client {
         Error::new(ErrorKind::NoAnswer {
             address: place.node.address.to_string(),
             waited: in_tenths(waited),
-            reason: "it does not answer".to_owned(),
+            reason: place.connection.silent_reason().to_owned(),
         })
     }
 

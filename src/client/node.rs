@@ -244,6 +244,7 @@ pub(super) fn reason_of(error: &Error) -> String {
         ErrorKind::CannotConnect { reason, .. }
         | ErrorKind::Lost { reason }
         | ErrorKind::NoAnswer { reason, .. } => reason.clone(),
+        ErrorKind::Stranger { said, .. } => format!("no node: {said}"),
         ErrorKind::Tls { failure, .. } => format!("no TLS: {failure}"),
         _ => error.to_string(),
     }

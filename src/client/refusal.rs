@@ -99,6 +99,8 @@ reasons! {
     InvalidRequest = "INVALID_REQUEST",
     /// There is no log of that name.
     UnknownLog = "UNKNOWN_LOG",
+    /// There is no node of that name or id.
+    UnknownNode = "UNKNOWN_NODE",
     /// A change of the cluster would be wrong now.
     ChangeRefused = "CHANGE_REFUSED",
     /// It was not done in time.

@@ -259,7 +259,7 @@ impl Router {
 
     /// The ways to go, one for each node: that which was given goes before that which the node itself tells, since it was
     /// seen to lead there.
-    fn ways(&self) -> Vec<Arc<Node>> {
+    pub(super) fn ways(&self) -> Vec<Arc<Node>> {
         let nodes = self.nodes();
         let mut ways: Vec<Arc<Node>> = Vec::with_capacity(nodes.len());
         for node in nodes.iter() {

@@ -137,7 +137,7 @@ async fn ask_once(
 ) -> Result<GetClusterResponse, Error> {
     let asked = time::timeout(ANSWER_WITHIN, connection.get_cluster(true)).await;
     let Ok(answer) = asked else {
-        let error = Error::lost("it does not answer");
+        let error = Error::lost(connection.silent_reason());
         node.fell_silent(connection, &error);
         return Err(error);
     };

@@ -23,6 +23,8 @@ pub(crate) struct Tries {
     pub(crate) backoff: Backoff,
     /// Tried since the last pause.
     passed: Vec<Address>,
+    /// Where something else than a node was, at the last try.
+    strangers: Vec<Address>,
     /// Of each that was not reached, what was the matter last.
     failed: Vec<Tried>,
     /// The last refusal, and by whom. Who says why not knows more than who says nothing.
@@ -39,6 +41,7 @@ impl Tries {
             router,
             backoff: Backoff::new(give_up_after),
             passed: Vec::new(),
+            strangers: Vec::new(),
             failed: Vec::new(),
             refused: None,
             hint: None,
@@ -79,6 +82,7 @@ impl Tries {
     /// It works again: what failed before is forgotten.
     pub(crate) fn succeeded(&mut self) {
         self.passed.clear();
+        self.strangers.clear();
         self.failed.clear();
         self.refused = None;
         self.hint = None;
@@ -142,6 +146,10 @@ impl Tries {
         if !self.passed.contains(&node.address) {
             self.passed.push(node.address.clone());
         }
+        self.strangers.retain(|address| *address != node.address);
+        if matches!(error.kind(), ErrorKind::Stranger { .. }) {
+            self.strangers.push(node.address.clone());
+        }
         let address = node.address.to_string();
         self.failed.retain(|tried| tried.address != address);
         if error.refusal().is_some() {
@@ -164,6 +172,9 @@ impl Tries {
             // Another one may answer; when the time is over, so are the tries.
             return true;
         }
+        if let ErrorKind::Stranger { address, .. } = error.kind() {
+            return self.may_be_elsewhere(address);
+        }
         match error.disposition() {
             Disposition::Retry => true,
             Disposition::Reject | Disposition::Restart | Disposition::Failsafe | Disposition::Escalate => {
@@ -175,13 +186,20 @@ impl Tries {
         }
     }
 
+    /// Whether a node may be at another address than that one.
+    fn may_be_elsewhere(&self, address: &str) -> bool {
+        let mut ways = self.router.ways().into_iter();
+        ways.any(|way| way.address.to_string() != address && !self.strangers.contains(&way.address))
+    }
+
     /// What to say when it is time to give up: what a node has said last, or else that none is reached.
     pub(crate) fn given_up(&self, error: Error) -> Error {
         let waited = in_tenths(self.backoff.waited());
         match error.kind() {
-            ErrorKind::Lost { .. } | ErrorKind::CannotConnect { .. } | ErrorKind::NoAnswer { .. } => {
-                self.unreached(waited, error)
-            }
+            ErrorKind::Lost { .. }
+            | ErrorKind::CannotConnect { .. }
+            | ErrorKind::NoAnswer { .. }
+            | ErrorKind::Stranger { .. } => self.unreached(waited, error),
             _ => error,
         }
     }

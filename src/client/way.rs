@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    connection::Connection,
+    connection::{Connection, NOT_IN_TIME},
     error::{Error, ErrorKind, LogChange, in_tenths},
     node::{Node, Use},
     refusal::Reason,
@@ -128,8 +128,10 @@ impl Way {
     ///
     /// Errors: as of one try. Cancel: safe.
     pub(crate) async fn try_enter(&self, node: &Arc<Node>, within: Duration) -> Result<Place, Error> {
+        let mut taken = None;
         let entered = time::timeout(within, async {
             let connection = self.tries.connect(node).await?;
+            taken = Some(connection.clone());
             let described = tokio::select! {
                 described = connection.describe_log() => described,
                 error = connection.silence() => Err(error),
@@ -143,16 +145,18 @@ impl Way {
                 }
             }
         });
+        let entered = entered.await;
         let too_late = |_| {
+            let reason = taken.map_or(NOT_IN_TIME, |connection: Connection| connection.silent_reason());
             let error = Error::new(ErrorKind::NoAnswer {
                 address: node.address.to_string(),
                 waited: in_tenths(within),
-                reason: "it does not speak as a node does".to_owned(),
+                reason: reason.to_owned(),
             });
             node.set_down(&error);
             Err(error)
         };
-        let (connection, log) = entered.await.unwrap_or_else(too_late)?;
+        let (connection, log) = entered.unwrap_or_else(too_late)?;
         let header = log.as_ref().and_then(|log| log.header.as_ref());
         self.heard(node, header)?;
         self.check(node, log.as_ref())?;
@@ -169,7 +173,10 @@ impl Way {
     }
 
     fn lose(&self, node: &Node, connection: &Connection, error: &Error) {
-        if matches!(error.kind(), ErrorKind::Lost { .. } | ErrorKind::Tls { .. }) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Lost { .. } | ErrorKind::Stranger { .. } | ErrorKind::Tls { .. }
+        ) {
             node.lost(connection, error);
         }
     }

@@ -488,6 +488,12 @@ mod tests {
         }
     }
 
+    /// With whoever is slow because the machine is.
+    const PATIENT: Patience = Patience {
+        client: Duration::from_secs(3600),
+        unknown: Duration::from_secs(3600),
+    };
+
     async fn within<F: Future>(future: F) -> F::Output {
         timeout(Duration::from_secs(20), future).await.unwrap()
     }
@@ -552,12 +558,14 @@ mod tests {
     #[tokio::test]
     async fn what_a_client_says_tells_http_1_from_http_2_and_is_not_lost() {
         let mut stage = Stage::new(4).await;
+        let soon = std::mem::replace(&mut stage.entrance.patience, PATIENT);
         let mut slow = stage.enter(b"P").await;
         slow.write_all(b"OST / HTTP/1.1").await.unwrap();
         let mut said = [0; 14];
         let mut connection = next(&mut stage.http1).await;
         connection.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"POST / HTTP/1.");
+        stage.entrance.patience = soon;
         assert!(closed(stage.enter(b"PR").await).await, "it never said which");
         assert!(stage.clients.try_recv().is_err());
         drop(connection);

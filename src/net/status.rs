@@ -53,6 +53,14 @@ pub enum Refusal {
         /// The name asked for.
         name: String,
     },
+    /// There is no such node.
+    #[error("there is no node {asked}; {known}")]
+    UnknownNode {
+        /// The id, or the name in quotes.
+        asked: String,
+        /// Which there are.
+        known: String,
+    },
     /// The request's records are too large.
     #[error("the records have {bytes} bytes; a request may have {bytes_max}: send fewer, or smaller ones")]
     RecordTooLarge {
@@ -240,6 +248,7 @@ impl Refusal {
         match self {
             Self::Invalid { .. }
             | Self::UnknownLog { .. }
+            | Self::UnknownNode { .. }
             | Self::RecordTooLarge { .. }
             | Self::MessageTooLarge { .. }
             | Self::OutOfRange { .. }
@@ -265,6 +274,7 @@ impl Refusal {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Invalid { .. } | Self::Records(_) => Verdict::new(Code::InvalidArgument, "INVALID_REQUEST"),
+            Self::UnknownNode { .. } => Verdict::new(Code::NotFound, "UNKNOWN_NODE"),
             Self::UnknownLog { name } => Verdict::new(Code::NotFound, "UNKNOWN_LOG").with("log", name),
             Self::RecordTooLarge { bytes, bytes_max } => {
                 Verdict::new(Code::InvalidArgument, "RECORD_TOO_LARGE")

@@ -41,6 +41,7 @@
 
 mod cluster;
 mod endpoint;
+mod held_port;
 mod log_lines;
 mod node;
 mod pace;

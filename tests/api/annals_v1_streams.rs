@@ -6,7 +6,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 
-use crate::support::{from, next, node, records, request, staged_node, stamped, within};
+use crate::support::{
+    answered_at_the_deadline, from, next, node, records, request, staged_node, stamped, within,
+};
 
 /// All answers to these requests.
 async fn produce_all(
@@ -207,14 +209,17 @@ async fn a_large_log_is_read_in_responses_of_bounded_size() {
 #[tokio::test]
 async fn a_stream_ends_at_the_deadline_that_the_client_set() {
     let node = node().await;
-    let mut client = node.full().await;
-    let mut follow = Request::new(ConsumeRequest {
-        follow: true,
-        ..ConsumeRequest::default()
-    });
-    follow.set_timeout(std::time::Duration::from_millis(200));
-    let mut responses = client.consume_stream(follow).await.unwrap().into_inner();
-    let status = next(&mut responses).await.unwrap_err();
+    let client = node.full().await;
+    let followed = async || {
+        let mut follow = Request::new(ConsumeRequest {
+            follow: true,
+            ..ConsumeRequest::default()
+        });
+        follow.set_timeout(std::time::Duration::from_millis(200));
+        let mut responses = client.clone().consume_stream(follow).await?.into_inner();
+        next(&mut responses).await
+    };
+    let status = answered_at_the_deadline(followed).await;
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 

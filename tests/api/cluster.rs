@@ -90,7 +90,7 @@ async fn a_node_alone_is_a_cluster_that_cannot_be_taken_apart() {
         ..RemoveServerRequest::default()
     };
     let unknown = client.remove_server(nobody).await.unwrap_err();
-    let wanted = (Code::InvalidArgument, "INVALID_REQUEST".to_owned());
+    let wanted = (Code::NotFound, "UNKNOWN_NODE".to_owned());
     assert_eq!(code_and_reason(&unknown), wanted);
     let elsewhere = GetClusterRequest {
         log: "another".to_owned(),
@@ -266,7 +266,7 @@ async fn changes_are_the_leaders_and_a_removed_node_serves_no_more() {
     };
     let refused = follower.cluster().await.add_server(back).await.unwrap_err();
     assert!(
-        ["INVALID_REQUEST", "CHANGE_REFUSED"].contains(&code_and_reason(&refused).1.as_str()),
+        ["UNKNOWN_NODE", "CHANGE_REFUSED"].contains(&code_and_reason(&refused).1.as_str()),
         "{refused:?}"
     );
     let left = until(old, |cluster| cluster.servers.len() == 2).await;

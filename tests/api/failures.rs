@@ -1,11 +1,17 @@
 //! What callers are told when the committer is slow, away or dead.
 
+use std::time::Duration;
+
 use annals::proto::{
     annals::v1::{ConsumeRequest, ProduceRequest, Producer},
     log::v1,
 };
-use futures::{StreamExt, stream};
-use tonic::Code;
+use futures::{
+    StreamExt,
+    stream::{self, FuturesUnordered},
+};
+use tokio::time::interval;
+use tonic::{Code, Status};
 
 use crate::support::{code_and_reason, next, request, small_request, staged_node, within};
 
@@ -22,6 +28,13 @@ fn in_turn(number: u64) -> ProduceRequest {
     }
 }
 
+fn assert_overloaded(refused: &Status) {
+    assert_eq!(
+        code_and_reason(refused),
+        (Code::ResourceExhausted, "OVERLOADED".to_owned())
+    );
+}
+
 #[tokio::test]
 async fn a_full_mailbox_refuses_unary_requests_and_makes_streams_wait() {
     let node = staged_node().await;
@@ -33,23 +46,23 @@ async fn a_full_mailbox_refuses_unary_requests_and_makes_streams_wait() {
         let answers = streaming.produce_stream(requests).await.unwrap().into_inner();
         answers.map(|answer| answer.unwrap()).collect::<Vec<_>>().await
     });
-    // The stream fills the mailbox; a request that comes before that waits in it.
-    let mut waiting = Vec::new();
+    // The stream fills the mailbox; a request that comes before that waits in it. One more comes now and then until one is refused,
+    // and those behind it may be as well.
+    let mut unary = FuturesUnordered::new();
+    let mut comes = interval(Duration::from_millis(100));
     let refused = within(async {
         loop {
-            let mut client = client.clone();
-            let mut unary = tokio::spawn(async move { client.produce(request(&["unary"])).await });
-            match tokio::time::timeout(std::time::Duration::from_millis(100), &mut unary).await {
-                Ok(result) => break result.unwrap().unwrap_err(),
-                Err(_) => waiting.push(unary),
+            tokio::select! {
+                _ = comes.tick() => {
+                    let mut client = client.clone();
+                    unary.push(async move { client.produce(request(&["unary"])).await });
+                }
+                Some(answer) = unary.next() => break answer.expect_err("nothing is taken out of it"),
             }
         }
     })
     .await;
-    assert_eq!(
-        code_and_reason(&refused),
-        (Code::ResourceExhausted, "OVERLOADED".to_owned())
-    );
+    assert_overloaded(&refused);
 
     drop(unblock);
     let answers = within(answers).await.unwrap();
@@ -58,8 +71,8 @@ async fn a_full_mailbox_refuses_unary_requests_and_makes_streams_wait() {
         answers.iter().all(|answer| answer.failure.is_none()),
         "{answers:?}"
     );
-    for unary in waiting {
-        within(unary).await.unwrap().unwrap();
+    while let Some(answer) = within(unary.next()).await {
+        answer.map_or_else(|refused| assert_overloaded(&refused), drop);
     }
     within(client.produce(request(&["after"]))).await.unwrap();
 }

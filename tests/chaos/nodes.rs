@@ -1,13 +1,13 @@
 //! The three processes: started, killed, stopped and frozen, and asked who leads.
 
-use std::{fs, path::PathBuf, thread};
+use std::{fs, net::SocketAddr, path::PathBuf, thread};
 
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
 use crate::{
     doors::{Behind, Doors},
-    processes::{Line, Node, free_ports, get},
+    processes::{Line, Node, addresses::free_addresses, get},
 };
 
 /// Of a cluster that can lose one.
@@ -47,8 +47,8 @@ impl Nodes {
     pub(crate) async fn found() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let doors = Doors::new(COUNT).await;
-        let gossip = free_ports(COUNT);
-        let seeds: Vec<_> = gossip.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let gossip = free_addresses(COUNT);
+        let seeds: Vec<_> = gossip.iter().map(SocketAddr::to_string).collect();
         let configuration = |number: usize| {
             let path = directory.path().join(format!("node-{number}.toml"));
             let data = directory.path().join(format!("node-{number}"));

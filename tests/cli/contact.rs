@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::Program;
 
+/// The story: it was said that it does not speak as a node does, as though another program were there; of a node that hung, too.
 #[test]
 fn a_listener_that_never_answers_is_given_up_within_the_timeout() {
     // The system takes the connections; nobody ever reads from them.
@@ -14,7 +15,9 @@ fn a_listener_that_never_answers_is_given_up_within_the_timeout() {
         assert_eq!(ended.code, 3, "{verb}: {}", ended.err);
         let said = ended.err;
         assert!(
-            said.contains(&format!("no answer from {addr} for 200ms")),
+            said.contains(&format!(
+                "no answer from {addr} for 200ms: it took the connection, and says nothing"
+            )),
             "{verb}: {said}"
         );
         assert!(said.contains("is that its port for clients?"), "{verb}: {said}");

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Ended, Program,
-    data::{files, note_committed, store, wait_until_idle, write_node},
+    data::{files, note_committed, store, trim, wait_until_idle, write_node},
 };
 
 fn node() -> TempDir {
@@ -235,7 +235,7 @@ fn a_dump_of_a_log_that_is_gone_is_a_fault() {
     let node = node();
     fs::remove_dir_all(node.path().join("logs")).expect("it is there");
     fs::write(node.path().join("begun"), "").expect("it can be written");
-    for verb in ["verify", "dump"] {
+    for verb in ["verify", "inspect", "dump"] {
         let told = storage(verb, node.path());
         assert_eq!(
             (told.code, told.out.is_empty()),
@@ -357,6 +357,106 @@ fn what_is_there_is_shown() {
         (&segments[1]["next_offset"], &segments[1]["state"]),
         (&6.into(), &"active".into())
     );
+}
+
+/// The story: what was damaged was shown as such, and the exit code said that all is well.
+#[test]
+fn a_look_at_what_is_there_ends_with_code_9_where_it_meets_a_fault() {
+    let faults = [
+        // The header of a sealed segment, and of the last one.
+        |node: &Path| flip(&store(node, 1), 30),
+        |node: &Path| flip(&store(node, 3), 30),
+        // A frame of the last one, with another that was synced behind it.
+        |node: &Path| flip(&store(node, 3), 4096 + 70),
+        |node: &Path| flip(&node.join("identity"), 12),
+        |node: &Path| {
+            let taken_out = store(node, 1).with_extension("store.quarantined.1");
+            fs::rename(store(node, 1), taken_out).expect("it is there");
+        },
+    ];
+    for (number, damage) in faults.into_iter().enumerate() {
+        let node = node();
+        damage(node.path());
+        for format in ["text", "json"] {
+            let told = storage(&format!("inspect -o {format}"), node.path());
+            assert_eq!(
+                (told.code, told.err.lines().next()),
+                (9, Some("error: 1 fault was found")),
+                "{number}: {}",
+                told.text()
+            );
+            assert!(!told.text().is_empty());
+        }
+    }
+}
+
+/// The story: a log that begins with offset 5 was shown from 0 on, without a word.
+#[test]
+fn what_is_trimmed_and_lies_there_yet_is_said_to_be() {
+    let node = node();
+    trim(node.path(), 5);
+    let shown = storage("inspect", node.path()).done();
+    for line in [
+        "offsets    5..6",
+        "trimmed    0..5 lie here yet, until their segments go; no node reads them",
+    ] {
+        assert!(
+            shown.text().contains(&format!("\n{line}\n")),
+            "{line}: {}",
+            shown.text()
+        );
+    }
+    let states: Vec<_> = shown
+        .text()
+        .lines()
+        .filter(|line| line.contains("  sealed") || line.contains("  active"))
+        .collect();
+    assert!(
+        states[0].ends_with("  sealed, trimmed") && states[1].ends_with("  active"),
+        "{states:?}"
+    );
+    let shown = json(&storage("inspect -o json", node.path()).done());
+    let shown = &shown["nodes"][0];
+    assert_eq!(
+        (&shown["earliest"], &shown["trimmed_below"]),
+        (&5.into(), &5.into())
+    );
+    let trimmed: Vec<_> = [0, 1]
+        .map(|number| shown["segments"][number]["trimmed"].clone())
+        .into();
+    assert_eq!(trimmed, [true, false]);
+
+    let dumped = storage("dump", node.path());
+    assert_eq!(dumped.code, 0, "{}", dumped.err);
+    assert_eq!(dumped.text(), "a1\nb1\na2\nb2\na3\nb3\n");
+    let note = "note: the log begins with offset 5: of what was printed, 5 records below that were trimmed";
+    assert!(dumped.err.starts_with(note), "{}", dumped.err);
+    let dumped = storage("dump --from 4 --count 1 --frames", node.path()).done();
+    assert_eq!(dumped.err, "", "what a frame holds of the log is no less of it");
+    let dumped = storage("dump --from 1 --count 2 --frames", node.path());
+    assert!(
+        dumped.err.contains("2 frames below that were trimmed"),
+        "{}",
+        dumped.err
+    );
+    assert_eq!(storage("dump --from 5", node.path()).done().err, "");
+
+    let trimmed = |args: &str, key: &str| -> Vec<(u64, bool)> {
+        let dumped = storage(&format!("dump {args} -o json"), node.path()).done();
+        assert_eq!(dumped.err, "", "each line says it");
+        let lines = dumped
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("it is JSON"));
+        let of_line =
+            |line: serde_json::Value| (line[key].as_u64().expect("it has one"), line["trimmed"] == true);
+        lines.map(of_line).collect()
+    };
+    assert_eq!(trimmed("--from 3", "offset"), [(3, true), (4, true), (5, false)]);
+    let frames = trimmed("--frames", "log_index");
+    let (trimmed, others): (Vec<_>, Vec<_>) = frames.into_iter().partition(|(_, trimmed)| *trimmed);
+    assert_eq!(trimmed, [(1, true), (2, true)], "and no mark is");
+    assert!(others.contains(&(3, false)), "{others:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Cursors: of two who hold one the newer goes on, and a consumer resumes where it was, whoever leads.
 
-use annals::client::{Client, ErrorKind, HeldCursor, Offset, Reason};
+use annals::client::{Client, CursorState, ErrorKind, HeldCursor, Offset, Reason};
 use futures::FutureExt;
 
 use crate::{
@@ -87,6 +87,7 @@ async fn cursors_are_listed_by_name_and_who_holds_one_that_is_deleted_is_told() 
         .map(|state| (state.name.as_str(), state.epoch, state.offset))
         .collect();
     assert_eq!(shown, [("a", 0, Some(Offset(4))), ("b", held.epoch(), None)]);
+    assert_eq!(behind(&listed), [Some(6), Some(10)]);
 
     let deleted = client.cursor("b").delete().await.unwrap();
     assert_eq!(deleted.epoch, held.epoch());
@@ -99,6 +100,37 @@ async fn cursors_are_listed_by_name_and_who_holds_one_that_is_deleted_is_told() 
         assert_eq!(error.reason(), Some(Reason::UnknownCursor), "{error}");
         assert!(error.has_no_side_effects(), "{error:?}");
     }
+    node.shut_down().await;
+}
+
+fn behind(states: &[CursorState]) -> Vec<Option<u64>> {
+    states.iter().map(CursorState::behind).collect()
+}
+
+/// The story: `behind` counted records that were trimmed, and was not there at all before the first commit, where there is the most to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_is_behind_by_the_records_that_it_would_yet_get() {
+    let node = TestNode::start(&Place::real()).await;
+    let client = Client::builder().address(node.addresses.rpc).build().unwrap();
+    client
+        .append((0..10).map(|number| number.to_string()))
+        .await
+        .unwrap();
+    client.cursor("at-the-end").commit(10_u64).await.unwrap();
+    client.cursor("overtaken").commit(2_u64).await.unwrap();
+    client.cursor("within").commit(8_u64).await.unwrap();
+    let taken = take(&client, "taken").await;
+    assert_eq!(taken.state().behind(), Some(10));
+    client.trim(7_u64).await.unwrap();
+    let listed = client.cursors().await.unwrap();
+    // By name: at-the-end, overtaken, taken, within.
+    assert_eq!(behind(&listed), [Some(0), Some(3), Some(3), Some(2)]);
+    for state in &listed {
+        let alone = client.cursor(&*state.name).get().await.unwrap();
+        assert_eq!(alone.behind(), state.behind(), "{}", state.name);
+    }
+    let page = client.read(7_u64..).await.unwrap();
+    assert_eq!(page.records.len(), 3, "as many as it says");
     node.shut_down().await;
 }
 

@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{
     cluster::{Cluster, Port},
     node::{in_time, until},
+    standstills::Standstills,
 };
 
-/// Enough that each follower has some.
+/// Enough that each follower has some, mostly.
 const CONSUMERS: usize = 8;
 
 /// How often something is appended.
@@ -57,18 +58,36 @@ impl Follower {
         Self { consumer, told }
     }
 
+    /// As many as there are here, and more until one reads at that node: each goes to either by chance.
+    async fn begin_some(
+        cluster: &Cluster,
+        leader: usize,
+        some_at: usize,
+        look_every: Option<Duration>,
+    ) -> Vec<Self> {
+        let at_it = &cluster.node(some_at).refs.read_path;
+        let mut followers = Vec::new();
+        let begin = async {
+            while followers.len() < CONSUMERS || !at_it.is_waited_on() {
+                followers.push(Self::begin(cluster, leader, look_every).await);
+            }
+        };
+        in_time("some to read at that node", begin).await;
+        followers
+    }
+
     fn told(&self) -> Vec<String> {
         let told = self.told.lock().unwrap();
         told.iter().map(Interruption::to_string).collect()
     }
 
-    /// Reads on until a record comes that was appended after `since`, as its value says; when that is.
-    async fn reads_what_came_after(&mut self, since: Instant, began: Instant) -> Instant {
+    /// Reads on until a record comes that was appended after `since`, as its value says.
+    async fn reads_what_came_after(&mut self, since: Instant, began: Instant) {
         loop {
             let record = self.consumer.next().await.unwrap().unwrap();
             let text = String::from_utf8(record.value().to_vec()).unwrap();
             if began + Duration::from_micros(text.parse().unwrap()) > since {
-                return clock::now();
+                return;
             }
         }
     }
@@ -87,26 +106,25 @@ async fn append_times(client: Client, began: Instant, stop: CancellationToken) {
 /// It was eight seconds and more: three looks, two seconds apart, of which each had to find the node behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_leaves_a_node_that_is_cut_off_from_its_peers_within_a_few_seconds() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let (began, stop) = (clock::now(), CancellationToken::new());
     let client = Client::builder().addresses(cluster.addresses()).build().unwrap();
     client.append(["0"]).await.unwrap();
     let appends = tokio::spawn(append_times(client, began, stop.clone()));
-    let mut followers = Vec::new();
-    for _ in 0..CONSUMERS {
-        followers.push(Follower::begin(&cluster, leader, None).await);
-    }
+    let isolated = cluster.follower(leader);
+    let mut followers = Follower::begin_some(&cluster, leader, isolated, None).await;
 
+    let standstills = Standstills::watch();
     let cut = clock::now();
-    cluster.isolate(cluster.follower(leader), Cut::Hang);
+    cluster.isolate(isolated, Cut::Hang);
     // What is on its way is there yet.
     let since = cut + Duration::from_millis(500);
-    let readers = followers
-        .iter_mut()
-        .map(|follower| follower.reads_what_came_after(since, began));
-    let at = in_time("all of them to read on", join_all(readers)).await;
-    let waited: Vec<_> = at.into_iter().map(|at| at - cut).collect();
+    let readers = followers.iter_mut().map(async |follower| {
+        follower.reads_what_came_after(since, began).await;
+        standstills.ran_since(cut)
+    });
+    let waited = in_time("all of them to read on", join_all(readers)).await;
     println!("{waited:?}");
     let moved = followers.iter().filter(|follower| !follower.told().is_empty());
     assert!(moved.count() > 0, "nobody read at the node that was cut off");
@@ -126,14 +144,13 @@ async fn in_an_election_no_consumer_leaves_its_node() {
     let client = Client::builder().addresses(cluster.addresses()).build().unwrap();
     client.append(["0"]).await.unwrap();
     let began = clock::now();
-    let mut followers = Vec::new();
-    for _ in 0..CONSUMERS {
-        // More looks than anybody needs.
-        let often = Some(Duration::from_millis(50));
-        followers.push(Follower::begin(&cluster, leader, often).await);
-    }
+    let [other, stays] = cluster.others(leader)[..] else {
+        panic!("there are three")
+    };
+    // More looks than anybody needs.
+    let often = Some(Duration::from_millis(50));
+    let mut followers = Follower::begin_some(&cluster, leader, stays, often).await;
     // Those at the one that stays have nobody who leads, for a while, and nowhere to go.
-    let other = cluster.follower(leader);
     cluster.kill(leader).await;
     cluster.kill(other).await;
     let killed = clock::now();

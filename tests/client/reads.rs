@@ -37,7 +37,7 @@ fn numbers(counts: &BTreeMap<usize, usize>) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_spread_over_the_followers_and_none_goes_to_one_that_does_not_have_it() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let client = client_of(&cluster).connect().await.unwrap();
     let first = client.append(["first"]).await.unwrap();
     let leader = cluster.until_led().await;
@@ -83,7 +83,7 @@ async fn reads_spread_over_the_followers_and_none_goes_to_one_that_does_not_have
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_down_is_passed_over_and_taken_back() {
-    let mut cluster = Cluster::found(3).await;
+    let mut cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let down = cluster.follower(leader);
     let client = client_of(&cluster).connect().await.unwrap();
@@ -108,7 +108,7 @@ async fn a_node_that_is_down_is_passed_over_and_taken_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_leaves_a_follower_that_hears_nothing_any_more() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let client = client_of(&cluster).connect().await.unwrap();
     let first = client.append(["first"]).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_reader_leaves_a_follower_that_hears_nothing_any_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_names_addresses_only_reads_from_the_first_of_them_that_answers() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let named = cluster.follower(leader);
     let client = Client::builder()
@@ -155,8 +155,12 @@ async fn who_names_addresses_only_reads_from_the_first_of_them_that_answers() {
         .unwrap();
     // The follower hands it on.
     let offsets = client.append(["first"]).await.unwrap();
-    let counts = served_by(&cluster, async || client.read(offsets.clone()).await).await;
-    assert_eq!(numbers(&counts), [named]);
+    // What it has itself: it asks nobody, who may not answer, and then it is another one that does.
+    let reads = async || {
+        let read = client.read(offsets.clone()).min_offset(offsets.end);
+        read.level(ReadLevel::Local).await
+    };
+    assert_eq!(numbers(&served_by(&cluster, reads).await), [named]);
     cluster.stop().await;
 }
 
@@ -201,7 +205,7 @@ async fn what_is_read_is_what_was_appended() {
 /// It was "no node could be reached", which sent people to look for a node that is down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offset_that_no_node_has_is_told_as_that_with_how_far_they_are_and_waited_for_until_then() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let soon = Duration::from_millis(2500);
     let all = client_of(&cluster).within(soon).build().unwrap();
     let one = client_of(&cluster).only_these_addresses();

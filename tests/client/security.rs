@@ -6,14 +6,14 @@ use annals::client::{Client, ErrorKind, Offset};
 
 use crate::support::{
     certs::client as client_named,
-    cluster::Cluster,
+    cluster::{Cluster, patient},
     tls::{CLUSTER, Credentials},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_with_a_certificate_finds_all_nodes_and_who_has_none_is_told() {
     let credentials = Arc::new(Credentials::of(CLUSTER));
-    let cluster = Cluster::found_secured_by(&credentials, 3, |_| ()).await;
+    let cluster = Cluster::found_secured_by(&credentials, 3, patient).await;
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let own = credentials.sign(&client_named("app"));

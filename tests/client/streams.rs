@@ -91,7 +91,7 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
     let mut consumer = client
         .consumer()
         .follow()
-        .within(std::time::Duration::from_secs(1))
+        .within(std::time::Duration::from_secs(4))
         .on_interruption(move |interruption| into.lock().unwrap().push(interruption.clone()))
         .build();
     assert_eq!(
@@ -111,7 +111,7 @@ async fn a_consumer_that_follows_waits_for_the_whole_cluster_to_come_back_and_sa
     })
     .await;
     // For longer than it would wait for the first answer.
-    let read = client.read(..).within(std::time::Duration::from_secs(2)).await;
+    let read = client.read(..).within(std::time::Duration::from_secs(5)).await;
     assert!(read.is_err(), "nobody is there");
     for number in 0..3 {
         cluster.begin(number, Port::Same).await;

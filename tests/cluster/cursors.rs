@@ -111,7 +111,7 @@ impl Client {
             async move { node.commit(request).await }
         });
         let Told { began, answer } = told.await;
-        let answer = answer.map(|response| response.cursor.unwrap());
+        let answer = answer.map(|response| as_it_stands(response.cursor.unwrap()));
         Told { began, answer }
     }
 
@@ -124,7 +124,9 @@ impl Client {
             let request = request.clone();
             async move { node.get(request).await }
         });
-        told.await.answer.map(|response| response.cursor.unwrap())
+        told.await
+            .answer
+            .map(|response| as_it_stands(response.cursor.unwrap()))
     }
 
     async fn delete(&mut self, name: &str) -> Result<(), String> {
@@ -149,7 +151,16 @@ impl Client {
             let request = request.clone();
             async move { node.list(request).await }
         });
-        told.await.answer.unwrap().cursors
+        let cursors = told.await.answer.unwrap().cursors.into_iter();
+        cursors.map(as_it_stands).collect()
+    }
+}
+
+/// Without how far it is behind, which changes with each record.
+fn as_it_stands(cursor: Cursor) -> Cursor {
+    Cursor {
+        behind: None,
+        ..cursor
     }
 }
 

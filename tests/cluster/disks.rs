@@ -19,7 +19,7 @@ use annals::{
 use crate::{
     segments::{little_is_kept, until_trimmed_past},
     support::{
-        cluster::{AT_WORK, Cluster, Port, TIMING},
+        cluster::{AT_WORK, Cluster, Port, TIMING, patient},
         hooked_fs::{Gate, HookedFileSystem, Slowness},
         load::{ACKNOWLEDGED, Kinds, Load},
         node::{Place, in_time, until},
@@ -34,7 +34,7 @@ async fn a_node_whose_disk_fails_ends_and_the_others_go_on() {
         .iter()
         .map(|disk| Place::on(Arc::new(disk.clone())))
         .collect();
-    let mut cluster = Cluster::found_at(places, 3).await;
+    let mut cluster = Cluster::found_at_with(places, 3, patient).await;
     let load = cluster.load().await;
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
@@ -189,7 +189,8 @@ async fn a_leader_whose_disk_is_full_lets_one_with_room_lead_and_clients_write_o
         .history()
         .longest_silence(since, cluster.recorder.now());
     println!("{silence:?} without acknowledgements");
-    assert!(silence < 2 * TIMING.election_timeout, "{silence:?}");
+    // A leadership that is not taken over in time, as on a machine that has none for it, ends in an election.
+    assert!(silence < 4 * TIMING.election_timeout, "{silence:?}");
     // And of two others it is the one with room.
     disks[leader].set_free_bytes(FLOOR);
     let leader = cluster.until_led().await;
@@ -461,7 +462,7 @@ async fn a_follower_whose_disk_is_slow_holds_nobody_up_takes_no_memory_and_catch
     let disks: Vec<_> = (0..3).map(|_| Slowness::new(SYNC_TAKES)).collect();
     let place =
         |disk: &Arc<Slowness>| Place::on(Arc::new(HookedFileSystem::new(RealFileSystem, disk.clone())));
-    let cluster = Cluster::found_at(disks.iter().map(place).collect(), 3).await;
+    let cluster = Cluster::found_at_with(disks.iter().map(place).collect(), 3, patient).await;
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
     let kinds = Kinds {

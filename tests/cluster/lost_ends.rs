@@ -99,7 +99,7 @@ async fn a_node_that_lost_the_end_of_its_log_fetches_it_before_it_takes_part_aga
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_lost_even_the_note_of_its_end_is_brought_up_by_the_same_leader() {
-    let mut cluster = Cluster::found(3).await;
+    let mut cluster = Cluster::found_steady(3).await;
     let load = cluster.load().await;
     let leader = cluster.until_led().await;
     let follower = cluster.follower(leader);

@@ -22,6 +22,8 @@ use annals::{
     types::{NodeId, TimestampMs},
 };
 
+use futures::future::join_all;
+
 use crate::support::{
     cluster::{AT_WORK, Cluster, Port, places},
     hooked_fs::{Gate, HookedFileSystem},
@@ -215,6 +217,48 @@ async fn try_to_remove(cluster: &Cluster, leader: usize, node: NodeId) -> Result
     };
     assert!(cluster.node(leader).refs.raft.post(change).is_ok());
     in_time("the change of the membership", changed).await
+}
+
+/// The story: of two removals at once both were made, and of one it was said that nobody knows: the other had come between its two steps, as the
+/// leader's own changes can, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_changes_at_the_same_time_each_is_told_what_became_of_it() {
+    let cluster = Cluster::found(5).await;
+    let leader = cluster.until_led().await;
+    let others = cluster.others(leader);
+    let removed = others[..2].iter().map(|gone| cluster.id(*gone));
+    let removals = join_all(removed.map(|gone| try_to_remove(&cluster, leader, gone)));
+    // It belongs already: this changes nothing, but is a change of its own.
+    let stays = cluster.id(others[2]);
+    let member = cluster.node(leader).refs.cluster.state().members[&stays]
+        .member
+        .clone();
+    let changes = async {
+        loop {
+            let (reply, changed) = Reply::channel();
+            let change = MemberChange::Add {
+                node: stays,
+                member: member.clone(),
+                voter: false,
+            };
+            let posted = cluster
+                .node(leader)
+                .refs
+                .raft
+                .post(ChangeMember { change, reply });
+            assert!(posted.is_ok());
+            let added: Result<(), ChangeFailed> = in_time("a change that changes nothing", changed).await;
+            added.unwrap();
+        }
+    };
+    let told = tokio::select! {
+        told = removals => told,
+        () = changes => unreachable!("it goes on and on"),
+    };
+    assert_eq!(told, [Ok(()), Ok(())]);
+    let left = [leader, others[2], others[3]];
+    until_voters(&cluster, &left).await;
+    cluster.stop().await;
 }
 
 /// What openraft says of its inside came to the operator: "log entry discarded on leader change; ... has to forward request to ..".

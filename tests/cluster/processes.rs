@@ -1,17 +1,12 @@
 //! Three real processes: one is killed as by a power switch, or stands still for a long time.
 
-use std::{
-    fs,
-    net::{TcpListener, UdpSocket},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use annals::proto::annals::v1::{DescribeLogRequest, log_service_client::LogServiceClient};
 use tempfile::TempDir;
 
 use crate::{
-    one_process::Node,
+    one_process::{Node, addresses::free_addresses},
     support::{
         cluster::AT_WORK,
         load::{Kinds, Load, Nodes, read_all_running},
@@ -33,24 +28,12 @@ struct Processes {
     _directory: TempDir,
 }
 
-/// Addresses that nobody uses, for TCP and UDP. All are held until each is chosen, so that no two are the same.
-fn free_addresses<const COUNT: usize>() -> [String; COUNT] {
-    let held = [(); COUNT].map(|()| {
-        loop {
-            let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
-                break (tcp, udp);
-            }
-        }
-    });
-    held.map(|(tcp, _)| tcp.local_addr().unwrap().to_string())
-}
-
 impl Processes {
     /// Starts them, and waits until one leads.
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let gossip: [_; 3] = free_addresses();
+        let gossip = free_addresses(3);
+        let seeds: Vec<_> = gossip.iter().map(SocketAddr::to_string).collect();
         let configurations = (0..3).map(|number| {
             let path = directory.path().join(format!("node-{number}.toml"));
             let data = directory.path().join(format!("node-{number}"));
@@ -64,7 +47,7 @@ gossip = "{}"
 admin = "127.0.0.1:0"
 [cluster]
 initial_members = ["node-0", "node-1", "node-2"]
-seeds = {gossip:?}
+seeds = {seeds:?}
 [log]
 tail_cache_bytes = "8MiB"
 [telemetry]

@@ -8,13 +8,13 @@ use crate::support::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_at_the_leader_is_read_at_each_node() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let load = cluster.load_at(leader, Kinds::of_a_cluster());
     load.progresses(AT_WORK).await;
     let (answers, summary) = cluster.judge(load).await;
     answers.assert_produced_only(&[ACKNOWLEDGED]);
-    answers.assert_reads_refused_only(&[]);
+    answers.assert_reads_refused_only(cluster.refusals_of_a_standstill());
     assert_eq!(summary.contents, 3);
     for number in cluster.others(leader) {
         read_all_of(
@@ -31,13 +31,13 @@ async fn what_is_written_at_the_leader_is_read_at_each_node() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_at_a_follower_is_stored_by_the_leader_and_read_at_each_node() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
     let load = cluster.load_at(cluster.follower(leader), Kinds::of_a_cluster());
     load.progresses(AT_WORK).await;
     let (answers, summary) = cluster.judge(load).await;
     answers.assert_produced_only(&[ACKNOWLEDGED]);
-    answers.assert_reads_refused_only(&[]);
+    answers.assert_reads_refused_only(cluster.refusals_of_a_standstill());
     assert_eq!(summary.contents, 3);
     assert!(summary.linearizable_reads > 0, "{summary:?}");
     cluster.stop().await;

@@ -76,6 +76,23 @@ async fn the_example_in_python_goes_on_when_its_node_is_back() {
     }
 }
 
+/// The story: its patience counted from the last record, so that one who had been idle for as long gave up at the first connection that it
+/// lost.
+#[test]
+fn the_example_in_python_is_patient_from_the_first_failure_on() {
+    if let Some(example) = example() {
+        let (_, command) = example
+            .command
+            .split_last()
+            .expect("the last word of it is the example");
+        let mut python = Command::new(&command[0]);
+        python.args(&command[1..]);
+        python.arg(in_tree("tests/examples/patience.py"));
+        python.arg(in_tree("examples/python"));
+        step(&mut python).unwrap_or_else(|said| panic!("{said}"));
+    }
+}
+
 #[test]
 fn the_example_in_python_shows_the_certificates_of_annals_init() {
     if let Some(example) = example() {

@@ -1,18 +1,40 @@
 //! Clients of HTTP/1.1 that want to hurt, or are broken: none of them keeps what it holds, and none says what another did not.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use annals::node::NodeOptions;
+use tokio::net::TcpStream;
 
 use crate::support::{
     http::{Talk, get},
-    node::{Place, TestNode},
+    node::{Place, TestNode, in_time},
 };
 
 const SOON: Duration = Duration::from_millis(300);
 
 async fn started(adjust: impl FnOnce(&mut NodeOptions)) -> TestNode {
     TestNode::start_with(&Place::real(), adjust).await
+}
+
+/// A connection that serves more than one request, and has served two. It is let go before, and another one made, where the machine
+/// stands still for as long as it may be idle.
+async fn served_twice(address: SocketAddr, path: &str) -> Talk<TcpStream> {
+    let serves = async {
+        loop {
+            let mut talk = Talk::with(address).await;
+            let mut served = 0;
+            talk.ask("GET", path, "", "").await;
+            while let Ok(head) = talk.try_head().await {
+                assert_eq!(talk.body_of(head).await.status(), 200);
+                served += 1;
+                if served == 2 {
+                    return talk;
+                }
+                talk.ask("GET", path, "", "").await;
+            }
+        }
+    };
+    in_time("a second answer on a connection", serves).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,15 +48,7 @@ async fn who_does_not_finish_a_head_or_says_nothing_more_is_let_go() {
         drop(slow.try_head().await);
         assert!(slow.is_closed().await, "{words:?}");
     }
-    let mut idle = Talk::with(rpc).await;
-    for _ in 0..2 {
-        idle.ask("GET", "/v1/records", "", "").await;
-        assert_eq!(
-            idle.answer().await.status(),
-            200,
-            "a connection serves more than one request"
-        );
-    }
+    let mut idle = served_twice(rpc, "/v1/records").await;
     assert!(idle.is_closed().await, "it said nothing more");
     node.shut_down().await;
 }
@@ -48,15 +62,7 @@ async fn who_does_not_finish_a_head_keeps_no_probe_out() {
     slow.say("GET /livez HTTP/1.1\r\nhost: localhost\r\nx").await;
     drop(slow.try_head().await);
     assert!(slow.is_closed().await);
-    let mut idle = Talk::with(admin).await;
-    for _ in 0..2 {
-        idle.ask("GET", "/livez", "", "").await;
-        assert_eq!(
-            idle.answer().await.status(),
-            200,
-            "a connection serves more than one request"
-        );
-    }
+    let mut idle = served_twice(admin, "/livez").await;
     assert!(idle.is_closed().await, "it said nothing more");
     node.shut_down().await;
 }
@@ -97,7 +103,16 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
         );
         assert!(slow.is_closed().await);
     }
-    assert_eq!(get(rpc, "/v1/records").await.json()["next_offset"], 0);
+    // A read has no more time than they had.
+    let read = async {
+        loop {
+            let answer = get(rpc, "/v1/records").await;
+            if answer.status() == 200 {
+                return answer.json();
+            }
+        }
+    };
+    assert_eq!(in_time("a read", read).await["next_offset"], 0);
     node.shut_down().await;
 }
 

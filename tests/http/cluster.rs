@@ -9,7 +9,7 @@ use crate::support::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_node_takes_records_for_the_leader_and_shows_what_was_acknowledged() {
-    let cluster = Cluster::found(3).await;
+    let cluster = Cluster::found_steady(3).await;
     for (offset, number) in cluster.running().into_iter().enumerate() {
         let rpc = cluster.node(number).addresses.rpc;
         let produced = post(rpc, "/", &json!({ "record": { "text": number.to_string() } })).await;

@@ -120,7 +120,8 @@ async fn a_node_that_stops_says_so_in_a_last_event() {
 async fn who_takes_nothing_of_what_is_sent_is_let_go() {
     let node = TestNode::start_with(&Place::real(), |options| {
         options.net.consumers_max = 1;
-        options.net.request_timeout = Duration::from_secs(2);
+        // Long enough to see that the place is taken, though the machine stand still for a while.
+        options.net.request_timeout = Duration::from_secs(4);
         options.net.batch_bytes_max = 1 << 20;
         options.log.segment_bytes = 64 << 20;
     })

@@ -1,9 +1,14 @@
 //! Three nodes as one cluster: in one process by `annals dev --nodes 3`, and as three processes from the files in
 //! config/cluster/, on other ports.
 
-use std::{io::Write, net::TcpListener, path::Path, process::ChildStdin};
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::ChildStdin,
+};
 
-use crate::support::{DEADLINE, Node, Process, after, annals, free_ports, get, line_with};
+use crate::support::{DEADLINE, Node, Process, addresses::free_addresses, after, annals, get, line_with};
 
 /// The output of a command, as soon as it is what is waited for.
 fn until(what: &str, args: &[&str], holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
@@ -109,8 +114,8 @@ struct Cluster {
 
 impl Cluster {
     fn start(directory: &Path) -> Self {
-        let ports = free_ports(9);
-        let configs: Vec<_> = (0..3).map(|i| configuration(directory, i, &ports)).collect();
+        let addresses = free_addresses(9);
+        let configs: Vec<_> = (0..3).map(|i| configuration(directory, i, &addresses)).collect();
         // The last one first: who founds does so whenever it comes.
         let mut nodes: Vec<_> = configs
             .iter()
@@ -144,16 +149,13 @@ impl Cluster {
     }
 }
 
-/// The file of that node, with its data in `directory` and on these ports.
-fn configuration(directory: &Path, node: usize, ports: &[u16]) -> std::path::PathBuf {
+/// The file of that node, with its data in `directory` and at these addresses.
+fn configuration(directory: &Path, node: usize, addresses: &[SocketAddr]) -> std::path::PathBuf {
     let file = format!("{}/config/cluster/node-{node}.toml", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(file).expect("the file is there");
-    for (i, port) in ports.iter().enumerate() {
+    for (i, address) in addresses.iter().enumerate() {
         let (node, which) = (i / 3, i % 3);
-        text = text.replace(
-            &format!("127.0.0.1:84{node}{which}"),
-            &format!("127.0.0.1:{port}"),
-        );
+        text = text.replace(&format!("127.0.0.1:84{node}{which}"), &address.to_string());
     }
     let data = directory.join(format!("node-{node}"));
     text = text.replace(
@@ -307,7 +309,7 @@ fn what_a_minority_has_can_be_read_by_who_asks_for_no_more() {
     let addr = &cluster.node(0).rpc;
     status(addr, "nobody leads", |cluster| cluster["leader"].is_null());
     let refused = annals()
-        .args(["consume", "--timeout", "1s", "--addr", addr])
+        .args(["consume", "--timeout", "5s", "--addr", addr])
         .run();
     let said = refused.refused(3);
     assert!(said.contains("the cluster has no leader"), "{said}");
@@ -319,8 +321,7 @@ fn what_a_minority_has_can_be_read_by_who_asks_for_no_more() {
 #[test]
 fn a_node_that_waits_for_the_others_says_for_whom() {
     let temp = tempfile::tempdir().unwrap();
-    let ports = free_ports(9);
-    let node = Node::start(&configuration(temp.path(), 0, &ports));
+    let node = Node::start(&configuration(temp.path(), 0, &free_addresses(9)));
     let why = "waiting for node-1, node-2, not seen yet";
     let waits = status(&node.rpc, "it waits", |cluster| cluster["waiting"] == why);
     assert_eq!(waits["nodes"].as_array().unwrap().len(), 0);
@@ -330,7 +331,7 @@ fn a_node_that_waits_for_the_others_says_for_whom() {
         "{ready}"
     );
     let refused = annals()
-        .args(["produce", "--timeout", "1s", "--addr", &node.rpc])
+        .args(["produce", "--timeout", "5s", "--addr", &node.rpc])
         .run_with("x\n");
     let said = refused.refused(3);
     assert!(

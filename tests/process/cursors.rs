@@ -21,11 +21,15 @@ fn numbered(lines: usize) -> String {
 
 fn node_with(input: &str) -> Node {
     let (node, _) = Node::dev(&[]);
+    produce(&node, input);
+    node
+}
+
+fn produce(node: &Node, input: &str) {
     annals()
         .args(["produce", "--addr", &node.rpc])
         .run_with(input)
         .done();
-    node
 }
 
 fn consume(node: &Node, args: &[&str]) -> Line {
@@ -65,11 +69,17 @@ fn cursor(node: &Node) -> Option<u64> {
 
 #[test]
 fn each_record_is_printed_once_and_in_order_by_consumers_that_are_told_to_end() {
-    let input = numbered(30_000);
+    const PORTION: usize = 30_000;
+    let mut input = numbered(PORTION);
     let node = node_with(&input);
     let mut seen = Vec::new();
     let mut ended = 0;
-    while seen.len() < input.len() {
+    while ended < 6 || seen.len() < input.len() {
+        if seen.len() == input.len() {
+            // Nobody knows how much one prints before it hears that it is to end.
+            produce(&node, &numbered(PORTION));
+            input += &numbered(PORTION);
+        }
         let (consumer, mut out) = started(consume(&node, &["--cursor", "billing", "--follow"]));
         let wanted = TAKEN_BYTES.min(input.len() - seen.len());
         seen.extend(take(&mut out, wanted));
@@ -78,12 +88,11 @@ fn each_record_is_printed_once_and_in_order_by_consumers_that_are_told_to_end() 
         consumer.wait().done();
         ended += 1;
     }
-    assert!(ended > 5, "only {ended} were ended in the middle of it");
     assert!(
         seen == input.as_bytes(),
         "a record is missing, torn, or there twice"
     );
-    assert_eq!(cursor(&node), Some(30_000));
+    assert_eq!(cursor(&node), Some(input.lines().count() as u64));
 }
 
 #[test]
@@ -212,7 +221,8 @@ fn a_second_signal_ends_a_consumer_at_once_and_what_nobody_has_read_is_not_commi
 
 #[test]
 fn a_consumer_that_was_to_read_to_the_end_says_that_it_was_interrupted() {
-    let input = numbered(30_000);
+    // Many times what one prints before it hears that it is to end.
+    let input = numbered(120_000);
     let node = node_with(&input);
     let (consumer, mut out) = started(consume(&node, &[]));
     let mut seen = take(&mut out, TAKEN_BYTES);

@@ -1,6 +1,6 @@
 //! `annals health`: what it says of real nodes, and how it ends.
 
-use crate::support::{Node, annals};
+use crate::support::{Node, addresses::free_addresses, annals};
 
 fn health(args: &[&str]) -> crate::support::Line {
     annals().arg("health").args(args)
@@ -62,14 +62,7 @@ fn a_node_that_waits_is_not_healthy_says_why_and_is_waited_for() {
 }
 
 fn two_nodes(above: &std::path::Path) -> Vec<std::path::PathBuf> {
-    // Ports that the system gives out and takes back: nobody else is given them so soon.
-    let sockets: Vec<_> = (0..2)
-        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("there are free ports"))
-        .collect();
-    let gossip: Vec<String> = sockets
-        .iter()
-        .map(|socket| socket.local_addr().expect("it is bound").to_string())
-        .collect();
+    let gossip: Vec<String> = free_addresses(2).iter().map(ToString::to_string).collect();
     let write = |number: usize| {
         let path = above.join(format!("node-{number}.toml"));
         let text = format!(

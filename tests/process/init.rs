@@ -3,6 +3,7 @@
 use std::{
     net::{TcpListener, UdpSocket},
     path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use crate::support::{Line, Node, annals, lines_to_paste};
@@ -77,15 +78,19 @@ fn shell(line: &str) -> Line {
     Line::new("sh").args(["-c", line])
 }
 
-/// The first of so many nodes' ports, which are at the usual distances and all free. They are below those that the system gives away.
+/// The first of so many nodes' ports, which are at the usual distances and all free. They are below those that the system gives away,
+/// and others than those of the calls before, whose nodes may not have started yet.
 fn free_ports(nodes: u16) -> u16 {
     let is_free = |port: u16| {
         TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok()
     };
     let all =
         |first: u16| (0..nodes).flat_map(move |node| (0..3).map(move |which| first + node * 10 + which));
+    static CALLS: AtomicU16 = AtomicU16::new(0);
     let own = u16::try_from(std::process::id() % 200).expect("it is small");
-    let mut candidates = (0..200).map(|i| 10_000 + (own + i) % 200 * 100 + 30 * (nodes % 3));
+    // A step that meets each of the 200 before it meets one again.
+    let begin = own + CALLS.fetch_add(1, Ordering::Relaxed) % 200 * 37;
+    let mut candidates = (0..200).map(|i| 10_000 + (begin + i) % 200 * 100);
     let free = candidates.find(|first| all(*first).all(is_free));
     free.expect("some ports are free")
 }

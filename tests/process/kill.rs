@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write, path::Path, thread};
 
-use crate::support::{DEADLINE, Node, annals, configuration, text};
+use crate::support::{DEADLINE, Node, addresses::free_addresses, annals, configuration, text};
 
 fn high_watermark(rpc: &str) -> usize {
     let described = annals()
@@ -36,8 +36,8 @@ fn a_producer_goes_on_over_kills_and_every_line_comes_back_once() {
     let data = temp.path().join("data");
     let input = text(60_000);
     let lines = input.lines().count();
-    let mut node = Node::agent(&data, "127.0.0.1:0");
-    let rpc = node.rpc.clone();
+    let rpc = free_addresses(1)[0].to_string();
+    let mut node = Node::agent(&data, &rpc);
     let (producer, mut stdin) = annals()
         .args(["produce", "--addr", &rpc, "--batch", "50"])
         .start_with_input();
@@ -123,8 +123,8 @@ fn no_byte_of_a_sealed_segment_changes_over_rolls_kills_and_restarts() {
 fn a_follower_goes_on_where_the_node_left_off() {
     let temp = tempfile::tempdir().unwrap();
     let data = temp.path().join("data");
-    let mut node = Node::agent(&data, "127.0.0.1:0");
-    let rpc = node.rpc.clone();
+    let rpc = free_addresses(1)[0].to_string();
+    let mut node = Node::agent(&data, &rpc);
     let follower = annals()
         .args(["consume", "--addr", &rpc, "--follow", "--count", "4"])
         .start();

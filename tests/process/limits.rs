@@ -36,6 +36,39 @@ fn what_was_stored_under_a_larger_limit_is_read_back_under_a_smaller_one() {
     );
 }
 
+/// The story: of a file with one line that was too large it was said that the records are, and not which.
+#[test]
+fn a_line_that_is_too_large_is_named_by_its_number() {
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(&temp.path().join("data"), "127.0.0.1:0");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}[log]\nbatch_bytes_max = \"64KiB\"\n")).unwrap();
+    let node = Node::start(&config);
+    let long = "l".repeat(70_000);
+    let file = temp.path().join("input");
+    fs::write(&file, format!("first\nsecond\n{long}\nlast\n")).unwrap();
+    let produce = |more: &[&str]| {
+        let produce = annals().args(["produce", "--addr", &node.rpc, "--file"]);
+        produce.arg(&file).args(more).run()
+    };
+    // The lines before it are stored, and a request that has it among others names them all.
+    let ended = produce(&["--batch", "1"]);
+    let said = ended.err;
+    assert!(
+        said.starts_with("error: line 3: the records have 70008 bytes, and a request may have 65536"),
+        "{said}"
+    );
+    let said = produce(&["--batch", "2"]).err;
+    assert!(
+        said.starts_with("error: lines 3 to 4, which were sent together (--batch): the records have"),
+        "{said}"
+    );
+    // Of a part that is left out the numbers count too.
+    let ended = produce(&["--producer-id", "7", "--skip", "2"]);
+    let said = ended.err;
+    assert!(said.starts_with("error: lines 3 to 4, "), "{said}");
+}
+
 /// The node is a process of its own: among other tests, what those held was counted too.
 #[tokio::test]
 async fn consumers_that_never_read_hold_a_chunk_or_two_each() {
@@ -144,4 +177,26 @@ fn connections_that_cannot_be_accepted_are_told_ever_more_rarely_and_with_the_re
         .run_with("one\n")
         .done();
     node.process.stop();
+}
+
+/// The story: it ended with 1, as though something had failed.
+#[test]
+fn a_change_of_who_is_no_node_is_not_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::start(&configuration(&temp.path().join("data"), "127.0.0.1:0"));
+    node.wait_until_ready();
+    for verb in ["remove", "add", "transfer-leader"] {
+        let ended = annals()
+            .args(["cluster", verb, "nobody", "--addr", &node.rpc])
+            .run();
+        let said = ended.refused(4);
+        assert!(
+            said.starts_with("error: there is no node \"nobody\"; there is node-0"),
+            "{verb}: {said}"
+        );
+        assert!(
+            said.contains("\nhint: `annals cluster servers`"),
+            "{verb}: {said}"
+        );
+    }
 }

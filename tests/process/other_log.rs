@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use crate::support::{Node, annals};
+use crate::support::{Node, addresses::free_addresses, annals};
 
 #[test]
 fn nobody_goes_on_in_another_log_behind_the_same_address() {
     let temp = tempfile::tempdir().unwrap();
-    let node = Node::agent(&temp.path().join("first"), "127.0.0.1:0");
-    let rpc = node.rpc.clone();
+    let rpc = free_addresses(1)[0].to_string();
+    let node = Node::agent(&temp.path().join("first"), &rpc);
     let follower = annals().args(["consume", "--addr", &rpc, "--follow"]).start();
     let (producer, mut stdin) = annals().args(["produce", "--addr", &rpc]).start_with_input();
     // No more than 16 requests are in flight, so the first ones are acknowledged when the last one is read.

@@ -6,7 +6,7 @@ use std::{
     net::TcpListener,
 };
 
-use crate::support::{Node, annals, configuration, free_ports};
+use crate::support::{Node, addresses::free_addresses, annals, configuration};
 
 const VERBS: [&[&str]; 8] = [
     &["health"],
@@ -33,7 +33,7 @@ fn each_says(address: &str, what: &str, hint: &str) {
 fn what_is_there_instead_is_told_with_where_clients_are_taken() {
     let temp = tempfile::tempdir().expect("there is room for a directory");
     let config = configuration(&temp.path().join("data"), "127.0.0.1:0");
-    let gossip = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let gossip = free_addresses(1)[0].to_string();
     let with_gossip = format!("[cluster]\ninitial_members = [\"node-0\"]\n[listen]\ngossip = {gossip:?}\n");
     let text = fs::read_to_string(&config)
         .expect("it was written")

@@ -3,7 +3,7 @@
 //! A node that is started again listens elsewhere, as one that was moved does, unless it is told to come back where it was.
 //! When a test fails, what each node logged is printed with it.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 pub(crate) use annals::testing::{Port, TIMING};
 use annals::{
@@ -29,6 +29,14 @@ pub(crate) struct Cluster {
     pub(crate) faults: LinkFaults,
     pub(crate) nodes: Nodes,
     pub(crate) recorder: Recorder,
+}
+
+/// Half of what a leader that is asked for a read index may take; there may be more than one standstill in that time.
+const LONG: Duration = Duration::from_millis(500);
+
+/// A machine that does much else may not run a thread for a while; that is no election.
+pub(crate) fn patient(options: &mut NodeOptions) {
+    options.consensus.election_timeout = Duration::from_secs(5);
 }
 
 impl Deref for Cluster {
@@ -64,6 +72,11 @@ impl Cluster {
     /// Founds a cluster of so many nodes, and waits until each of them serves.
     pub(crate) async fn found(count: usize) -> Self {
         Self::found_at(places(count), count).await
+    }
+
+    /// The same, where who leads goes on leading: for tests that nodes which take over are no part of.
+    pub(crate) async fn found_steady(count: usize) -> Self {
+        Self::found_with(count, patient).await
     }
 
     /// The same with other options.
@@ -130,6 +143,16 @@ impl Cluster {
     pub(crate) fn load_at(&self, number: usize, kinds: Kinds) -> Load {
         let node = self.nodes.only(self.name(number), self.address(number));
         Load::begin_on(&node, &self.recorder, kinds)
+    }
+
+    /// Why reads may have been refused though the same node led all the time: none were, but where the machine stood still for so long
+    /// that a leader which is asked seemed to lead no more.
+    pub(crate) fn refusals_of_a_standstill(&self) -> &'static [&'static str] {
+        let standstills = self.recorder.history().standstills;
+        if standstills.iter().any(|still| still.end - still.start >= LONG) {
+            return &["NOT_LEADER"];
+        }
+        &[]
     }
 
     /// Starts a node that does not run, and waits until it listens.

@@ -19,4 +19,5 @@ pub(crate) mod log_lines;
 pub(crate) mod lone_log;
 pub(crate) mod node;
 pub(crate) mod sim_fs;
+pub(crate) mod standstills;
 pub(crate) mod tls;

@@ -11,7 +11,7 @@ use annals::proto::annals::v1::{
 use tonic::transport::Channel;
 
 use crate::support::{
-    cluster::{Cluster, Port},
+    cluster::{Cluster, Port, patient},
     node::{Place, in_time, until},
     tls::{CLUSTER, Credentials},
 };
@@ -20,7 +20,7 @@ use crate::support::{
 async fn with_a_third(third: impl FnOnce() -> Place) -> (Cluster, Arc<Credentials>) {
     let credentials = Arc::new(Credentials::of(CLUSTER));
     let place = || Place::real().secured(&credentials);
-    let mut cluster = Cluster::found_at(vec![place(), place(), third()], 2).await;
+    let mut cluster = Cluster::found_at_with(vec![place(), place(), third()], 2, patient).await;
     cluster.begin(2, Port::Other).await;
     (cluster, credentials)
 }

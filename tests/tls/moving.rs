@@ -8,7 +8,7 @@ use std::sync::Arc;
 use annals::types::NodeId;
 
 use crate::support::{
-    cluster::{Cluster, Port},
+    cluster::{Cluster, Port, patient},
     node::{Place, TestNode, until},
     tls::{CLUSTER, Credentials},
 };
@@ -16,7 +16,7 @@ use crate::support::{
 /// Three nodes of one authority, the last of which is down; and its data with whoever has no certificate of it.
 async fn with_one_down(impostor: impl FnOnce(Place) -> Place) -> (Cluster, Place) {
     let credentials = Arc::new(Credentials::of(CLUSTER));
-    let mut cluster = Cluster::found_secured_by(&credentials, 3, |_| ()).await;
+    let mut cluster = Cluster::found_secured_by(&credentials, 3, patient).await;
     let down = cluster.follower(cluster.until_led().await);
     cluster.kill(down).await;
     cluster.until_led().await;
@@ -64,8 +64,9 @@ async fn stays_where_it_was(impostor: impl FnOnce(Place) -> Place) {
     cluster.until_level().await;
     assert_eq!(known_at(&cluster, witness, id), before);
     let leader = cluster.until_led().await;
-    let view = cluster.node(leader).refs.links.found_at(id);
-    assert_eq!(view, Some(before), "nor are clients sent elsewhere");
+    let view = || cluster.node(leader).refs.links.found_at(id);
+    until("the leader to have found it", async || view().is_some()).await;
+    assert_eq!(view(), Some(before), "nor are clients sent elsewhere");
     impostor.kill().await;
     cluster.stop().await;
 }

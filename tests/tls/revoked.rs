@@ -1,11 +1,7 @@
 //! Who is let in no longer is out within five seconds: by the policy, which has lost its line, or by its authority, which nobody believes any more;
 //! whatever it has open, and however much there is to do for others.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use annals::{
     clock,
@@ -31,6 +27,7 @@ use crate::support::{
     load::{ACKNOWLEDGED, Kinds, Load, Nodes},
     log_checker::Recorder,
     node::{Place, TestNode, in_time},
+    standstills::Standstills,
     tls::{CLUSTER, Credentials, calling_as, connect, replace},
 };
 
@@ -111,25 +108,25 @@ impl Stage {
         let (mut unary, mut reading) = (self.client(), self.client());
         unary.produce(request()).await.unwrap();
         reading.consume(ConsumeRequest::default()).await.unwrap();
+        let standstills = &Standstills::watch();
         let since = clock::now();
+        let ran = &|| standstills.ran_since(since);
         revoke();
         let outs = tokio::join!(
-            goes_on("a stream that produces", since, async || producing
-                .produce()
-                .await),
-            goes_on("a stream that is silent", since, async || is_told(
+            goes_on("a stream that produces", ran, async || producing.produce().await),
+            goes_on("a stream that is silent", ran, async || is_told(
                 idle.answers.message().await
             )),
-            goes_on("a stream that consumes", since, async || is_told(
+            goes_on("a stream that consumes", ran, async || is_told(
                 consuming.message().await
             )),
-            goes_on("calls that produce", since, async || {
+            goes_on("calls that produce", ran, async || {
                 unary.produce(request()).await.map(drop)
             }),
-            goes_on("calls that consume", since, async || {
+            goes_on("calls that consume", ran, async || {
                 reading.consume(ConsumeRequest::default()).await.map(drop)
             }),
-            goes_on("new connections", since, async || {
+            goes_on("new connections", ran, async || {
                 let described = self.client().describe_log(DescribeLogRequest::default()).await;
                 described.map(drop)
             }),
@@ -193,21 +190,21 @@ struct Out {
     status: Status,
 }
 
-/// Does it again and again, for as long as it goes well.
+/// Does it again and again, for as long as it goes well. `ran`: since its leave was revoked.
 async fn goes_on(
     what: &'static str,
-    since: Instant,
+    ran: &dyn Fn() -> Duration,
     mut act: impl AsyncFnMut() -> Result<(), Status>,
 ) -> Out {
     let mut last = Duration::ZERO;
     loop {
         match in_time(what, act()).await {
-            Ok(()) => last = since.elapsed(),
+            Ok(()) => last = ran(),
             Err(status) => {
                 return Out {
                     what,
                     last,
-                    ended: since.elapsed(),
+                    ended: ran(),
                     status,
                 };
             }

@@ -7,14 +7,11 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
-
-use annals::node::NodeOptions;
 
 use crate::support::{
     certs::{self, DAY, Pair, client, node},
-    cluster::Cluster,
+    cluster::{Cluster, patient},
     log_lines::LogLines,
     node::{Place, TestNode, until},
     tls::{CLUSTER, Credentials, replace},
@@ -177,11 +174,6 @@ impl Pipe {
 /// Waits until the node has replaced its certificates so often.
 async fn until_reloaded(lines: &LogLines, times: usize) {
     until("a reload", async || lines.beginning("reloaded").len() == times).await;
-}
-
-/// A machine that does much else may not run a thread for a while; that is no election.
-fn patient(options: &mut NodeOptions) {
-    options.consensus.election_timeout = Duration::from_secs(5);
 }
 
 /// As operations.md has it under "Replacing certificates". Clients read their files once, and were out at its end.

@@ -392,7 +392,8 @@ async fn remove(consensus: &Consensus, node: NodeId, route: &dyn LeaderRoute) ->
     }
 }
 
-/// Waits while another change is under way, be it the leader's own.
+/// Waits while another change is under way, be it the leader's own. One that comes between the two steps of this one goes on to the voters that
+/// the first step led to, so this one is made again, which says the same.
 async fn change(
     consensus: &Consensus,
     members: ChangeMembers<u64, Member>,
@@ -412,13 +413,15 @@ async fn change(
     }
 }
 
-/// Whether a change is only too early: another one is not over yet, or this node has just come to lead.
+/// Whether a change is only too early: another one is not over yet, or this node has just come to lead; or another one came between its two
+/// steps, which is all that fails a precondition, as the first has none.
 fn passes(error: &NotMade) -> bool {
     use ChangeMembershipError::{InProgress, UncommittedLeaderLog};
     matches!(
         error,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(
-            InProgress(_) | UncommittedLeaderLog(_)
-        ))
+        RaftError::APIError(
+            ClientWriteError::ChangeMembershipError(InProgress(_) | UncommittedLeaderLog(_))
+                | ClientWriteError::PreconditionFailed(_)
+        )
     )
 }

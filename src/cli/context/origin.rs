@@ -109,6 +109,7 @@ fn about(error: &CliError) -> (bool, bool) {
             | ErrorKind::NoAnswer { .. }
             | ErrorKind::Lost { .. }
             | ErrorKind::OtherLog { .. }
+            | ErrorKind::Stranger { .. }
             | ErrorKind::WantsTls => (true, false),
             ErrorKind::Tls { .. } => (true, true),
             ErrorKind::TlsFiles(_) => (false, true),

@@ -15,7 +15,7 @@ use crate::{
     storage::{
         StoredBatch,
         frame::FrameKind,
-        offline::{FramesError, Start, StoredFrame, refuse_gone, walk},
+        offline::{FramesError, Start, StoredFrame, refuse_gone, trimmed_below, walk},
     },
     types::{LogIndex, Offset},
 };
@@ -27,7 +27,7 @@ use super::{
 use crate::cli::{
     argument::parse_count,
     error::CliError,
-    output::{RecordFormat, write_batch, write_json},
+    output::{RecordFormat, is_false, write_json, write_stored},
 };
 
 /// Bytes written at once.
@@ -65,6 +65,9 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), CliError> {
         out: BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock()),
         args,
         shown: 0,
+        // What cannot be told is told of by the walk.
+        trimmed_below: trimmed_below(&disk(), &data.log_path()).unwrap_or(Offset::ZERO),
+        trimmed: 0,
     };
     let mut failed = None;
     let walked = walk(&disk(), &data.log_path(), start, |frame| {
@@ -78,6 +81,7 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), CliError> {
     });
     // What could be read is printed, whatever ended it.
     dump.out.flush().map_err(CliError::from_write)?;
+    dump.note_trimmed();
     if let Some(error) = failed {
         return Err(error);
     }
@@ -106,6 +110,10 @@ struct Dump<'a> {
     out: BufWriter<io::StdoutLock<'static>>,
     args: &'a DumpArgs,
     shown: u64,
+    /// Records below it are no part of the log any more.
+    trimmed_below: Offset,
+    /// How many of them, or frames of nothing else, were shown.
+    trimmed: u64,
 }
 
 impl Dump<'_> {
@@ -117,6 +125,7 @@ impl Dump<'_> {
         if self.args.frames {
             self.show_frame(frame).map_err(CliError::from_write)?;
             self.shown += 1;
+            self.trimmed += u64::from(frame.is_below(self.trimmed_below));
         } else if let Some(batch) = frame.batch() {
             self.show_records(batch)?;
         }
@@ -140,20 +149,52 @@ impl Dump<'_> {
             term: stored.term.get(),
             records: Some(take(&skip(&stored.records, skipped), record_count)),
         };
-        write_batch(&mut self.out, &batch, self.args.output, |_, _| ()).map_err(|error| match error {
+        let written = write_stored(
+            &mut self.out,
+            &batch,
+            self.args.output,
+            self.trimmed_below,
+            |_, _| (),
+        );
+        written.map_err(|error| match error {
             CliError::Client(error) if is_undecodable(&error) => {
                 StorageFailure::Undecodable { offset: base_offset }.into()
             }
             other => other,
         })?;
         self.shown += u64::from(batch.record_count);
+        let trimmed = self.trimmed_below.get().saturating_sub(batch.base_offset);
+        self.trimmed += trimmed.min(u64::from(batch.record_count));
         Ok(())
+    }
+
+    /// For people. Each line of JSON says it of itself.
+    fn note_trimmed(&self) {
+        if self.trimmed == 0 || self.args.output == RecordFormat::Json {
+            return;
+        }
+        let what = match (self.args.frames, self.trimmed) {
+            (true, 1) => "frame",
+            (true, _) => "frames",
+            (false, 1) => "record",
+            (false, _) => "records",
+        };
+        // Nobody is left to be told when that fails.
+        drop(writeln!(
+            io::stderr(),
+            "note: the log begins with offset {}: of what was printed, {} {what} below that were trimmed, and lie here until their segment goes; \
+             no node reads them",
+            self.trimmed_below,
+            self.trimmed
+        ));
     }
 
     fn show_frame(&mut self, frame: &StoredFrame) -> io::Result<()> {
         let header = &frame.header;
         if self.args.output == RecordFormat::Json {
-            return write_json(&mut self.out, &JsonFrame::from(frame));
+            let trimmed = frame.is_below(self.trimmed_below);
+            let frame = JsonFrame::from(frame);
+            return write_json(&mut self.out, &JsonFrame { trimmed, ..frame });
         }
         if self.shown == 0 {
             writeln!(
@@ -211,6 +252,9 @@ struct JsonFrame {
     producer: Option<JsonProducer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_offset: Option<u64>,
+    /// Its records lie there, and are no part of the log any more.
+    #[serde(skip_serializing_if = "is_false")]
+    trimmed: bool,
 }
 
 #[derive(Serialize)]
@@ -243,9 +287,11 @@ impl From<&StoredFrame> for JsonFrame {
                 sequence: producer.sequence,
             }),
             expected_offset: stamp.expected_offset.map(Offset::get),
+            trimmed: false,
         }
     }
 }
+
 /// Whether it is about bytes that are no records.
 fn is_undecodable(error: &Error) -> bool {
     matches!(

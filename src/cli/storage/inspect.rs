@@ -10,15 +10,16 @@ use crate::{
     proto::peer,
     storage::{
         StoredMembership,
-        data_dir::IdleDataDir,
-        offline::{LogSummary, SegmentState, SegmentSummary, VoteCopies, summarize},
+        data_dir::{DataDirError, IdleDataDir},
+        offline::{LogSummary, SegmentState, SegmentSummary, VoteCopies, Weight, refuse_gone, summarize},
     },
+    types::Offset,
 };
 
 use super::{
     Look, StorageFailure,
     place::{data_dirs, disk},
-    verify::{JsonFinding, write_finding},
+    verify::{JsonFinding, count_of, write_finding},
 };
 use crate::cli::{
     error::CliError,
@@ -51,10 +52,34 @@ pub(super) fn run(look: &Look) -> Result<(), CliError> {
             },
         ),
     }
-    .map_err(CliError::from_write)
+    .map_err(CliError::from_write)?;
+    for (node, _) in looked.iter().filter(|(_, log)| log.is_none()) {
+        refuse_gone(&disk(), node).map_err(StorageFailure::from)?;
+    }
+    match looked.iter().map(faults).sum() {
+        0 => Ok(()),
+        count => Err(StorageFailure::Faults { count }.into()),
+    }
 }
 
 type Looked<'a> = (&'a IdleDataDir, Option<LogSummary>);
+
+/// How many faults were printed.
+fn faults((node, log): &Looked<'_>) -> u64 {
+    let is_nobodys = match node.identity() {
+        Ok(identity) => identity.is_none() && log.is_some(),
+        Err(_) => true,
+    };
+    let found = log
+        .as_ref()
+        .map_or(0, |log| count_of(&log.findings, Weight::Fault));
+    u64::from(is_nobodys) + found
+}
+
+/// Whether there was a log once.
+fn is_gone(node: &IdleDataDir) -> bool {
+    matches!(refuse_gone(&disk(), node), Err(DataDirError::LogGone { .. }))
+}
 
 fn write_text(out: &mut impl Write, looked: &[Looked<'_>]) -> io::Result<()> {
     for (number, (node, log)) in looked.iter().enumerate() {
@@ -75,6 +100,7 @@ fn write_text(out: &mut impl Write, looked: &[Looked<'_>]) -> io::Result<()> {
         }
         match log {
             Some(log) => write_log(out, log)?,
+            None if is_gone(node) => writeln!(out, "log        gone")?,
             None => writeln!(out, "log        none yet")?,
         }
     }
@@ -84,10 +110,15 @@ fn write_text(out: &mut impl Write, looked: &[Looked<'_>]) -> io::Result<()> {
 fn write_log(out: &mut impl Write, log: &LogSummary) -> io::Result<()> {
     let bytes: u64 = log.segments.iter().map(|segment| segment.bytes).sum();
     writeln!(out, "log        default")?;
-    let first_offset = log.segments.first().and_then(|first| first.first_offset);
-    match (first_offset, &log.end) {
-        (Some(first), Some(end)) => {
-            writeln!(out, "offsets    {first}..{}", end.next_offset())?;
+    match (log.earliest(), &log.end) {
+        (Some(earliest), Some(end)) => {
+            writeln!(out, "offsets    {earliest}..{}", end.next_offset())?;
+            if let Some(first) = log.first_offset().filter(|first| *first < earliest) {
+                writeln!(
+                    out,
+                    "trimmed    {first}..{earliest} lie here yet, until their segments go; no node reads them"
+                )?;
+            }
             writeln!(
                 out,
                 "last       entry {} of term {}",
@@ -124,14 +155,18 @@ fn write_log(out: &mut impl Write, log: &LogSummary) -> io::Result<()> {
             )?;
         }
     }
-    write_segments(out, &log.segments)?;
+    write_segments(out, &log.segments, log.trimmed_below().unwrap_or(Offset::ZERO))?;
     for finding in log.findings.iter() {
         write_finding(out, finding, Style::of_stdout())?;
     }
     Ok(())
 }
 
-fn write_segments(out: &mut impl Write, segments: &[SegmentSummary]) -> io::Result<()> {
+fn write_segments(
+    out: &mut impl Write,
+    segments: &[SegmentSummary],
+    trimmed_below: Offset,
+) -> io::Result<()> {
     if segments.is_empty() {
         return Ok(());
     }
@@ -147,7 +182,10 @@ fn write_segments(out: &mut impl Write, segments: &[SegmentSummary]) -> io::Resu
             segment
                 .created
                 .map_or(UNKNOWN.to_owned(), |created| time_text(created.0)),
-            state_word(segment.state).to_owned(),
+            match (state_word(segment.state), segment.is_below(trimmed_below)) {
+                (state, true) => format!("{state}, trimmed"),
+                (state, false) => state.to_owned(),
+            },
         ]
     });
     let titles = [
@@ -213,6 +251,7 @@ struct JsonNode<'a> {
     cluster_id: Option<String>,
     begins: Option<u64>,
     earliest: Option<u64>,
+    trimmed_below: Option<u64>,
     tail: Option<u64>,
     last_log_index: Option<u64>,
     last_term: Option<u64>,
@@ -248,6 +287,8 @@ struct JsonSegment {
     bytes: u64,
     created_ms: Option<u64>,
     state: &'static str,
+    /// All of its records are below `trimmed_below`.
+    trimmed: bool,
 }
 
 impl<'a> JsonNode<'a> {
@@ -256,13 +297,15 @@ impl<'a> JsonNode<'a> {
         let log = log.as_ref();
         let end = log.and_then(|log| log.end.as_ref());
         let segments = log.map(|log| log.segments.as_slice()).unwrap_or_default();
+        let trimmed_below = log.and_then(LogSummary::trimmed_below).unwrap_or(Offset::ZERO);
         Self {
             data_dir: node.path().display().to_string(),
             node: identity.map(|identity| identity.node_name.as_str()),
             node_id: identity.map(|identity| identity.node_id.to_string()),
             cluster_id: identity.and_then(|identity| Some(identity.cluster_id?.to_string())),
             begins: log.and_then(|log| Some(log.begins?.get())),
-            earliest: segments.first().and_then(|first| Some(first.first_offset?.get())),
+            earliest: log.and_then(LogSummary::earliest).map(Offset::get),
+            trimmed_below: log.and_then(LogSummary::trimmed_below).map(Offset::get),
             tail: end.map(|end| end.next_offset().get()),
             last_log_index: end.map(|end| end.last_log_index().get()),
             last_term: end.map(|end| end.last_term().get()),
@@ -276,7 +319,10 @@ impl<'a> JsonNode<'a> {
             members: end
                 .and_then(|end| end.membership().map(members))
                 .unwrap_or_default(),
-            segments: segments.iter().map(JsonSegment::from).collect(),
+            segments: segments
+                .iter()
+                .map(|segment| JsonSegment::new(segment, trimmed_below))
+                .collect(),
             findings: log
                 .map(|log| log.findings.iter().map(JsonFinding::from).collect())
                 .unwrap_or_default(),
@@ -284,8 +330,8 @@ impl<'a> JsonNode<'a> {
     }
 }
 
-impl From<&SegmentSummary> for JsonSegment {
-    fn from(segment: &SegmentSummary) -> Self {
+impl JsonSegment {
+    fn new(segment: &SegmentSummary, trimmed_below: Offset) -> Self {
         Self {
             first_log_index: segment.first.get(),
             last_log_index: segment.last.map(|last| last.get()),
@@ -294,6 +340,7 @@ impl From<&SegmentSummary> for JsonSegment {
             bytes: segment.bytes,
             created_ms: segment.created.map(|created| created.0),
             state: state_word(segment.state),
+            trimmed: segment.is_below(trimmed_below),
         }
     }
 }

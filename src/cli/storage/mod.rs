@@ -31,7 +31,8 @@ Examples:
     Verify(Look),
     /// Show what is there: whose it is, its segments, what was promised and committed, who the members are
     ///
-    /// Reads the header of each segment, and the last one whole.
+    /// Reads the header of each segment, and the last one whole. Ends with exit code 9 when it meets a fault on the way; `annals storage verify`
+    /// finds all there are. A log that was trimmed begins inside a segment: what lies there before that is said to be trimmed.
     #[command(after_long_help = "\
 Examples:
   annals storage inspect /var/lib/annals
@@ -41,7 +42,8 @@ Examples:
     ///
     /// Committed or not: of a node of a cluster, the newest may be some that nobody ever acknowledged. Ends at the first
     /// damage, with exit code 9. Where segments are missing before or behind those that are there it prints these, says what
-    /// is missing, and ends with 9, too. Records are printed as by `annals consume`.
+    /// is missing, and ends with 9, too. Records are printed as by `annals consume`; of those that were trimmed and lie there yet a note
+    /// says how many there are, and JSON has `trimmed`.
     #[command(after_long_help = "\
 Examples:
   annals storage dump /var/lib/annals

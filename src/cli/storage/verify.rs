@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::storage::{
     data_dir::IdleDataDir,
-    offline::{Finding, LogFiles, Verified, Weight, verify_node},
+    offline::{Finding, Findings, LogFiles, Verified, Weight, verify_node},
 };
 
 use super::{
@@ -52,17 +52,19 @@ pub(super) fn run(look: &Look) -> Result<(), CliError> {
 
 /// How many findings weigh so. Those that are only counted weigh as the worst of their node.
 fn count(verified: &[(&IdleDataDir, Verified)], weight: Weight) -> u64 {
-    let of_node = |(_, verified): &(&IdleDataDir, Verified)| {
-        let findings = &verified.findings;
-        let kept = findings.iter().filter(|finding| finding.weight == weight).count() as u64;
-        let untold = if findings.worst() == Some(weight) {
-            findings.untold()
-        } else {
-            0
-        };
-        kept + untold
-    };
+    let of_node = |(_, verified): &(&IdleDataDir, Verified)| count_of(&verified.findings, weight);
     verified.iter().map(of_node).sum()
+}
+
+/// The same of one node.
+pub(super) fn count_of(findings: &Findings, weight: Weight) -> u64 {
+    let kept = findings.iter().filter(|finding| finding.weight == weight).count() as u64;
+    let untold = if findings.worst() == Some(weight) {
+        findings.untold()
+    } else {
+        0
+    };
+    kept + untold
 }
 
 pub(super) fn weight_word(weight: Weight) -> &'static str {

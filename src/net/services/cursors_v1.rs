@@ -62,7 +62,7 @@ impl CursorsV1 {
         let answer = self.context.parts.committer.change_cursor(command.clone())?;
         let timed_out = |_| CursorNotChanged::Undecided { timed_out: true };
         match timeout_at(deadline, answer).await.map_err(timed_out)? {
-            Ok(Ok(cursor)) => Ok(to_proto(command.name(), cursor)),
+            Ok(Ok(cursor)) => Ok(self.shown(command.name(), cursor)),
             Ok(Err(refusal)) => Err(CursorNotChanged::by_log(&command, refusal).into()),
             Err(ProposeError::OutcomeUnknown) => Err(CursorNotChanged::Undecided { timed_out: false }.into()),
             Err(error) => Err(error.into()),
@@ -86,14 +86,19 @@ impl CursorsV1 {
         let seen = self.context.parts.read_path.cursors().look(look);
         seen.ok_or(Refusal::Propose(ProposeError::Unavailable))
     }
-}
 
-fn to_proto(name: &CursorName, cursor: Cursor) -> v1::Cursor {
-    v1::Cursor {
-        name: name.to_string(),
-        epoch: cursor.epoch.get(),
-        offset: cursor.offset.map(Offset::get),
-        changed_ms: cursor.changed.0,
+    /// The cursor, and how many records this node would yet read to it.
+    fn shown(&self, name: &CursorName, cursor: Cursor) -> v1::Cursor {
+        let read_path = &self.context.parts.read_path;
+        let earliest = read_path.view().earliest();
+        let next = cursor.offset.map_or(earliest, |offset| offset.max(earliest));
+        v1::Cursor {
+            name: name.to_string(),
+            epoch: cursor.epoch.get(),
+            offset: cursor.offset.map(Offset::get),
+            changed_ms: cursor.changed.0,
+            behind: Some(read_path.high_watermark().distance_from(next)),
+        }
     }
 }
 
@@ -145,7 +150,7 @@ impl v1::cursor_service_server::CursorService for CursorsV1 {
         };
         Ok(Response::new(v1::GetCursorResponse {
             header: Some(self.context.header()),
-            cursor: Some(to_proto(&name, cursor)),
+            cursor: Some(self.shown(&name, cursor)),
         }))
     }
 
@@ -157,7 +162,7 @@ impl v1::cursor_service_server::CursorService for CursorsV1 {
         let v1::ListCursorsRequest { log, read_level } = request.into_inner();
         self.context.check_log(&log)?;
         let all = |cursors: &Cursors| {
-            let cursors = cursors.iter().map(|(name, cursor)| to_proto(name, *cursor));
+            let cursors = cursors.iter().map(|(name, cursor)| self.shown(name, *cursor));
             cursors.collect()
         };
         let cursors = self.look(read_level, deadline, all).await?;

@@ -43,10 +43,8 @@ fn resolve<'a>(
         (None, _) => {
             let mut known: Vec<_> = nodes.iter().map(|(_, name)| *name).collect();
             known.sort_unstable();
-            Err(Refusal::invalid(format!(
-                "there is no node {asked}; there is {}{else_known}",
-                known.join(", ")
-            )))
+            let known = format!("there is {}{else_known}", known.join(", "));
+            Err(Refusal::UnknownNode { asked, known })
         }
     }
 }
@@ -106,7 +104,10 @@ pub(super) fn candidate(
             let name = tags.node_name.clone();
             Ok((node, Member { name, address }))
         }
-        None => Err(Refusal::invalid(format!("node {node} has gone"))),
+        None => Err(Refusal::UnknownNode {
+            asked: node.to_string(),
+            known: "it has just gone".to_owned(),
+        }),
     }
 }
 
@@ -255,6 +256,18 @@ mod tests {
         let new = peer(NEW, Standing::Joining, PLACE, later(at));
         let table = [old, new].into_iter().collect();
         assert_eq!(meant(&members(&[OLD]), &table).unwrap(), NEW);
+    }
+
+    #[test]
+    fn who_is_nobody_is_not_found_and_who_there_is_is_told() {
+        let refused = meant(&members(&[]), &PeerTable::default()).unwrap_err();
+        assert!(matches!(refused, Refusal::UnknownNode { .. }), "{refused:?}");
+        assert!(
+            refused
+                .to_string()
+                .starts_with("there is no node \"node-2\"; there is "),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -67,6 +67,16 @@ fn table() -> Vec<Row> {
             false,
         ),
         (
+            Refusal::UnknownNode {
+                asked: "7".into(),
+                known: "there is a".into(),
+            },
+            NotFound,
+            "UNKNOWN_NODE",
+            &[],
+            false,
+        ),
+        (
             Refusal::UnknownLog {
                 name: "other".to_owned(),
             },

@@ -58,6 +58,12 @@ pub struct StoredFrame {
 }
 
 impl StoredFrame {
+    /// Whether all of its records are below that offset, where it holds some.
+    #[must_use]
+    pub fn is_below(&self, offset: Offset) -> bool {
+        self.header.record_count > 0 && self.header.next_offset() <= offset
+    }
+
     /// The records, where it holds some that took offsets.
     #[must_use]
     pub fn batch(&self) -> Option<StoredBatch> {
@@ -199,6 +205,14 @@ fn check_follows(path: &Path, first: LogIndex, next: LogIndex) -> Result<(), Fra
         return Ok(());
     };
     Err(damaged(path.to_owned(), 0, what))
+}
+
+/// Below which offset the log in a directory is trimmed; `None`: that cannot be told. Records below it may lie there yet, since files go as
+/// whole segments; no node reads them.
+///
+/// Blocking: reads the last segment whole.
+pub fn trimmed_below(file_system: &ReadOnly, directory: &Path) -> Option<Offset> {
+    trim_point(file_system, &LogFiles::list(file_system, directory).ok()?)
 }
 
 /// Below which offset all of the log may go, by its last segment.

@@ -19,7 +19,7 @@ mod verify;
 
 pub use files::LogFiles;
 pub use finding::{Finding, Findings, Weight};
-pub use frames::{FramesError, Start, StoredFrame, walk};
+pub use frames::{FramesError, Start, StoredFrame, trimmed_below, walk};
 pub use node::{refuse_gone, verify_node};
 pub use promises::VoteCopies;
 pub use read_only::ReadOnly;

@@ -18,7 +18,7 @@ use crate::{
 const DAMAGED: &str = "it was synced once, so this is no trace of a crash: records there are not read. In a cluster the leader repairs \
      it; a node that is alone needs a backup of the file";
 const TORN: &str = "a write that a crash cut short, never acknowledged; the next start cuts it off";
-const HEADER: &str =
+pub(super) const HEADER: &str =
     "the segment cannot be told: restore the file from a backup, or let the cluster repair it";
 
 /// A segment that was read.

@@ -2,7 +2,10 @@
 
 use std::{io, path::Path};
 
-use super::{Findings, LogFiles, ReadOnly, VoteCopies, promises, segment::Question};
+use super::{
+    Findings, LogFiles, ReadOnly, VoteCopies, Weight, promises,
+    segment::{HEADER, Question},
+};
 use crate::{
     storage::{
         Checkpoint, Committed,
@@ -99,11 +102,25 @@ pub fn summarize(file_system: &ReadOnly, directory: &Path) -> io::Result<LogSumm
     };
     for first in &files.stores {
         let is_last = files.stores.last() == Some(first);
-        let segment = sealed(file_system, &files, *first);
-        summary.segments.push(segment.unwrap_or_else(|error| {
-            summary.findings.unreadable(&files.store(*first), None, &error);
-            SegmentSummary::unknown(*first, SegmentState::Damaged)
-        }));
+        let segment = match sealed(file_system, &files, *first) {
+            Ok(Ok(segment)) => segment,
+            Ok(Err((bytes, what))) => {
+                // Of the last one it is found below.
+                if !is_last {
+                    let path = files.store(*first);
+                    summary.findings.at(Weight::Fault, &path, 0, what, HEADER);
+                }
+                SegmentSummary {
+                    bytes,
+                    ..SegmentSummary::unknown(*first, SegmentState::Damaged)
+                }
+            }
+            Err(error) => {
+                summary.findings.unreadable(&files.store(*first), None, &error);
+                SegmentSummary::unknown(*first, SegmentState::Damaged)
+            }
+        };
+        summary.segments.push(segment);
         if is_last {
             summary.look_at_last(file_system, &files, *first);
         }
@@ -115,28 +132,45 @@ pub fn summarize(file_system: &ReadOnly, directory: &Path) -> io::Result<LogSumm
     Ok(summary)
 }
 
-fn sealed(file_system: &dyn FileSystem, files: &LogFiles, first: LogIndex) -> io::Result<SegmentSummary> {
+/// A segment, by its header; or its size, and what is wrong with that header.
+fn sealed(
+    file_system: &dyn FileSystem,
+    files: &LogFiles,
+    first: LogIndex,
+) -> io::Result<Result<SegmentSummary, (u64, String)>> {
     let file = file_system.open(&files.store(first), OpenMode::Read)?;
+    let bytes = file.size()?;
     let mut fixed = [0; SegmentFace::LEN];
     let read = file.read_at(0, &mut fixed)?;
-    let face = SegmentFace::decode(&fixed[..read]).ok();
-    let face = face.filter(|face| face.first_log_index == first);
-    Ok(SegmentSummary {
-        first,
-        last: None,
-        first_offset: face.map(|face| face.first_offset),
-        next_offset: None,
-        bytes: file.size()?,
-        created: face.map(|face| face.created),
-        state: if face.is_some() {
-            SegmentState::Sealed
-        } else {
-            SegmentState::Damaged
-        },
+    Ok(match SegmentFace::decode(&fixed[..read]) {
+        Ok(face) if face.first_log_index == first => Ok(SegmentSummary {
+            first,
+            last: None,
+            first_offset: Some(face.first_offset),
+            next_offset: None,
+            bytes,
+            created: Some(face.created),
+            state: SegmentState::Sealed,
+        }),
+        Ok(face) => {
+            let says = face.first_log_index;
+            Err((
+                bytes,
+                format!("the header says entry {says}, the file's name {first}"),
+            ))
+        }
+        Err(error) => Err((bytes, error.to_string())),
     })
 }
 
 impl SegmentSummary {
+    /// Whether all of its records are below that offset.
+    #[must_use]
+    pub fn is_below(&self, offset: Offset) -> bool {
+        let ends_below = self.next_offset.is_some_and(|next| next <= offset);
+        ends_below && self.first_offset < self.next_offset
+    }
+
     /// One of which nothing can be read.
     fn unknown(first: LogIndex, state: SegmentState) -> Self {
         Self {
@@ -152,6 +186,27 @@ impl SegmentSummary {
 }
 
 impl LogSummary {
+    /// Below which offset the log is trimmed; `None`: that cannot be told. Records below it may lie there yet, and no node reads them.
+    #[must_use]
+    pub fn trimmed_below(&self) -> Option<Offset> {
+        Some(self.end.as_ref()?.trim_point())
+    }
+
+    /// Where the records begin that lie there, trimmed or not; `None`: that cannot be told.
+    #[must_use]
+    pub fn first_offset(&self) -> Option<Offset> {
+        self.segments.first()?.first_offset
+    }
+
+    /// The lowest offset that a node reads; `None`: that cannot be told.
+    #[must_use]
+    pub fn earliest(&self) -> Option<Offset> {
+        Some(
+            self.first_offset()?
+                .max(self.trimmed_below().unwrap_or(Offset::ZERO)),
+        )
+    }
+
     fn look_at_last(&mut self, file_system: &dyn FileSystem, files: &LogFiles, first: LogIndex) {
         let question = Question {
             file_system,

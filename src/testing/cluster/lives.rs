@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LogLines, Place, Port, Spot, TestCluster, TestNode, until};
+use super::{HeldPort, LogLines, Place, Port, Spot, TestCluster, TestNode, until};
 use crate::{actors::supervision::Ending, testing::Certificates};
 
 impl TestCluster {
@@ -54,20 +54,23 @@ impl TestCluster {
 
     /// Starts a node that does not run, and waits until it listens, which may be before it knows who leads.
     ///
-    /// Panics: it runs already, or ends instead.
+    /// Panics: it runs already, or ends instead, or there is no free port.
     pub async fn begin(&mut self, number: usize, port: Port) {
-        let spot = &self.spots[number];
+        let spot = &mut self.spots[number];
         assert!(spot.node.is_none(), "{} runs already", spot.name);
+        let held = spot.port.take().filter(|_| port == Port::Same);
+        let held = held.unwrap_or_else(|| HeldPort::any().expect("there is a free port"));
         let same = spot.rpc.filter(|_| port == Port::Same);
+        let spot = &self.spots[number];
         let begins = TestNode::begin_with(&spot.place, spot.lines.clone(), |options| {
             self.set_up(options);
-            options.net.rpc_address = same.unwrap_or(options.net.rpc_address);
+            options.net.rpc_address = same.unwrap_or_else(|| held.address());
             (self.adjust)(options);
         });
         let node = begins.await;
         let spot = &mut self.spots[number];
         (spot.id, spot.rpc) = (Some(node.id), Some(node.addresses.rpc));
-        spot.node = Some(node);
+        (spot.node, spot.port) = (Some(node), Some(held));
     }
 
     /// Starts all founders, each of which knows those before it, and waits until each listens.

@@ -12,6 +12,7 @@ pub use records::StoredRecord;
 
 use super::{
     LinkFaults,
+    held_port::HeldPort,
     log_lines::LogLines,
     node::TestNode,
     pace::{self, TIMING},
@@ -51,6 +52,8 @@ struct Spot {
     id: Option<NodeId>,
     /// Where its clients found it last.
     rpc: Option<SocketAddr>,
+    /// What keeps others from there while it is away.
+    port: Option<HeldPort>,
 }
 
 /// Where a node that is started listens.
@@ -208,6 +211,7 @@ impl Spot {
             lines: LogLines::new(),
             id: None,
             rpc: None,
+            port: None,
         }
     }
 

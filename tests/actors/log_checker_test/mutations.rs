@@ -1,8 +1,11 @@
 //! Long histories: judged in seconds when good, and one wrong thing in them is found.
 
 use super::script::{node, stamp};
-use crate::support::log_checker::{
-    Answer, Content, Contents, History, Level, Notes, Origin, Read, Recorder, Rule, Seen, Stamp,
+use crate::support::{
+    log_checker::{
+        Answer, Content, Contents, History, Level, Notes, Origin, Read, Recorder, Rule, Seen, Stamp,
+    },
+    standstills::Standstills,
 };
 
 const NODES: [&str; 3] = ["node-0", "node-1", "node-2"];
@@ -104,12 +107,13 @@ fn produce(notes: &Notes, first: u64, end: u64) {
 
 #[test]
 fn a_million_records_on_three_nodes_are_judged_in_seconds() {
-    /// Seconds of a quiet machine without optimization; what is quadratic takes hours.
-    const SECONDS_MAX: u64 = 60;
+    /// Seconds of a busy machine without optimization, of which a quiet one takes ten; what is quadratic takes hours.
+    const SECONDS_MAX: u64 = 120;
     let history = good(1_000_000);
+    let standstills = Standstills::watch();
     let began = annals::clock::now();
     let summary = history.assert_kept();
-    let took = began.elapsed();
+    let took = standstills.ran_since(began);
     assert_eq!((summary.acknowledged, summary.unknown), (250_000, 250_000));
     assert_eq!((summary.records_read, summary.contents), (3_000_000, 3));
     assert!(took.as_secs() < SECONDS_MAX, "{took:?}");

@@ -79,12 +79,18 @@ fn the_longest_silence_is_between_two_acknowledgements_or_at_either_end() {
     script.stored("b", 0);
     script.stored("c", 1);
     let to = script.notes.now();
-    let history = script.recorder.history();
+    let mut history = script.recorder.history();
+    history.standstills.clear();
     let ended = |number: usize| history.attempts[number].answer.unwrap().0;
     let pauses = [ended(1).since(from), ended(2).since(ended(1)), to.since(ended(2))];
     let longest = history.longest_silence(from, to);
     assert_eq!(Some(longest), pauses.into_iter().max());
     assert!(longest > Duration::ZERO && longest < to.since(from));
-    let within = history.longest_silence(ended(1), ended(2));
-    assert_eq!(within, pauses[1]);
+    let (before, behind) = (ended(1), ended(2));
+    assert_eq!(history.longest_silence(before, behind), pauses[1]);
+    // As if the machine had stood still from before the pause until there.
+    history.standstills = vec![from..from, from..behind];
+    assert_eq!(history.longest_silence(before, behind), Duration::ZERO);
+    history.standstills = vec![from..before, behind..to];
+    assert_eq!(history.longest_silence(before, behind), pauses[1]);
 }

@@ -1,5 +1,7 @@
 //! Nodes in this process, on ports of the system's choice, and what tests do with them.
 
+#[path = "../../support/addresses.rs"]
+mod addresses;
 mod real;
 mod staged;
 

@@ -1,12 +1,6 @@
 //! Whole nodes, as `annals agent` runs them: one alone, or three that found a cluster.
 
-use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
-    ops::Deref,
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{ops::Deref, sync::Arc, thread::JoinHandle, time::Duration};
 
 use actix::prelude::*;
 use annals::{
@@ -18,7 +12,7 @@ use annals::{
 use slog::{Discard, Logger, o};
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{Doors, SEGMENT_BYTES, TAIL_CACHE_BYTES, get, options, within};
+use super::{Doors, SEGMENT_BYTES, TAIL_CACHE_BYTES, addresses::free_addresses, get, options, within};
 
 /// A running node; stops gracefully when it is dropped.
 pub struct Node {
@@ -49,10 +43,7 @@ pub async fn node() -> Node {
 
 /// Three nodes that are ready, and one cluster: `node-0` to `node-2`.
 pub async fn trio() -> [Node; 3] {
-    // Held until all are chosen, so that no two are the same.
-    let gossip: Vec<_> = (0..3).map(|_| free_port()).collect();
-    let at: Vec<SocketAddr> = gossip.iter().map(|(udp, _)| udp.local_addr().unwrap()).collect();
-    drop(gossip);
+    let at = free_addresses(3);
     let names: Vec<_> = (0..3).map(NodeName::numbered).collect();
     let starting = names.iter().zip(&at).map(|(name, gossip)| {
         let mut config = Config::default();
@@ -66,15 +57,6 @@ pub async fn trio() -> [Node; 3] {
     nodes
         .try_into()
         .unwrap_or_else(|_| unreachable!("there are three"))
-}
-
-fn free_port() -> (UdpSocket, TcpListener) {
-    let both = std::iter::from_fn(|| {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let tcp = TcpListener::bind(udp.local_addr().unwrap()).ok();
-        Some(tcp.map(|tcp| (udp, tcp)))
-    });
-    both.flatten().next().unwrap()
 }
 
 async fn start(config: Config) -> Node {
@@ -112,6 +94,8 @@ async fn run(config: Config, started: oneshot::Sender<Doors>, stopped: oneshot::
         drain_timeout,
         ..options()
     };
+    // A machine that does much else may not run a thread for a while; that is no election.
+    node_options.consensus.election_timeout = Duration::from_secs(5);
     node_options.log.segment_bytes = SEGMENT_BYTES;
     node_options.log.tail_cache_bytes = TAIL_CACHE_BYTES;
     let logger = Logger::root(Discard, o!());

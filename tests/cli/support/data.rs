@@ -10,11 +10,12 @@ use std::{
 use annals::{
     storage::{
         CommitNoteFile, Committed, Log, LogOptions, Vote, VoteFile,
+        control::Control,
         data_dir::{DataDir, IdleDataDir},
         entry::{Batch, Entry, Payload},
         fs::RealFileSystem,
     },
-    types::{LogIndex, NodeId, Term, TimestampMs},
+    types::{LogIndex, NodeId, Offset, Term, TimestampMs},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -25,15 +26,7 @@ use super::wait_until;
 pub fn write_node(directory: &Path, name: &str) {
     let file_system = Arc::new(RealFileSystem);
     let data = DataDir::open(file_system.clone(), directory, name).expect("the machine has a disk");
-    let options = LogOptions {
-        directory: data.log_dir("default").expect("it is a name"),
-        cluster_id: data.identity().cluster_id.expect("it is a cluster by itself"),
-        segment_bytes: 1 << 20,
-        segment_age_ms: u64::MAX,
-        tail_cache_bytes: 0,
-        open_files_max: 2,
-        prezero_bytes_per_second: 0,
-    };
+    let options = options(&data);
     let (mut vote, _) = VoteFile::open(file_system.clone(), &options.directory).expect("it can be made");
     let promise = Vote {
         term: Term(1),
@@ -52,6 +45,33 @@ pub fn write_node(directory: &Path, name: &str) {
     log.mark().expect("it can be written");
     drop((log, vote, data));
     wait_until_idle(directory);
+}
+
+/// Trims its log below an offset: the entry says so, and no file is gone yet.
+pub fn trim(directory: &Path, below: u64) {
+    let file_system = Arc::new(RealFileSystem);
+    let data = DataDir::open(file_system.clone(), directory, "node-0").expect("it is there");
+    let (mut log, _) = Log::open(file_system, options(&data)).expect("it is whole");
+    let trim = Entry {
+        payload: Payload::Control(Control::Trim { below: Offset(below) }.encode()),
+        ..records(4)
+    };
+    log.append(vec![trim]).expect("it is the next one");
+    log.sync().expect("it can be synced");
+    drop((log, data));
+    wait_until_idle(directory);
+}
+
+fn options(data: &DataDir) -> LogOptions {
+    LogOptions {
+        directory: data.log_dir("default").expect("it is a name"),
+        cluster_id: data.identity().cluster_id.expect("it is a cluster by itself"),
+        segment_bytes: 1 << 20,
+        segment_age_ms: u64::MAX,
+        tail_cache_bytes: 0,
+        open_files_max: 2,
+        prezero_bytes_per_second: 0,
+    }
 }
 
 /// Notes that all of it is committed, as a node does that runs for a while.

@@ -266,7 +266,9 @@ fn refused(code: Code, reason: &str) -> ProduceResponse {
 }
 
 fn cursor_to_proto(name: &CursorName, cursor: &cursors::Cursor) -> Cursor {
+    // This server stands for a node of an earlier version.
     Cursor {
+        behind: None,
         name: name.to_string(),
         epoch: cursor.epoch.get(),
         offset: cursor.offset.map(Offset::get),

@@ -1,11 +1,12 @@
 //! Processes that end with the test, and what they print.
 
+#[path = "../../support/addresses.rs"]
+pub mod addresses;
 pub mod marks;
 mod output;
 mod process;
 
 use std::{
-    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -117,19 +118,6 @@ pub fn configuration(data_dir: &Path, rpc: &str) -> PathBuf {
     );
     std::fs::write(&path, text).expect("there is room for a configuration");
     path
-}
-
-/// Ports that are free for connections and packets, all different.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let both = std::iter::from_fn(|| {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
-        let tcp = TcpListener::bind(udp.local_addr().expect("it is bound")).ok();
-        Some(tcp.map(|tcp| (udp, tcp)))
-    });
-    let held: Vec<_> = both.flatten().take(count).collect();
-    held.iter()
-        .map(|(udp, _)| udp.local_addr().expect("it is bound").port())
-        .collect()
 }
 
 /// The answer to a GET over HTTP, with its status line.

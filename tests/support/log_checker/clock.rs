@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Sub,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -26,9 +27,15 @@ impl Clock {
         }
     }
 
+    /// When that was, which is not told apart from what was at the same time.
+    pub(super) fn at(&self, instant: Instant) -> Moment {
+        let elapsed = instant.saturating_duration_since(self.began).as_nanos();
+        Moment(u64::try_from(elapsed).expect("no test runs for centuries"))
+    }
+
     /// Later than every moment before.
     pub(crate) fn now(&self) -> Moment {
-        let elapsed = u64::try_from(self.began.elapsed().as_nanos()).expect("no test runs for centuries");
+        let Moment(elapsed) = self.at(annals::clock::now());
         // The machine's clock alone may stand still for two calls, and then nothing would say which was first.
         let after = |latest: u64| elapsed.max(latest + 1);
         let latest = self
@@ -42,6 +49,14 @@ impl Moment {
     /// How long after `earlier` it was.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Sub for Moment {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Moment;
+use super::{super::standstills::ran, Moment};
 
 /// A record's bytes, told apart from all others by their hash. 64 bits: among ten million records, one pair in a hundred
 /// thousand histories is taken for one.
@@ -188,6 +188,8 @@ pub(crate) struct History {
     pub(crate) reads: Vec<Read>,
     pub(crate) contents: Vec<Contents>,
     pub(crate) watermarks: Vec<Watermark>,
+    /// When the machine stood still, in order.
+    pub(crate) standstills: Vec<Range<Moment>>,
 }
 
 /// How much a history holds, so that a test can tell that something happened at all.
@@ -220,7 +222,8 @@ impl History {
         }
     }
 
-    /// The longest time within `from..to` in which nobody was acknowledged anything.
+    /// The longest time within `from..to` in which nobody was acknowledged anything, without what the machine stood still of it: nobody
+    /// could have been then.
     pub(crate) fn longest_silence(&self, from: Moment, to: Moment) -> Duration {
         let acknowledged = self.attempts.iter().filter_map(|attempt| match attempt.answer {
             Some((ended, Answer::Acknowledged { .. })) if ended > from && ended < to => Some(ended),
@@ -228,7 +231,9 @@ impl History {
         });
         let mut moments: Vec<Moment> = acknowledged.chain([from, to]).collect();
         moments.sort_unstable();
-        let pauses = moments.windows(2).map(|pair| pair[1].since(pair[0]));
+        let pauses = moments
+            .windows(2)
+            .map(|pair| ran(pair[0]..pair[1], &self.standstills));
         pauses.max().unwrap_or_default()
     }
 }

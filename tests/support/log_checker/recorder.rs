@@ -2,13 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Answer, Attempt, Clock, Content, Contents, History, Moment, Node, Read, Stamp, Watermark};
+use super::{
+    super::standstills::Standstills, Answer, Attempt, Clock, Content, Contents, History, Moment, Node, Read,
+    Stamp, Watermark,
+};
 
 /// Gives each client a notebook, and binds them all into one history. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     clock: Arc<Clock>,
     books: Arc<Mutex<Vec<Arc<Mutex<History>>>>>,
+    standstills: Arc<Standstills>,
 }
 
 impl Recorder {
@@ -16,6 +20,7 @@ impl Recorder {
         Self {
             clock: Arc::new(Clock::new()),
             books: Arc::default(),
+            standstills: Arc::new(Standstills::watch()),
         }
     }
 
@@ -51,6 +56,10 @@ impl Recorder {
         drop(books);
         history.attempts.sort_unstable_by_key(|attempt| attempt.began);
         history.reads.sort_unstable_by_key(|read| read.ended);
+        let noted = self.standstills.noted().into_iter();
+        history.standstills = noted
+            .map(|still| self.clock.at(still.start)..self.clock.at(still.end))
+            .collect();
         history
     }
 }
