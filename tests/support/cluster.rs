@@ -148,11 +148,13 @@ impl Cluster {
     /// Why reads may have been refused though the same node led all the time: none were, but where the machine stood still for so long
     /// that a leader which is asked seemed to lead no more.
     pub(crate) fn refusals_of_a_standstill(&self) -> &'static [&'static str] {
+        if self.stood_still() { &["NOT_LEADER"] } else { &[] }
+    }
+
+    /// Whether the machine stood still for so long that the nodes may have elected another leader.
+    pub(crate) fn stood_still(&self) -> bool {
         let standstills = self.recorder.history().standstills;
-        if standstills.iter().any(|still| still.end - still.start >= LONG) {
-            return &["NOT_LEADER"];
-        }
-        &[]
+        standstills.iter().any(|still| still.end - still.start >= LONG)
     }
 
     /// Starts a node that does not run, and waits until it listens.
