@@ -6,20 +6,25 @@ use std::{
     time::Duration,
 };
 
+use http::{Extensions, HeaderMap};
 use tokio::time::{Instant, Sleep};
-use tonic::metadata::MetadataMap;
+use tonic::Request;
 
 /// Clients end a call at their deadline with a bare CANCELLED or DEADLINE_EXCEEDED. We answer this much earlier, so that the
 /// client learns what is known instead: its clock runs since it sent the request, and the answer has to get there, so this
 /// is a round trip across a continent, or the pause that a busy machine makes.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// When the head of a request came: its client's time runs from then on, and its message may take a while. In its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived(pub Instant);
+
 /// What the client allows, when it says so.
 ///
 /// A header that is not well-formed counts as absent, as the transport treats it too.
 #[must_use]
-pub fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let unit_at = text.len().checked_sub(1)?;
     let (digits, unit) = text.split_at_checked(unit_at)?;
     // The protocol allows eight digits.
@@ -38,16 +43,32 @@ pub fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
     }
 }
 
-/// When a unary request that came now must be answered.
+/// When a unary request must be answered that is handled now.
 #[must_use]
-pub fn of_request(metadata: &MetadataMap, request_timeout: Duration) -> Instant {
-    Instant::now() + client_timeout(metadata).map_or(request_timeout, early)
+pub fn of_request<T>(request: &Request<T>, request_timeout: Duration) -> Instant {
+    match client_timeout(request.metadata().as_ref()) {
+        Some(timeout) => arrived(request.extensions()) + early(timeout),
+        None => Instant::now() + request_timeout,
+    }
 }
 
-/// When a stream that began now must end; `None` when the client set no limit.
+/// When a stream must end; `None` when the client set no limit.
 #[must_use]
-pub fn of_stream(metadata: &MetadataMap) -> Option<Instant> {
-    client_timeout(metadata).map(|timeout| Instant::now() + timeout)
+pub fn of_stream<T>(request: &Request<T>) -> Option<Instant> {
+    let timeout = client_timeout(request.metadata().as_ref())?;
+    Some(arrived(request.extensions()) + timeout)
+}
+
+fn arrived(extensions: &Extensions) -> Instant {
+    extensions
+        .get()
+        .map_or_else(Instant::now, |Arrived(instant)| *instant)
+}
+
+/// How long the message of a unary request may take, of which the client allows that much in all.
+#[must_use]
+pub fn of_message(headers: &HeaderMap, within: Duration) -> Duration {
+    client_timeout(headers).map_or(within, |timeout| early(timeout).min(within))
 }
 
 /// Waits until `deadline` with a timer that may stand earlier: where deadlines rise one after the other, the timer is moved
@@ -71,10 +92,11 @@ fn early(timeout: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn with_timeout(value: &'static str) -> MetadataMap {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", tonic::metadata::MetadataValue::from_static(value));
-        metadata
+    fn with_timeout(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-timeout"),
+            http::HeaderValue::from_static(value),
+        )])
     }
 
     #[test]
@@ -98,7 +120,20 @@ mod tests {
         for text in ["", "S", "5", "5x", "+5S", "-5S", "123456789S", "5 S"] {
             assert_eq!(client_timeout(&with_timeout(text)), None, "{text:?}");
         }
-        assert_eq!(client_timeout(&MetadataMap::new()), None);
+        assert_eq!(client_timeout(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_client_s_time_runs_from_when_its_request_came() {
+        let arrived = Instant::now() - Duration::from_secs(2);
+        let mut request = Request::new(());
+        *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(with_timeout("5S"));
+        request.extensions_mut().insert(Arrived(arrived));
+        let seconds = Duration::from_secs;
+        assert_eq!(of_request(&request, seconds(30)), arrived + early(seconds(5)));
+        assert_eq!(of_stream(&request), Some(arrived + seconds(5)));
+        assert_eq!(of_message(&with_timeout("5S"), seconds(30)), early(seconds(5)));
+        assert_eq!(of_message(&with_timeout("5S"), seconds(1)), seconds(1));
     }
 
     #[test]

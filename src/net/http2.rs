@@ -46,7 +46,7 @@ pub async fn serve<S>(
     .await;
 }
 
-/// Serves one connection until its client goes, or, once `draining` is cancelled, what it has asked is answered.
+/// Serves one connection until its client goes, it is killed, or, once `draining` is cancelled, what it has asked is answered.
 async fn talk<S>(
     service: S,
     bounds: http2::Builder<TokioExecutor>,
@@ -57,18 +57,22 @@ async fn talk<S>(
     S::Future: Send,
     S::Error: Into<Box<dyn Error + Send + Sync>> + Send,
 {
-    let ends = connection.connect_info();
+    let (ends, killed) = (connection.connect_info(), connection.killed());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends.clone());
         service.clone().oneshot(request.map(Body::new))
     });
     let mut talk = pin!(bounds.serve_connection(TokioIo::new(connection), service));
-    // Why it ended, the client has been told where it can be.
-    tokio::select! {
-        _over = &mut talk => return,
-        () = draining.cancelled() => talk.as_mut().graceful_shutdown(),
-    }
-    drop(talk.await);
+    let until_over = async {
+        tokio::select! {
+            over = &mut talk => return over,
+            () = draining.cancelled() => talk.as_mut().graceful_shutdown(),
+        }
+        talk.await
+    };
+    // A connection that is stuck in what it has to send does not look whether it is killed. Why it ended, the client has been told where it
+    // can be.
+    drop(killed.run_until_cancelled(until_over).await);
 }
 
 fn bounds(options: &Options) -> http2::Builder<TokioExecutor> {

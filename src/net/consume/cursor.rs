@@ -36,8 +36,9 @@ pub struct Cursor {
     until: Option<Offset>,
     /// Read, trimmed, and not yet given out.
     ready: VecDeque<StoredBatch>,
-    /// Bytes of records in the read that `ready` is of.
+    /// Bytes of records in the read that `ready` is of, and in its first batch.
     read_bytes: usize,
+    first_bytes: usize,
     /// Room for what is `ready`, once it was to wait.
     place: Option<OwnedSemaphorePermit>,
     pace: Pace,
@@ -56,6 +57,7 @@ impl Cursor {
             until,
             ready: VecDeque::new(),
             read_bytes: 0,
+            first_bytes: 0,
             place: None,
             pace: Pace::default(),
         }
@@ -83,9 +85,28 @@ impl Cursor {
             return Ok(None);
         };
         self.next = last.base_offset.plus(u64::from(last.record_count));
-        self.pace.take(bytes_of(&portion));
+        self.pace.give(bytes_of(&portion));
         self.put_away();
         Ok(Some(portion))
+    }
+
+    /// The next portion of a stream: as much as its pace allows.
+    async fn next_of_stream(&mut self) -> Result<Option<Vec<StoredBatch>>, Refusal> {
+        if self.limits.is_reached(self.next) {
+            return Ok(None);
+        }
+        let options = &self.context.options;
+        let (chunk_bytes_max, message_bytes_max) = (options.consume_chunk_bytes, options.message_bytes_max);
+        let mut bytes = self.pace.chunk_bytes(self.context.consume_chunk_bytes());
+        if self.ready.is_empty() {
+            if !self.fill(bytes).await? {
+                return Ok(None);
+            }
+            let share = self.pace.share_of(self.first_bytes);
+            bytes = bytes.max(share.min(chunk_bytes_max));
+        }
+        let mut room = Room::new(bytes.min(response_bytes_max(message_bytes_max)));
+        self.next(&mut room).await
     }
 
     /// What is left of a read: there is room for it, or it is little, or it is dropped and will be read again.
@@ -122,6 +143,7 @@ impl Cursor {
         let bytes_max = bytes_max.min(self.context.consume_chunk_bytes());
         let chunk = read(&self.context, from, below, bytes_max).await?;
         self.read_bytes = bytes_of(&chunk.batches);
+        self.first_bytes = chunk.batches.first().map_or(0, |batch| batch.records.len());
         self.ready.extend(
             chunk
                 .batches
@@ -191,12 +213,9 @@ impl Cursor {
         place: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Result<Portion, Refusal>> + Send {
         stream::try_unfold((self, place), move |(mut cursor, place)| async move {
-            let options = &cursor.context.options;
-            let chunk_bytes = cursor.pace.chunk_bytes(cursor.context.consume_chunk_bytes());
-            let mut room = Room::new(response_bytes_max(options.message_bytes_max).min(chunk_bytes));
             let batches = match deadline {
-                None => cursor.next(&mut room).await?,
-                Some(deadline) => timeout_at(deadline, cursor.next(&mut room))
+                None => cursor.next_of_stream().await?,
+                Some(deadline) => timeout_at(deadline, cursor.next_of_stream())
                     .await
                     .map_err(|_| Refusal::StreamDeadline)??,
             };

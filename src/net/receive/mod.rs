@@ -19,14 +19,17 @@ use std::{
 };
 
 use http::Request;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 pub use self::whole::Whole;
 
 use self::body::Received;
-use super::Options;
+use super::{
+    Options,
+    deadline::{self, Arrived},
+};
 
 /// Messages up to this size need no room: half of the largest DATA frame, so that they take no more than what carries them.
 const SMALL_BYTES_MAX: usize = 32 << 10;
@@ -134,9 +137,13 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for ReceiveService<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let calls = Calls::of_path(request.uri().path());
-        let budget = self.budget.clone();
+        let mut budget = self.budget.clone();
+        if calls == Calls::Unary {
+            budget.within = deadline::of_message(request.headers(), budget.within);
+        }
+        request.extensions_mut().insert(Arrived(Instant::now()));
         self.inner
             .call(request.map(|body| Body::new(Received::new(body, calls, budget))))
     }

@@ -79,7 +79,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let deadline = deadline::of_request(&request, self.context.options.request_timeout);
         let item = check::annals_v1(&self.context, request.into_inner())?;
         let produced = unary::produce(&self.context, item, deadline).await?;
         Ok(Response::new(v1::ProduceResponse {
@@ -98,7 +98,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         &self,
         request: Request<Streaming<v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let deadline = deadline::of_stream(request.metadata());
+        let deadline = deadline::of_stream(&request);
         let context = Arc::clone(&self.context);
         let answers = ProduceStream::new(
             context,
@@ -115,7 +115,7 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
         let options = &self.context.options;
-        let deadline = deadline::of_request(request.metadata(), options.request_timeout);
+        let deadline = deadline::of_request(&request, options.request_timeout);
         let mut request = request.into_inner();
         if request.follow {
             return Err(Refusal::invalid("Consume does not follow; use ConsumeStream").into());
@@ -145,8 +145,8 @@ impl v1::log_service_server::LogService for AnnalsV1 {
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         let place = self.context.admit_consumer()?;
-        let stream_deadline = deadline::of_stream(request.metadata());
-        let start_deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let stream_deadline = deadline::of_stream(&request);
+        let start_deadline = deadline::of_request(&request, self.context.options.request_timeout);
         let cursor = self
             .cursor(request.into_inner(), v1::ReadLevel::Local, start_deadline)
             .await?;

@@ -57,7 +57,7 @@ impl ClusterV1 {
     }
 
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
-        deadline::of_request(request.metadata(), self.context.options.request_timeout)
+        deadline::of_request(request, self.context.options.request_timeout)
     }
 }
 

@@ -33,7 +33,7 @@ impl CursorsV1 {
     }
 
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
-        deadline::of_request(request.metadata(), self.context.options.request_timeout)
+        deadline::of_request(request, self.context.options.request_timeout)
     }
 
     /// The cursor of a request that changes whose it is, or how far it has come.

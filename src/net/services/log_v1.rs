@@ -86,7 +86,7 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let deadline = deadline::of_request(&request, self.context.options.request_timeout);
         let item = check::log_v1(&self.context, request.into_inner())?;
         let produced = unary::produce(&self.context, item, deadline).await?;
         Ok(Response::new(v1::ProduceResponse {
@@ -98,7 +98,7 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
-        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let deadline = deadline::of_request(&request, self.context.options.request_timeout);
         let offset = Offset(request.into_inner().offset);
         let record = record_at(&self.context, offset, deadline).await?;
         Ok(Response::new(v1::ConsumeResponse { record: Some(record) }))
@@ -111,7 +111,7 @@ impl v1::log_server::Log for LogV1 {
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         let place = self.context.admit_consumer()?;
-        let deadline = deadline::of_stream(request.metadata());
+        let deadline = deadline::of_stream(&request);
         let offset = request.into_inner().offset;
         let start = resolve(&self.context, Some(Position::Offset(offset)), true).await?;
         let cursor = Cursor::new(Arc::clone(&self.context), start, Limits::default(), true);
@@ -126,7 +126,7 @@ impl v1::log_server::Log for LogV1 {
         &self,
         request: Request<Streaming<v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let deadline = deadline::of_stream(request.metadata());
+        let deadline = deadline::of_stream(&request);
         let context = Arc::clone(&self.context);
         let answers = ProduceStream::new(
             context,

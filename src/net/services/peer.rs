@@ -219,7 +219,7 @@ impl PeerService for PeerV1 {
         &self,
         request: Request<peer::LeaveRequest>,
     ) -> Result<Response<peer::LeaveResponse>, Status> {
-        let deadline = deadline::of_request(request.metadata(), self.context.options.request_timeout);
+        let deadline = deadline::of_request(&request, self.context.options.request_timeout);
         let from = caller(&request)?;
         let ends = request.extensions().get::<Ends>().cloned();
         check_log(&request.into_inner().log)?;

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 /// Large enough for a consumer's chunk and the step to the next index entry; longer reads are rare, and made for once.
 const BUFFER_BYTES: usize = (256 << 10) + 8192;
+/// Shorter reads have memory of their own: what waits for a slow reader would keep a whole buffer.
+const SHORT_BYTES: usize = 128 << 10;
 /// Buffers kept while nobody uses them: as many as may be in use at a time by the few readers that keep a disk busy.
 const IDLE_MAX: usize = 16;
 
@@ -34,7 +36,7 @@ impl Drop for Buffer {
 
 /// `len` bytes as `read` fills them; it says how many it has filled.
 pub(super) fn read_into<E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Bytes, E> {
-    if len > BUFFER_BYTES {
+    if !(SHORT_BYTES..=BUFFER_BYTES).contains(&len) {
         let mut bytes = vec![0; len];
         let filled = read(&mut bytes)?;
         bytes.truncate(filled);
@@ -55,12 +57,12 @@ mod tests {
 
     #[test]
     fn only_what_was_filled_is_seen_whatever_the_buffer_held_before() {
-        let full: Result<Bytes, ()> = read_into(1000, |bytes| {
+        let full: Result<Bytes, ()> = read_into(SHORT_BYTES, |bytes| {
             bytes.fill(7);
             Ok(bytes.len())
         });
-        assert_eq!(full.unwrap(), vec![7; 1000]);
-        for len in [1000, BUFFER_BYTES, BUFFER_BYTES + 1] {
+        assert_eq!(full.unwrap(), vec![7; SHORT_BYTES]);
+        for len in [1000, SHORT_BYTES, BUFFER_BYTES, BUFFER_BYTES + 1] {
             let part: Result<Bytes, ()> = read_into(len, |bytes| {
                 assert_eq!(bytes.len(), len);
                 bytes[..3].fill(9);
@@ -72,12 +74,12 @@ mod tests {
 
     #[test]
     fn bytes_in_use_are_not_given_out_again() {
-        let first: Result<Bytes, ()> = read_into(10, |bytes| {
+        let first: Result<Bytes, ()> = read_into(SHORT_BYTES, |bytes| {
             bytes.fill(1);
             Ok(10)
         });
         let slice = first.unwrap().slice(2..4);
-        let second: Result<Bytes, ()> = read_into(10, |bytes| {
+        let second: Result<Bytes, ()> = read_into(SHORT_BYTES, |bytes| {
             bytes.fill(2);
             Ok(10)
         });
