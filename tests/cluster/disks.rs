@@ -161,16 +161,17 @@ async fn with_floors() -> (Vec<SimFileSystem>, Cluster) {
     (disks, cluster)
 }
 
+/// Whether a node has seen that its disk has too little room.
+async fn knows_it_is_full(cluster: &Cluster, number: usize) -> bool {
+    let (_, text) = cluster.node(number).get("/readyz").await;
+    text.contains("nearly full")
+}
+
 /// Leaves too little room on a node's disk, and waits until it has seen that.
 async fn fill(disks: &[SimFileSystem], cluster: &Cluster, number: usize) {
     disks[number].set_free_bytes(FLOOR - 1);
     until("the node to see that its disk is full", async || {
-        cluster
-            .node(number)
-            .get("/readyz")
-            .await
-            .1
-            .contains("nearly full")
+        knows_it_is_full(cluster, number).await
     })
     .await;
 }
@@ -409,6 +410,12 @@ async fn where_all_disks_are_full_nobody_writes_and_leadership_stays_where_it_is
     until("refusals", async || load.answers("STORAGE_FULL") >= refused).await;
     still_leads().await;
     assert!(cluster.linearizable_read(cluster.until_led().await).await.is_ok());
+    // The leader is the first to see that it has room: it would let another one lead that has some before.
+    disks[leader].set_free_bytes(FLOOR);
+    until("the leader to see that it has room", async || {
+        !knows_it_is_full(&cluster, leader).await
+    })
+    .await;
     for disk in &disks {
         disk.set_free_bytes(FLOOR);
     }

@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use annals::{
+    actors::replicator::faults::Cut,
     node::NodeOptions,
     proto::annals::v1::{ProduceRequest, Record, RecordSet},
 };
@@ -120,6 +121,62 @@ async fn a_node_that_lost_even_the_note_of_its_end_is_brought_up_by_the_same_lea
         leader,
         "nobody else had to lead for it"
     );
+    let (_, summary) = cluster.judge(load).await;
+    assert_eq!(summary.contents, 3);
+    cluster.stop().await;
+}
+
+/// The story: it ended with 78, though the two others had the segment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_newest_segment_lost_its_header_fetches_it_before_it_takes_part_again() {
+    let mut cluster = Cluster::found(3).await;
+    let load = cluster.load().await;
+    let leader = cluster.until_led().await;
+    let follower = cluster.follower(leader);
+    load.progresses(5 * AT_WORK).await;
+    cluster.shut_down(follower).await;
+    let before = cluster.high_watermark(leader);
+    let newest = stores(&cluster.place(follower).log_directory())
+        .pop()
+        .expect("there is a segment");
+    let mut bytes = fs::read(&newest).expect("it is there");
+    bytes[30] ^= 1;
+    fs::write(&newest, bytes).expect("it can be written");
+    // Without the leader nobody has all that it may have acknowledged: it must not help to elect the other one.
+    let other = cluster.others(leader);
+    let other = other
+        .into_iter()
+        .find(|number| *number != follower)
+        .expect("there are three");
+    cluster.isolate(leader, Cut::Fail);
+    cluster.start(follower, Port::Other).await;
+    until("it to look for what it lost", async || {
+        let lines = cluster.node(follower).lines.all();
+        lines
+            .iter()
+            .any(|line| line.contains("the log is not repaired yet, tried again"))
+    })
+    .await;
+    let states = [other, follower].map(|number| cluster.node(number).refs.cluster.state().leader);
+    assert!(
+        states
+            .iter()
+            .all(|known| known.is_none_or(|known| known == cluster.id(leader))),
+        "{states:?}"
+    );
+    cluster.faults.heal_all();
+    until("it to have what it had", async || {
+        cluster.high_watermark(follower) >= before
+    })
+    .await;
+    let lines = cluster.node(follower).lines.all();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("segment repaired; the log is opened again")),
+        "{lines:#?}"
+    );
+    load.progresses(AT_WORK).await;
     let (_, summary) = cluster.judge(load).await;
     assert_eq!(summary.contents, 3);
     cluster.stop().await;

@@ -10,7 +10,7 @@ use crate::support::{
 async fn what_is_written_at_the_leader_is_read_at_each_node() {
     let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
-    let load = cluster.load_at(leader, Kinds::of_a_cluster());
+    let load = cluster.load_at(leader, Kinds::of_a_whole_cluster());
     load.progresses(AT_WORK).await;
     let (answers, summary) = cluster.judge(load).await;
     answers.assert_produced_only(&[ACKNOWLEDGED]);
@@ -33,7 +33,7 @@ async fn what_is_written_at_the_leader_is_read_at_each_node() {
 async fn what_is_written_at_a_follower_is_stored_by_the_leader_and_read_at_each_node() {
     let cluster = Cluster::found_steady(3).await;
     let leader = cluster.until_led().await;
-    let load = cluster.load_at(cluster.follower(leader), Kinds::of_a_cluster());
+    let load = cluster.load_at(cluster.follower(leader), Kinds::of_a_whole_cluster());
     load.progresses(AT_WORK).await;
     let (answers, summary) = cluster.judge(load).await;
     answers.assert_produced_only(&[ACKNOWLEDGED]);

@@ -4,11 +4,12 @@ use std::io;
 
 use annals::{
     storage::{
-        AppendError, CutError, Last, Log, LogOptions, ReadEntriesError, ReadError, RepairError, Repaired,
+        AppendError, CutError, Last, Log, LogOptions, OpenError, ReadEntriesError, ReadError, RepairError,
+        Repaired,
         entry::{Entry, Payload},
         fs::FileSystem,
     },
-    types::{LogIndex, Offset, Term},
+    types::{LogIndex, Offset, Position, Term},
 };
 use bytes::Bytes;
 
@@ -383,6 +384,103 @@ fn a_segment_whose_header_is_lost_begins_with_what_the_one_before_it_leads_to() 
         matches!(refused, RepairError::StartUnknown { first: LogIndex(7) }),
         "{refused}"
     );
+}
+
+/// The story: a node did not start, though any other had the segment.
+#[test]
+fn a_last_segment_whose_header_is_lost_is_damaged_like_any_other_and_repaired() {
+    let repairable = FiveSegments::of(payload);
+    let before = repairable.fs.bytes(&store(10));
+    // Of the part that says how to read its frames, and of the state before it.
+    for (byte, seen) in [(0, 12), (30, 12), (100, 15)] {
+        let mut log = repairable.damaged(13, byte);
+        assert!(matches!(log.sync(), Err(AppendError::Damaged)), "byte {byte}");
+        assert_eq!(
+            repairable.fs.bytes(&store(10)),
+            before,
+            "nothing of it is touched"
+        );
+        assert_eq!(log.state().checkpoint().last_log_index(), LogIndex(12));
+        repairable.history.check(&log);
+        let gap = log.state().gap(LogIndex(13)).unwrap();
+        assert_eq!(gap.last(), Last::AtLeast(LogIndex(seen)));
+        let nothing = log.state().rebuild(gap.clone()).unwrap();
+        assert!(matches!(nothing.finish(), Err(RepairError::Incomplete { .. })));
+        // As the leader has it, which has all of it.
+        let mut rebuild = log.state().rebuild(gap).unwrap();
+        for number in 13..=repairable.history.last() {
+            rebuild.append(repairable.history.entry(number)).unwrap();
+        }
+        assert_eq!(log.replace(rebuild.finish().unwrap()).unwrap(), Repaired::Reopen);
+        assert_eq!(repairable.kept(), ["00000000000000000013.store.closed.1"]);
+        drop(log);
+        repairable.fs.crash(10);
+        repairable.history.check(&repairable.open());
+    }
+    // With the end of the one before damaged, too, nobody knows what there was, and nothing is taken for torn.
+    let size = before.len();
+    for places in [&[100][..], &[size - 150], &[size - 150, size - 40]] {
+        drop(repairable.damaged(13, 100));
+        let mut bytes = before.clone();
+        for place in places {
+            bytes[*place] ^= 1;
+        }
+        repairable.fs.set_bytes(&store(10), &bytes);
+        let refused = open(&repairable.fs, options()).unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged(_)), "{places:?}: {refused}");
+        assert_eq!(repairable.fs.bytes(&store(10)), bytes, "{places:?}");
+    }
+}
+
+#[test]
+fn an_only_segment_whose_header_is_lost_is_repaired_where_the_log_is_known_to_begin_with_it() {
+    let fs = SimFileSystem::new(1);
+    let (mut log, _) = open(&fs, options()).unwrap();
+    let mut history = History::new();
+    for number in 1..=3 {
+        history.append_to(&mut log, 1, 1000, payload(number));
+    }
+    log.sync().unwrap();
+    log.roll().unwrap();
+    for number in 4..=6 {
+        history.append_to(&mut log, 1, 1000, payload(number));
+    }
+    log.mark().unwrap();
+    let snapshot = fs.snapshot();
+    // With all that there ever was, and behind a trim.
+    let trimmed = |fs: &SimFileSystem| {
+        let (mut log, _) = open(fs, options()).unwrap();
+        let below = history.checkpoint(3).next_offset();
+        assert_eq!(log.trim(below).unwrap().segments, 1);
+    };
+    drop(log);
+    trimmed(&fs);
+    let mut bytes = fs.bytes(&store(4));
+    bytes[30] ^= 1;
+    fs.set_bytes(&store(4), &bytes);
+    let (mut log, report) = open(&fs, options()).unwrap();
+    let damage = report.damage.unwrap();
+    assert_eq!((damage.path, damage.position), (store(4), Position::ZERO));
+    assert_eq!(
+        (report.last_log_index, report.earliest),
+        (LogIndex(3), report.tail)
+    );
+    let gap = log.state().gap(LogIndex(4)).unwrap();
+    let mut rebuild = log.state().rebuild(gap).unwrap();
+    for number in 4..=6 {
+        rebuild.append(history.entry(number)).unwrap();
+    }
+    assert_eq!(log.replace(rebuild.finish().unwrap()).unwrap(), Repaired::Reopen);
+    drop(log);
+    let (log, report) = open(&fs, options()).unwrap();
+    assert_eq!((report.damage, report.last_log_index), (None, LogIndex(6)));
+    drop(log);
+    // Where the first ones are missing, nobody knows what it began with.
+    fs.restore(&snapshot);
+    fs.remove(&store(1)).unwrap();
+    fs.set_bytes(&store(4), &bytes);
+    let refused = open(&fs, options()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged(_)), "{refused}");
 }
 
 /// The end was acknowledged: a log that goes on without it has forgotten it.

@@ -139,6 +139,13 @@ impl Cluster {
         load
     }
 
+    /// The same with clients who wait for every answer.
+    pub(crate) async fn patient_load(&self) -> Load {
+        let load = Load::begin_on(&self.nodes, &self.recorder, Kinds::of_a_whole_cluster());
+        load.progresses(AT_WORK).await;
+        load
+    }
+
     /// The same with clients who know one node only; they are not waited for.
     pub(crate) fn load_at(&self, number: usize, kinds: Kinds) -> Load {
         let node = self.nodes.only(self.name(number), self.address(number));

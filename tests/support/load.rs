@@ -82,6 +82,14 @@ impl Kinds {
             ..Self::default()
         }
     }
+
+    /// For nodes that nothing is done to: every request has to be answered, and where the machine stands still, it is waited for.
+    pub(crate) fn of_a_whole_cluster() -> Self {
+        Self {
+            patience: None,
+            ..Self::of_a_cluster()
+        }
+    }
 }
 
 impl Default for Kinds {

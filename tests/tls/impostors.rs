@@ -28,7 +28,7 @@ use crate::{
     speaking::{PEER, Speaker},
     support::{
         certs::node,
-        cluster::{Cluster, Port},
+        cluster::{Cluster, Port, patient},
         node::{in_time, until},
         tls::{CLUSTER, Credentials},
     },
@@ -59,7 +59,7 @@ async fn as_peer(speaker: &Speaker, address: SocketAddr) -> Channel {
 /// Three nodes that are one cluster, and their authority.
 async fn secured() -> (Cluster, Arc<Credentials>) {
     let credentials = Arc::new(Credentials::of(CLUSTER));
-    let cluster = Cluster::found_secured_by(&credentials, 3, |_| ()).await;
+    let cluster = Cluster::found_secured_by(&credentials, 3, patient).await;
     (cluster, credentials)
 }
 
@@ -346,9 +346,17 @@ async fn a_node_that_was_removed_is_told_so_and_nothing_else_and_comes_back_as_a
 async fn what_a_node_has_open_ends_when_it_is_removed() {
     let (cluster, leader, gone, caller) = one_is_down().await;
     let id = cluster.id(gone);
-    let proposals = caller.says(id, stream::pending());
-    let opened = in_time("a stream", caller.client.clone().propose(proposals)).await;
-    let mut answers = opened.unwrap().into_inner();
+    let opens = async {
+        loop {
+            let proposals = caller.says(id, stream::pending());
+            match caller.client.clone().propose(proposals).await {
+                // The leader has not noticed yet that the node itself is gone.
+                Err(status) if status.code() == Code::AlreadyExists => {}
+                opened => break opened.unwrap().into_inner(),
+            }
+        }
+    };
+    let mut answers = in_time("a stream", opens).await;
     remove(&cluster, leader, id).await;
     let ended = in_time("the end of the stream", answers.message())
         .await

@@ -233,7 +233,8 @@ async fn what_is_wrong_with_a_node_is_said_with_what_to_do() {
     // The node was all right when it started.
     let terms = Terms {
         now: annals::clock::wall(),
-        valid_for: std::time::Duration::from_secs(4),
+        // The machine may stand still before it is in force.
+        valid_for: std::time::Duration::from_secs(10),
     };
     let short = signed_at(&stage.credentials.authority, &node("node-0"), terms);
     let ca = &stage.credentials.authority.certificate;

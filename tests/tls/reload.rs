@@ -15,7 +15,7 @@ use crate::{
     support::{
         certs::{Cluster, DAY, client, node},
         cluster::{self, AT_WORK, patient},
-        load::{ACKNOWLEDGED, Kinds, Load},
+        load::ACKNOWLEDGED,
         node::{Place, TestNode, in_time, until},
         standstills::Standstills,
         tls::{CLUSTER, Credentials, calling_as, connect, replace},
@@ -108,7 +108,7 @@ async fn who_expires_while_connected_is_out_within_seconds() {
     let node = TestNode::start(&Place::real().secured(&credentials)).await;
     let terms = annals::certs::Terms {
         now: clock::wall(),
-        valid_for: Duration::from_secs(3),
+        valid_for: Duration::from_secs(6),
     };
     let short = signed_at(&credentials.authority, &client("short"), terms);
     let not_after = Certificate::from_pem(short.certificate.as_bytes())
@@ -240,7 +240,8 @@ async fn a_node_whose_certificate_has_expired_is_not_ready_until_it_has_another(
 
     let terms = annals::certs::Terms {
         now: clock::wall(),
-        valid_for: Duration::from_secs(5),
+        // The machine may stand still before it is in force.
+        valid_for: Duration::from_secs(10),
     };
     let short = signed_at(&credentials.authority, &node("node-0"), terms);
     credentials.put(&files, &short, &credentials.authority.certificate);
@@ -266,13 +267,7 @@ async fn certificates_and_authorities_are_replaced_under_load_and_no_request_fai
     let new = Cluster::new(CLUSTER);
     let both = format!("{}{}", credentials.authority.certificate, new.certificate);
     let cluster = cluster::Cluster::found_secured_by(&credentials, 3, patient).await;
-    // Nobody goes before it is answered, so that an answer that never comes is found too.
-    let kinds = Kinds {
-        patience: None,
-        ..Kinds::of_a_cluster()
-    };
-    let load = Load::begin_on(&cluster.nodes, &cluster.recorder, kinds);
-    load.progresses(AT_WORK).await;
+    let load = cluster.patient_load().await;
     let all = |number: usize| (cluster.node(number), credentials.files(cluster.name(number)));
     // First whom they believe, then who they are.
     for number in 0..3 {

@@ -8,13 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::LogState;
 use crate::{
-    clock,
-    storage::{
-        CutError, WriteError,
-        checkpoint::Checkpoint,
-        segment::SegmentReader,
-        segment_header::{SegmentFace, SegmentHeader},
-    },
+    storage::{CutError, WriteError, checkpoint::Checkpoint, segment::SegmentReader},
     types::{LogIndex, Offset},
 };
 
@@ -85,14 +79,8 @@ impl LogState {
     /// Keeps the place of segments that are missing before the one that begins with `there`; `None` when none is.
     pub(super) fn missing_before(&self, there: LogIndex) -> Option<SegmentReader> {
         let before = self.beginning.before()?;
-        let header = SegmentHeader {
-            salt: 0,
-            cluster_id: self.options.cluster_id,
-            created: clock::wall(),
-            checkpoint: before.clone(),
-        };
-        let first = header.first_log_index();
-        let face = SegmentFace::decode(&header.encode()).expect("a header just encoded is whole");
+        let (_, face) = self.header_behind(before);
+        let first = face.first_log_index;
         (first < there).then(|| self.sealed_reader(first, None).missing(face))
     }
 

@@ -8,6 +8,7 @@ mod state;
 
 mod cut;
 mod gap;
+mod headless;
 mod install;
 mod missing;
 mod quarantine;

@@ -17,7 +17,7 @@ use crate::{
         checkpoint::Checkpoint,
         fs::FileSystem,
         names,
-        segment::{OpenFiles, Preparer, Recovered, SegmentContext, recover},
+        segment::{OpenFiles, Preparer, Recovered, SegmentContext, SegmentReader, recover},
         tail_cache::TailCache,
         view::{Kept, LogView},
     },
@@ -134,23 +134,33 @@ impl LogState {
                 Some(damage) => Ok(state.without_stores(damage)),
             };
         };
-        let mut recovered = recover(&state.context, *last, known)?;
+        let recovered = recover(&state.context, *last, known);
+        let mut recovered = match recovered {
+            // One damage at the end can be repaired.
+            Err(OpenError::Damaged(header)) if missing_end.is_none() => {
+                return state.without_header(header, (*last, sealed), known);
+            }
+            recovered => recovered?,
+        };
         if missing_end.is_some() {
             // To go on here would be to forget what was acknowledged behind it.
             recovered.writer = None;
             recovered.damage = missing_end;
         }
-        let sealed = sealed.iter().map(|first| state.sealed_reader(*first, None));
-        let holes = state.holes.range(..last);
-        let holes = holes.map(|(first, kept_as)| state.hole(*first, *kept_as));
+        state.take_sealed(sealed, *last);
+        state.adopt(*last, recovered, None)
+    }
+
+    /// Takes in what is before the segment `last`: the sealed segments, those that were taken out, and those that are missing.
+    pub(super) fn take_sealed(&mut self, sealed: &[LogIndex], last: LogIndex) {
+        let sealed = sealed.iter().map(|first| self.sealed_reader(*first, None));
+        let holes = self.holes.range(..last);
+        let holes = holes.map(|(first, kept_as)| self.hole(*first, *kept_as));
         let mut segments: Vec<_> = sealed.chain(holes).map(Arc::new).collect();
         segments.sort_unstable_by_key(|segment| segment.first_log_index());
-        let there = segments
-            .first()
-            .map_or(*last, |segment| segment.first_log_index());
-        segments.splice(..0, state.missing_before(there).map(Arc::new));
-        state.segments = segments;
-        state.adopt(*last, recovered)
+        let there = segments.first().map_or(last, |segment| segment.first_log_index());
+        segments.splice(..0, self.missing_before(there).map(Arc::new));
+        self.segments = segments;
     }
 
     /// Begins a new log.
@@ -210,8 +220,13 @@ impl LogState {
         Ok(())
     }
 
-    /// Takes the last segment in.
-    fn adopt(mut self, last: LogIndex, recovered: Recovered) -> Result<Opened, OpenError> {
+    /// Takes the last segment in that can be read, and `behind` it one that cannot.
+    pub(super) fn adopt(
+        mut self,
+        last: LogIndex,
+        recovered: Recovered,
+        behind: Option<SegmentReader>,
+    ) -> Result<Opened, OpenError> {
         let Recovered {
             checkpoint,
             end,
@@ -232,6 +247,7 @@ impl LogState {
             })?,
             None => self.segments.push(Arc::new(self.sealed_reader(last, Some(end)))),
         }
+        self.segments.extend(behind.map(Arc::new));
         for (first, kept_as) in self.holes.range(last.plus(1)..) {
             let hole = self.hole(*first, *kept_as);
             self.segments.push(Arc::new(hole));
@@ -272,7 +288,7 @@ impl LogState {
         Ok(damage)
     }
 
-    fn report(&self, cut_bytes: u64, damage: Option<Damage>) -> OpenReport {
+    pub(super) fn report(&self, cut_bytes: u64, damage: Option<Damage>) -> OpenReport {
         OpenReport {
             segments: self.segments.len(),
             earliest: self.earliest(),

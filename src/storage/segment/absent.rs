@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{SegmentReader, reader::Kind};
 use crate::storage::{
     fs::{OpenMode, read_exact_at},
-    segment_header::SegmentFace,
+    segment_header::{SegmentFace, SegmentHeader},
 };
 
 /// Why a segment has no store.
@@ -55,6 +55,13 @@ impl SegmentReader {
         if let Kind::Sealed { len, .. } = &self.kind {
             len.get_or_init(|| 0);
         }
+        self
+    }
+
+    /// A segment whose own header cannot be read; this is what it would say, but for its salt, so that no frame fits it.
+    pub(in crate::storage) fn known_as(mut self, header: SegmentHeader, face: SegmentFace) -> Self {
+        self.face.get_or_init(|| face);
+        self.header = Some(Box::new(header));
         self
     }
 

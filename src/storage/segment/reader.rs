@@ -42,6 +42,8 @@ pub(in crate::storage) struct SegmentReader {
     replaced: AtomicBool,
     /// Its store is not in the log: what it held is known, but not to be read.
     pub(super) absent: Option<Absent>,
+    /// What its header would say, where that cannot be read.
+    pub(super) header: Option<Box<SegmentHeader>>,
     pub(super) kind: Kind,
 }
 
@@ -86,6 +88,7 @@ impl SegmentReader {
             face: OnceLock::from(face),
             replaced: AtomicBool::new(false),
             absent: None,
+            header: None,
             kind: Kind::Active { file, index, end },
         }
     }
@@ -106,6 +109,7 @@ impl SegmentReader {
             face: OnceLock::new(),
             replaced: AtomicBool::new(false),
             absent: None,
+            header: None,
             kind: Kind::Sealed {
                 slot: Arc::default(),
                 open_files,
@@ -172,6 +176,9 @@ impl SegmentReader {
 
     /// The whole header, with the checkpoint.
     pub(in crate::storage) fn header(&self) -> Result<SegmentHeader, ReadError> {
+        if let Some(header) = &self.header {
+            return Ok(SegmentHeader::clone(header));
+        }
         let len = usize::try_from(self.face()?.header_len()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         let read = self
