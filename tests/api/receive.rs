@@ -8,7 +8,7 @@ use std::{
 
 use annals::{net::Options, proto::annals::v1::log_service_client::LogServiceClient};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::{TryStreamExt, stream};
+use futures::{TryStreamExt, future::join_all, stream};
 use http_body::Frame;
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::Service;
@@ -43,13 +43,17 @@ fn cut_short(bytes: u32) -> Bytes {
 }
 
 /// Calls `path` with a body that begins with `message` and never ends; what the call is told.
-async fn announce(mut channel: Channel, path: &str, message: Bytes) -> Code {
-    let request = http::Request::post(path)
-        .header("content-type", "application/grpc")
-        .body(Body::new(Endless(Some(message))))
-        .unwrap();
+async fn announce(channel: Channel, path: &str, message: Bytes) -> Code {
+    let request = http::Request::post(path).header("content-type", "application/grpc");
+    told(channel, request.body(Body::new(Endless(Some(message)))).unwrap())
+        .await
+        .unwrap()
+}
+
+/// What a call is told; `None`: its client gave up before.
+async fn told(mut channel: Channel, request: http::Request<Body>) -> Option<Code> {
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
-    let response = channel.call(request).await.unwrap();
+    let response = channel.call(request).await.ok()?;
     let mut trailers = response.headers().clone();
     let mut body = response.into_body();
     while let Some(frame) =
@@ -59,7 +63,7 @@ async fn announce(mut channel: Channel, path: &str, message: Bytes) -> Code {
             trailers.extend(more);
         }
     }
-    Status::from_header_map(&trailers).unwrap().code()
+    Some(Status::from_header_map(&trailers).unwrap().code())
 }
 
 #[tokio::test]
@@ -142,4 +146,44 @@ async fn large_messages_on_one_connection_do_not_stop_each_other() {
         }
     }
     assert!(done > 0, "there was room for some");
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_come_is_waited_for_no_longer_than_its_client_waits() {
+    // The story: a client's time was counted from when its message was whole. One that sent half of it held its room for as long as any
+    // request may take, and was answered then.
+    let node = staged_node_with(Options {
+        request_timeout: Duration::from_secs(600),
+        ..options()
+    })
+    .await;
+    let channel = node.channel().await;
+    let paths = [
+        "/annals.v1.LogService/Produce",
+        "/annals.v1.LogService/ConsumeStream",
+        "/annals.v1.CursorService/Take",
+        "/grpc.health.v1.Health/Check",
+    ];
+    let sent = [Bytes::new(), cut_short(100), cut_short(100_000)];
+    let calls = paths
+        .iter()
+        .flat_map(|path| sent.iter().map(move |sent| (path, sent)));
+    let answers = calls.map(async |(path, sent)| {
+        let call = async || {
+            let request = http::Request::post(*path)
+                .header("content-type", "application/grpc")
+                .header("grpc-timeout", "600m");
+            let body = Body::new(Endless(Some(sent.clone())));
+            told(channel.clone(), request.body(body).unwrap()).await
+        };
+        // Where the machine stands still for a tenth of a second its client gives up first, and asks again.
+        loop {
+            if let Some(code) = call().await {
+                return (path, code);
+            }
+        }
+    });
+    for (path, code) in within(join_all(answers)).await {
+        assert_eq!(code, Code::DeadlineExceeded, "{path}");
+    }
 }

@@ -17,5 +17,6 @@ mod limits;
 mod other_log;
 mod pipes;
 mod secrets;
+mod stuck;
 mod top;
 mod wrong_port;
