@@ -214,7 +214,7 @@ options! {
         /// where all clients come by one proxy.
         connections_per_address_max: u32 = 256, in 1..=1_000_000;
         /// Consuming streams at a time, on the whole node; one more is refused. A client that does not read leaves
-        /// what waits to be sent in memory: 100 to 280 KiB of each, by the window that it asks for.
+        /// what waits to be sent in memory: 100 to 390 KiB of each, by the window that it asks for.
         consumers_max: u32 = 512, in 1..=1_000_000;
         /// Time a request may take when its client sends no deadline. Long enough for a disk that stalls, short
         /// enough that a caller who waits for ever is not kept for ever.

@@ -66,7 +66,7 @@ impl Default for Options {
             admission_bytes: 128 << 20,
             stream_inflight_bytes: 8 << 20,
             consume_chunk_bytes: 256 << 10,
-            // A client that does not read leaves what is encoded and waits to be sent: 100 to 280 KiB of each, with its connection, by
+            // A client that does not read leaves what is encoded and waits to be sent: 100 to 390 KiB of each, with its connection, by
             // the window that it asks for (ADR 0028).
             consumers_max: 512,
             // The disk gains nothing from more; the runtime's blocking pool has 512 threads, which others need too.
