@@ -12,8 +12,8 @@ use tonic::{
 
 use super::status::Refusal;
 
-/// For messages as they mostly are; a larger one takes what it has.
-const BUFFER_BYTES: usize = 1 << 10;
+/// For messages as they mostly are, some together; a larger one takes what it has.
+const BUFFER_BYTES: usize = 8 << 10;
 /// Messages are gathered up to this before they are sent.
 const GATHERED_BYTES: usize = 16 << 10;
 
