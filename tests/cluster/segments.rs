@@ -11,7 +11,7 @@ use annals::{
     actors::{raft::ScrubPace, replicator::faults::Cut},
     node::NodeOptions,
     proto::annals::v1::{ConsumeRequest, ReadLevel, Start, start::Position},
-    storage::Retention,
+    storage::{ReadError, Retention},
 };
 use futures::future::join_all;
 
@@ -234,6 +234,16 @@ async fn damage_that_a_reader_meets_is_repaired_at_once_and_the_reader_goes_on()
         read_through(&cluster, follower).await == Ok(cluster.high_watermark(follower))
     })
     .await;
+    // The story: one that read while the segment was away, and said so when it was there again, had it repaired once more.
+    cluster.node(follower).refs.read_path.report(&ReadError::Corrupt {
+        path: store,
+        position: annals::types::Position(0),
+        what: "the segment is quarantined until it is repaired from another node".to_owned(),
+    });
+    assert_eq!(
+        read_through(&cluster, follower).await,
+        Ok(cluster.high_watermark(follower))
+    );
     assert_eq!(repairs(&cluster, follower), 1, "however many readers met it");
     let summary = cluster.judge_all().await;
     assert_eq!(summary.contents, 3);

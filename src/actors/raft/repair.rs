@@ -90,6 +90,11 @@ impl RaftActor {
     /// Has the segment repaired. It is not told of again before it is settled.
     pub(super) fn damaged(&mut self, damaged: Damaged, context: &mut Context<Self>) {
         let first = damaged.first;
+        // Who looked before it was repaired may say so after it.
+        if self.setup.view.load().has_again(first, &damaged.what) {
+            self.setup.damage.settle(first);
+            return;
+        }
         error!(self.setup.logger, "a sealed segment is damaged"; "first_log_index" => first.get(),
             "what" => damaged.what);
         let repaired = self

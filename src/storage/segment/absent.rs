@@ -10,7 +10,7 @@ use crate::storage::{
 
 /// Why a segment has no store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(in crate::storage) enum Absent {
     /// It was taken out, to be repaired.
     Quarantined,
     /// Nobody knows where it is.
@@ -24,6 +24,13 @@ impl Absent {
             Self::Quarantined => "the segment is quarantined until it is repaired from another node",
             Self::Missing => "the segment is missing, and was not trimmed",
         }
+    }
+
+    /// Whether a read that was told this met a segment without a store.
+    pub(in crate::storage) fn is_told_by(what: &str) -> bool {
+        [Self::Quarantined, Self::Missing]
+            .iter()
+            .any(|absent| absent.what() == what)
     }
 }
 

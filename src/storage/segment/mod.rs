@@ -14,6 +14,7 @@ mod sealed_index;
 mod verify;
 mod writer;
 
+pub(super) use absent::Absent;
 pub(super) use frames::{FrameError, Frames};
 pub(super) use open_files::OpenFiles;
 pub(super) use prepared::{PreparedFile, Preparer};

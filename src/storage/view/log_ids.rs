@@ -9,7 +9,7 @@ use crate::{
         control::Control,
         cursors::{CommandPlace, Cursors},
         frame::FrameHeader,
-        segment::SegmentReader,
+        segment::{Absent, SegmentReader},
     },
     types::{LogIndex, Offset, Position, Term, TimestampMs},
 };
@@ -89,6 +89,15 @@ impl LogView {
             .iter()
             .map(|segment| segment.first_log_index())
             .collect()
+    }
+
+    /// Whether a read that met this in the segment that begins with `first` saw a picture of the log from before it was repaired: its store
+    /// was not there, and is now.
+    #[must_use]
+    pub fn has_again(&self, first: LogIndex, what: &str) -> bool {
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|segment| segment.first_log_index() == first);
+        Absent::is_told_by(what) && segment.is_some_and(|segment| !segment.is_absent())
     }
 
     /// What the log before a segment amounts to: its last entry, the next offset, the membership. `None` when no segment
