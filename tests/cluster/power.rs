@@ -240,7 +240,8 @@ impl Outage {
         assert_eq!(log.shut_down().await.exit_code, 0);
         let others = self.running_others();
         self.cluster.until_led_among(&others).await;
-        self.stores(15, LARGE).await;
+        // More than is kept, and the segment that it ended in: three segments.
+        self.stores(3 * SEGMENT_BYTES / LARGE as u64, LARGE).await;
         until("what it lacks to be trimmed", async || {
             let begins_behind = |other: &usize| self.segment_firsts(*other)[0] > ended_at.plus(1);
             others.iter().all(begins_behind)
