@@ -86,7 +86,6 @@ impl Cursor {
         };
         self.next = last.base_offset.plus(u64::from(last.record_count));
         self.pace.give(bytes_of(&portion));
-        self.put_away();
         Ok(Some(portion))
     }
 
@@ -106,7 +105,10 @@ impl Cursor {
             bytes = bytes.max(share.min(chunk_bytes_max));
         }
         let mut room = Room::new(bytes.min(response_bytes_max(message_bytes_max)));
-        self.next(&mut room).await
+        let portion = self.next(&mut room).await?;
+        // Only a stream may be left waiting for its client; any other read is over at once, and goes on in what it has.
+        self.put_away();
+        Ok(portion)
     }
 
     /// What is left of a read: there is room for it, or it is little, or it is dropped and will be read again.
