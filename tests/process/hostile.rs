@@ -14,7 +14,8 @@ use std::{
 use annals::{
     clock,
     proto::annals::v1::{
-        ConsumeRequest, ProduceRequest, Record, RecordSet, log_service_client::LogServiceClient,
+        ConsumeRequest, ProduceRequest, Record, RecordSet, Start, log_service_client::LogServiceClient,
+        start::Position,
     },
 };
 use bytes::Bytes;
@@ -38,6 +39,8 @@ const HALF_OPEN: usize = 2000;
 const SLOW: usize = 100;
 const LIARS: usize = 50;
 const IDLE: usize = 500;
+/// Batches of a megabyte in the log, before smaller ones.
+const LARGE: u64 = 35;
 
 /// How much more memory the node may take.
 const GROWTH_BYTES_MAX: usize = 256 << 20;
@@ -157,7 +160,10 @@ async fn good_clients_are_served_while_others_attack() {
     let rpc: SocketAddr = node.rpc.parse().unwrap();
     let mut good = LogServiceClient::new(endpoint(&node.rpc, source(1)).connect().await.unwrap());
     // More than the node keeps of the end of its log in memory: who begins at its begin reads files.
-    for _ in 0..700 {
+    for _ in 0..LARGE {
+        good.produce(request(1000)).await.unwrap();
+    }
+    for _ in 0..400 {
         good.produce(request(100)).await.unwrap();
     }
     let p99_before = p99(&mut good).await;
@@ -173,7 +179,15 @@ async fn good_clients_are_served_while_others_attack() {
             .initial_stream_window_size(window)
             .initial_connection_window_size(window);
         let mut consumer = LogServiceClient::new(channel.connect().await.unwrap());
-        idle.push(consumer.consume_stream(ConsumeRequest::default()).await.unwrap());
+        // Where batches have a megabyte, of which they take little, or where they have a tenth of that.
+        let offset = if number % 8 < 4 { 0 } else { LARGE * 1000 };
+        let request = ConsumeRequest {
+            start: Some(Start {
+                position: Some(Position::Offset(offset)),
+            }),
+            ..ConsumeRequest::default()
+        };
+        idle.push(consumer.consume_stream(request).await.unwrap());
     }
     let mut half_open = Vec::new();
     for _ in 0..HALF_OPEN {
